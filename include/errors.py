@@ -1,0 +1,242 @@
+"""What can go wrong, said so that the reader knows what to do next.
+
+Every error carries what was expected, what was seen and the remedy, and says whether a retry can help::
+
+    StellwerkError
+    ├── PlanError                      the YAML files or the parameters of a run (a retry cannot help)
+    │   ├── InvalidPlan                a file that does not fit its schema
+    │   ├── UnknownRelease
+    │   └── UnknownEnvironment
+    ├── ApprovalError                  the ledger holds no valid Go for what is about to happen
+    │   ├── ApprovalMissing
+    │   └── ApprovalRefused            a No-Go, or silence until the deadline
+    ├── ChartError                     helm cannot render or install the chart
+    ├── HelmError                      helm failed in another way
+    │   ├── HelmUnusable               binary missing or of an unsupported version
+    │   ├── HelmPending                another operation holds the release (retry after recovery)
+    │   └── HelmTimeout
+    ├── ClusterError
+    │   ├── ClusterUnreachable         no answer, or none that can be used (a retry can help)
+    │   ├── ClusterRefused             401, 403, 404, 409, 422 … with the server's reason
+    │   └── PatchRefused               a guarded patch met a world that had changed
+    ├── TrafficError                   the traffic Service and its slots
+    │   ├── TrafficServiceMissing
+    │   ├── UnknownSelector            the selector names neither slot
+    │   ├── ReleaseFenced              the Service belongs to another release by now
+    │   ├── NotEnoughEndpoints
+    │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    ├── SlotNotReady                   pods of the idle slot do not become ready
+    │   └── ImageMissing               … because their image cannot be had
+    ├── WatchError
+    │   ├── RolledBack                 the watch ended with the old version in traffic again
+    │   ├── RollbackBlocked            a rollback was due and could not be done: a human must act now
+    │   └── WatchHeld                  the window ended without proof of health
+    ├── LedgerError
+    │   ├── LedgerUnavailable          (a retry can help)
+    │   └── LedgerBroken               the chain does not verify
+    ├── MessageError                   Slack or mail refused a message (a retry can help)
+    └── SandboxError                   the embedded environment
+        └── ProgramMissing             a pinned program cannot be built or found
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StellwerkError(Exception):
+    """Something is not as it has to be.
+
+    :param what: the fact in one clause, for example ``"traffic Service valeo-erp not found"``
+    :param expected: what should have been the case
+    :param seen: what was observed instead
+    :param remedy: what the human should do next
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, what: str, *, expected: str = "", seen: str = "", remedy: str = "") -> None:
+        super().__init__(what, expected, seen, remedy)
+        self.what = what
+        self.expected = expected
+        self.seen = seen
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.expected:
+            parts.append(f"expected: {self.expected}")
+        if self.seen:
+            parts.append(f"seen: {self.seen}")
+        if self.remedy:
+            parts.append(f"do: {self.remedy}")
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only fields survive pickling between a worker and its supervisor.
+        return (_rebuild, (type(self), self.what, self.expected, self.seen, self.remedy))
+
+
+def _rebuild(kind: type[StellwerkError], what: str, expected: str, seen: str, remedy: str) -> StellwerkError:
+    return kind(what, expected=expected, seen=seen, remedy=remedy)
+
+
+class PlanError(StellwerkError):
+    """The plan's files or the parameters of a run are wrong."""
+
+
+class InvalidPlan(PlanError):
+    """A release or environment file does not fit its schema."""
+
+
+class UnknownRelease(PlanError):
+    """No ``releases/<version>.yaml`` describes the release that was named."""
+
+
+class UnknownEnvironment(PlanError):
+    """No ``environments/<name>.yaml`` describes the environment that was named."""
+
+
+class ApprovalError(StellwerkError):
+    """The ledger holds no valid Go for what is about to happen."""
+
+
+class ApprovalMissing(ApprovalError):
+    """Nobody entitled has decided yet, or what was approved has changed since."""
+
+
+class ApprovalRefused(ApprovalError):
+    """A No-Go was given, or nobody answered until the deadline."""
+
+
+class ChartError(StellwerkError):
+    """Helm cannot render or install the chart."""
+
+
+class HelmError(StellwerkError):
+    """Helm ended with an error that is not the chart's."""
+
+
+class HelmUnusable(HelmError):
+    """The helm binary is missing, or of a version Stellwerk does not know."""
+
+
+class HelmPending(HelmError):
+    """Another operation holds the Helm release, or a killed one left it pending."""
+
+    retryable = True
+
+
+class HelmTimeout(HelmError):
+    """Helm waited in vain for the release's objects to become ready."""
+
+    retryable = True
+
+
+class ClusterError(StellwerkError):
+    """The Kubernetes API."""
+
+
+class ClusterUnreachable(ClusterError):
+    """The API server gave no answer, or none that can be used."""
+
+    retryable = True
+
+
+class ClusterRefused(ClusterError):
+    """The API server understood and refused.
+
+    :param status: HTTP status code, 0 when unknown
+    """
+
+    def __init__(
+        self, what: str, *, expected: str = "", seen: str = "", remedy: str = "", status: int = 0
+    ) -> None:
+        super().__init__(what, expected=expected, seen=seen, remedy=remedy)
+        self.status = status
+
+
+class PatchRefused(ClusterError):
+    """A guarded patch met a world that had changed: observe again, then decide again."""
+
+    retryable = True
+
+
+class TrafficError(StellwerkError):
+    """The traffic Service and what stands behind it."""
+
+
+class TrafficServiceMissing(TrafficError):
+    """The environment's traffic Service does not exist."""
+
+
+class UnknownSelector(TrafficError):
+    """The traffic Service's selector names neither slot."""
+
+
+class ReleaseFenced(TrafficError):
+    """The traffic Service belongs to another release by now; this run must not touch it."""
+
+
+class NotEnoughEndpoints(TrafficError):
+    """The slot has too few ready endpoints to take the traffic (DESIGN, invariants 2 and 3)."""
+
+    retryable = True
+
+
+class VerificationFailed(TrafficError):
+    """A health endpoint, a smoke check or the final state is not as it has to be."""
+
+    retryable = True
+
+
+class SlotNotReady(StellwerkError):
+    """The pods of the idle slot do not become ready."""
+
+
+class ImageMissing(SlotNotReady):
+    """The image cannot be had under the name the release gives."""
+
+
+class WatchError(StellwerkError):
+    """The watch after cutover did not pass."""
+
+
+class RolledBack(WatchError):
+    """Traffic is on the old slot again."""
+
+
+class RollbackBlocked(WatchError):
+    """A rollback was due and could not be done: a human must act now."""
+
+
+class WatchHeld(WatchError):
+    """The window ended without proof of health; traffic stays where it is until a human decides."""
+
+
+class LedgerError(StellwerkError):
+    """The release's record."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database gives no answer."""
+
+    retryable = True
+
+
+class LedgerBroken(LedgerError):
+    """An entry of the ledger was changed, removed or reordered."""
+
+
+class MessageError(StellwerkError):
+    """Slack or the mail server did not take a message."""
+
+    retryable = True
+
+
+class SandboxError(StellwerkError):
+    """The embedded environment."""
+
+
+class ProgramMissing(SandboxError):
+    """A pinned program can neither be found nor built."""
