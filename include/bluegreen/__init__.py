@@ -1,0 +1,1 @@
+"""Blue and green: what was observed of them, and what may be done next."""

@@ -1,0 +1,1 @@
+"""The plan: what users write in YAML, checked and typed."""

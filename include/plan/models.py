@@ -1,0 +1,255 @@
+"""What a plan consists of: releases and environments, as frozen models of their YAML files.
+
+Units are in the names (``_seconds``, ``_bytes``, ``_ratio`` between 0 and 1). Connection fields are ids of Airflow
+connections, never credentials.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date as Date  # noqa: N812 - the field of a release is called date
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
+from include.plan.slots import SLOTS, Slot
+
+__all__ = [
+    "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Messages", "PlanModel", "Ratio",
+    "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
+]  # fmt: skip
+
+VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
+
+
+def _version(text: str) -> str:
+    if not VERSION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a version like 3.0.0 or 3.1.0-rc.1")
+    return text
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is not an http(s) URL like https://erp.example.com")
+    if parts.username or parts.password:
+        raise ValueError("a URL in a plan must not hold credentials")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{text!r} must not have a query or a fragment: paths are appended to it")
+    return text.rstrip("/")
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or any(c.isspace() for c in text):
+        raise ValueError(f"{text!r} is not a path like /healthz")
+    return text
+
+
+def _dns_label(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError(f"{text!r} is not a Kubernetes name (lower-case letters, digits and '-', at most 63)")
+    return text
+
+
+def _mail_address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
+        raise ValueError(f"{text!r} is not a mail address like release@example.com")
+    return text
+
+
+def _channel(text: str) -> str:
+    if not re.fullmatch(r"#?[^\s#]+", text):
+        raise ValueError(f"{text!r} is not a Slack channel like #erp-status (in YAML a channel needs quotes)")
+    return text
+
+
+Version = Annotated[str, AfterValidator(_version)]
+Url = Annotated[str, AfterValidator(_url)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+Name = Annotated[str, AfterValidator(_dns_label)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+Channel = Annotated[str, AfterValidator(_channel)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class ImageRef(PlanModel):
+    """A container image. With a ``digest`` the tag is only a label: what runs is what was approved."""
+
+    repository: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$")]
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+
+    @property
+    def reference(self) -> str:
+        """``repository:tag``, or ``repository:tag@sha256:…`` when pinned."""
+        name = f"{self.repository}:{self.tag}"
+        return f"{name}@{self.digest}" if self.digest else name
+
+
+class Release(PlanModel):
+    """One version going live.
+
+    :param previous: the version that is live until then, and the one a rollback returns to
+    :param date: T-0, the day of the release, in ``timezone``
+    """
+
+    version: Version
+    previous: Version
+    date: Date
+    timezone: Text = "UTC"
+    image: ImageRef
+    title: str = ""
+    notes: str = ""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is not a time zone like Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.version == self.previous:
+            raise ValueError(f"version and previous are both {self.version}: a release has to change something")
+        return self
+
+
+class Connections(PlanModel):
+    """Ids of the Airflow connections an environment uses."""
+
+    kubernetes: Text
+    ledger: Text
+    slack: Text
+    smtp: Text
+
+
+class Traffic(PlanModel):
+    """How users reach the application.
+
+    :param service: the traffic Service; it belongs to no Helm release
+    :param preview_service: the Service that points at the idle slot
+    :param port: name of the Service port that serves users
+    :param selector: the part of the Services' selector that never changes
+    :param slot_label: the label that tells the slots apart
+    :param health_paths: paths that are no traffic and count in no rate
+    """
+
+    service: Name
+    preview_service: Name
+    port: Name = "http"
+    selector: Mapping[str, str]
+    slot_label: Text = "version"
+    public_url: Url
+    preview_url: Url
+    health_paths: tuple[UrlPath, ...] = ("/healthz", "/readyz", "/metrics")
+    metrics_path: UrlPath = "/metrics"
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.service == self.preview_service:
+            raise ValueError(
+                f"service and preview_service are both {self.service!r}: users would see the idle slot"
+            )
+        if not self.selector:
+            raise ValueError("selector is empty: without a constant part it would match every application's pods")
+        if self.slot_label in self.selector:
+            raise ValueError(f"selector must not contain the slot label {self.slot_label!r}: a cutover sets it")
+        return self
+
+    def selector_for(self, slot: Slot) -> dict[str, str]:
+        """The whole selector that sends traffic to ``slot``."""
+        return {**self.selector, self.slot_label: slot}
+
+
+class SmokeCheck(PlanModel):
+    """One request whose answer shows that the application works."""
+
+    name: Text
+    path: UrlPath
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    contains: str | None = None
+    timeout_seconds: Seconds = 5.0
+
+
+class Gate(PlanModel):
+    """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go."""
+
+    roles: Mapping[str, tuple[str, ...]]
+    timeout_seconds: Seconds = 3600.0
+    quorum: Annotated[int, Field(ge=2)] = 2
+
+    @model_validator(mode="after")
+    def _decidable(self) -> Self:
+        if not self.roles:
+            raise ValueError("roles is empty: a gate without roles could never say Go")
+        for role, users in self.roles.items():
+            if not users or not all(user.strip() for user in users):
+                raise ValueError(f"role {role!r} names no user: its Go could never be given")
+        people = {user for users in self.roles.values() for user in users}
+        if len(people) < self.quorum:
+            raise ValueError(
+                f"quorum is {self.quorum} and the roles name {len(people)} distinct user(s): "
+                "the gate could never say Go"
+            )
+        return self
+
+
+class Messages(PlanModel):
+    """Where an environment's messages go."""
+
+    status_channel: Channel
+    alerts_channel: Channel
+    mail_from: MailAddress
+    stakeholders: tuple[MailAddress, ...]
+
+
+class Environment(PlanModel):
+    """Where releases go: namespace, chart, Services, rules, roles and channels of one environment.
+
+    :param chart: folder of the Helm chart, absolute or relative to the plan's folder
+    :param values: Helm values of both slots
+    :param slots: Helm values of single slots, laid over ``values``
+    :param helm_release: stem of the Helm releases' names; a slot's is ``<stem>-<slot>``
+    :param replicas: pods that have to be ready before a slot may take traffic
+    :param drain: what happens to connections that stay open on the slot that was left
+    :param cleanup: what happens to that slot once the watch has passed
+    """
+
+    name: Literal["staging", "production"]
+    application: Name
+    namespace: Name
+    chart: Text
+    values: Mapping[str, Any] = Field(default_factory=dict)
+    slots: Mapping[Slot, Mapping[str, Any]] = Field(default_factory=dict)
+    # "-green" and helm's own limit of 53 characters leave 47 for the stem.
+    helm_release: Annotated[Name, Field(max_length=47)]
+    connections: Connections
+    traffic: Traffic
+    replicas: Annotated[int, Field(ge=1)] = 3
+    deploy_timeout_seconds: Seconds = 600.0
+    smoke: tuple[SmokeCheck, ...] = Field(min_length=1)
+    slo: SloRules = SloRules()
+    watch: Watch = Watch()
+    gate: Gate
+    messages: Messages
+    drain: Literal["restart", "leave"] = "restart"
+    cleanup: Literal["scale-to-zero", "uninstall"] = "scale-to-zero"
+
+    @field_validator("smoke")
+    @classmethod
+    def _distinct_names(cls, value: tuple[SmokeCheck, ...]) -> tuple[SmokeCheck, ...]:
+        names = [check.name for check in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"smoke checks share a name: {', '.join(twice)}")
+        return value
+
+    def slot_release(self, slot: Slot) -> str:
+        """Name of the Helm release (and of the Deployment) of ``slot``."""
+        return f"{self.helm_release}-{slot}"

@@ -1,0 +1,1 @@
+"""Service levels: samples become windows, windows become verdicts."""
