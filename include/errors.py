@@ -33,9 +33,11 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   └── WatchHeld                  the window ended without proof of health
     ├── LedgerError
     │   ├── LedgerUnavailable          (a retry can help)
-    │   └── LedgerBroken               the chain does not verify
+    │   ├── LedgerBroken               the chain does not verify
+    │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     └── SandboxError                   the embedded environment
+        ├── ImageNotFound              no image of that name, tag or digest in the image store
         └── ProgramMissing             a pinned program cannot be built or found
 """
 
@@ -228,6 +230,10 @@ class LedgerBroken(LedgerError):
     """An entry of the ledger was changed, removed or reordered."""
 
 
+class InvalidEntry(LedgerError):
+    """What was to be recorded is not recordable, or its key already stands for something else."""
+
+
 class MessageError(StellwerkError):
     """Slack or the mail server did not take a message."""
 
@@ -236,6 +242,10 @@ class MessageError(StellwerkError):
 
 class SandboxError(StellwerkError):
     """The embedded environment."""
+
+
+class ImageNotFound(SandboxError, LookupError):
+    """The image store holds no image of that name with that tag or digest."""
 
 
 class ProgramMissing(SandboxError):
