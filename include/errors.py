@@ -13,9 +13,11 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── ChartError                     helm cannot render or install the chart
     ├── HelmError                      helm failed in another way
     │   ├── HelmUnusable               binary missing or of an unsupported version
+    │   ├── HelmReleaseMissing         no Helm release of that name
     │   ├── HelmPending                another operation holds the release (retry after recovery)
     │   └── HelmTimeout
     ├── ClusterError
+    │   ├── KubeconfigUnusable         no kubeconfig, or one without usable credentials
     │   ├── ClusterUnreachable         no answer, or none that can be used (a retry can help)
     │   ├── ClusterRefused             401, 403, 404, 409, 422 … with the server's reason
     │   └── PatchRefused               a guarded patch met a world that had changed
@@ -123,6 +125,10 @@ class HelmUnusable(HelmError):
     """The helm binary is missing, or of a version Stellwerk does not know."""
 
 
+class HelmReleaseMissing(HelmError):
+    """There is no Helm release of that name in the namespace."""
+
+
 class HelmPending(HelmError):
     """Another operation holds the Helm release, or a killed one left it pending."""
 
@@ -137,6 +143,10 @@ class HelmTimeout(HelmError):
 
 class ClusterError(StellwerkError):
     """The Kubernetes API."""
+
+
+class KubeconfigUnusable(ClusterError):
+    """There is no kubeconfig, or it does not lead to a cluster and credentials."""
 
 
 class ClusterUnreachable(ClusterError):
