@@ -1,0 +1,112 @@
+"""What may be done to a slot: deploy into it, drain it, clean it up. None of it ever touches a slot users need."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from include.bluegreen.decisions import Decision, Permitted, Refused
+from include.bluegreen.fence import last_switch
+from include.bluegreen.slots import Slot, other
+from include.bluegreen.state import ServiceState
+from include.bluegreen.switch import SETTLE_SECONDS, not_ours, observe
+from include.errors import ReleaseFenced
+from include.plan.models import Traffic
+
+
+def target_slot(service: ServiceState, active: Slot, release_id: str) -> Slot:
+    """The slot a release goes to: the idle one, and still the same one after its own cutover made it active."""
+    switch = last_switch(service)
+    if switch is None or switch.release != release_id:
+        return other(active)
+    return switch.to if switch.direction == "forward" else other(switch.to)
+
+
+def may_deploy(service: ServiceState | None, traffic: Traffic, slot: Slot, *, release_id: str) -> Decision:
+    """Whether the release may install itself into ``slot``.
+
+    Never into the active slot, and never again after its cutover: the idle slot is then the way back.
+    """
+    observed = observe(service, traffic)
+    if isinstance(observed, Refused):
+        return observed
+    service, active = observed
+    if refusal := not_ours(service, release_id):
+        return refusal
+    if slot == active:
+        return _takes_traffic(slot, "deploying into it would replace what users reach")
+    switch = last_switch(service)
+    if switch and switch.release == release_id:
+        return Refused(
+            f"this release was cut over at {switch.at.isoformat()}: {slot} must stay as it is",
+            kind=ReleaseFenced,
+            remedy="start a new release",
+        )
+    return Permitted()
+
+
+def may_drain(
+    service: ServiceState | None, traffic: Traffic, slot: Slot, *, release_id: str, now: datetime
+) -> Decision:
+    """Whether the connections that stayed open on ``slot`` may be moved by restarting its pods.
+
+    New connections must have stopped going there, which takes a moment after the switch.
+    """
+    observed = observe(service, traffic)
+    if isinstance(observed, Refused):
+        return observed
+    service, active = observed
+    if refusal := not_ours(service, release_id):
+        return refusal
+    if slot == active:
+        return _takes_traffic(slot, "it cannot be drained")
+    switch = last_switch(service)
+    if switch and 0 <= (now - switch.at).total_seconds() < SETTLE_SECONDS:
+        return Refused(
+            f"new connections may still reach {slot}",
+            expected=f"{SETTLE_SECONDS:g} s since the switch at {switch.at.isoformat()}",
+            remedy="wait, then try again",
+        )
+    return Permitted()
+
+
+def may_clean_up(
+    service: ServiceState | None, traffic: Traffic, slot: Slot, *, release_id: str, watch_passed: bool
+) -> Decision:
+    """Whether ``slot`` may be scaled to zero or uninstalled: nobody needs it any more, not even to switch back.
+
+    :param watch_passed: whether the ledger says that the release's watch has passed (or was accepted by a human)
+    """
+    observed = observe(service, traffic)
+    if isinstance(observed, Refused):
+        return observed
+    service, active = observed
+    if refusal := not_ours(service, release_id):
+        return refusal
+    if slot == active:
+        return _takes_traffic(slot, "cleaning it up would take production down")
+    if not watch_passed:
+        return Refused(
+            f"{slot} is the way back until the watch has passed",
+            expected="a passed (or accepted) watch in the ledger",
+            seen="none",
+            remedy="let the watch end, or accept it with a reason",
+        )
+    switch = last_switch(service)
+    if switch is None or (switch.release, switch.direction, switch.to) != (release_id, "forward", active):
+        return Refused(
+            f"traffic did not come to {active} by this release's own cutover",
+            kind=ReleaseFenced,
+            expected=f"a cutover of release {release_id} to {active} as the last switch",
+            seen=switch.encode() if switch else "no switch on record",
+            remedy=f"find out who moved the traffic; clean up {slot} by hand when nobody needs it",
+        )
+    return Permitted()
+
+
+def _takes_traffic(slot: Slot, consequence: str) -> Refused:
+    return Refused(
+        f"{slot} is the active slot: {consequence}",
+        expected=f"Service selector naming {other(slot)}",
+        seen=f"selector naming {slot}",
+        remedy="nothing was changed; find out why the slots were mistaken for each other",
+    )
