@@ -1,0 +1,45 @@
+"""The ERP's schema changes, run with the image's own libraries in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from include.errors import SandboxError
+from include.sandbox.erp.build import build_folder
+from include.sandbox.erp.versions import VERSIONS
+
+
+def migrate(database_url: str, revision: str = "head", *, version: str = "3.0.0", timeout: float = 120.0) -> None:
+    """Upgrade the database to ``revision`` with the tree of ``version``.
+
+    :param timeout: seconds
+    :raises SandboxError: Alembic refused or did not finish
+    """
+    alembic(database_url, "upgrade", revision, folder=build_folder(VERSIONS[version]), timeout=timeout)
+
+
+def alembic(database_url: str, *arguments: str, folder: Path, timeout: float = 120.0) -> str:
+    """Run one Alembic command of the image in ``folder`` and return what it printed.
+
+    :raises SandboxError: it failed or did not finish in ``timeout`` seconds
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    argv = [str(folder / "app" / "run"), "alembic", *arguments]
+    what = f"alembic {' '.join(arguments)}"
+    try:
+        done = subprocess.run(
+            argv,
+            env={"PATH": path, "DATABASE_URL": database_url},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SandboxError(f"{what} did not finish", expected=f"an end within {timeout:g} s") from None
+    if done.returncode:
+        raise SandboxError(f"{what} failed", seen=done.stderr.strip()[-2000:].replace(database_url, "<database>"))
+    return done.stdout
