@@ -1,0 +1,57 @@
+"""T-0 11:30: release to production, blue-green (DEPLOYMENT-PLAN, "Production-Deploy")."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+from stellwerk.gates import go_no_go
+from stellwerk.operators.message import Announce
+from stellwerk.operators.release import (
+    CleanUp,
+    Cutover,
+    DeployIdleSlot,
+    Drain,
+    FinalVerification,
+    Preflight,
+    VerifyIdleSlot,
+)
+from stellwerk.operators.rollback import StartRollback
+from stellwerk.params import release_params
+from stellwerk.sensors.watch import ReleaseWatch
+
+with DAG(
+    dag_id="production-blue-green",
+    description="Deploy the idle slot, decide, cut over, watch, clean up - or switch back by itself",
+    schedule=None,
+    max_active_runs=1,
+    catchup=False,
+    params=release_params(),
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    tags=["stellwerk", "T-0"],
+    doc_md="""
+Trigger it for a release and an environment. It looks before it writes, asks every role for a Go, and only then
+deploys to the slot that takes no traffic. After the cutover it watches: a rollback trigger switches back at once.
+
+Every task may be retried or cleared; setting a task's state by hand does not get past the gate.
+""",
+) as dag:
+    preflight = Preflight(task_id="preflight")
+    gate = go_no_go(evidence_from="preflight")
+    deploy = DeployIdleSlot(task_id="deploy_idle_slot")
+    verify = VerifyIdleSlot(task_id="verify_idle_slot")
+    cutover = Cutover(task_id="cutover")
+    drain = Drain(task_id="drain")
+    watch = ReleaseWatch(task_id="watch")
+    clean_up = CleanUp(task_id="clean_up")
+    verification = FinalVerification(task_id="final_verification")
+    roll_back = StartRollback(task_id="start_rollback", trigger_rule="one_failed")
+
+    preflight >> gate >> deploy >> verify >> cutover >> [drain, watch]
+    [drain, watch] >> clean_up >> verification
+    watch >> roll_back
+
+    gate >> Announce(task_id="announce_deployment", event="deployment-started")
+    cutover >> Announce(task_id="announce_cutover", event="cutover")
+    clean_up >> Announce(task_id="announce_clean_up", event="cleanup")
+    verification >> Announce(task_id="announce_success", event="released")

@@ -1,0 +1,87 @@
+"""What a gate asks, and how an answer is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from include.ledger.entry import Entry, NewEntry
+from include.ledger.store import Ledger
+from include.steps.record import DECISION
+from include.steps.run import ReleaseRun
+
+GO: Final = "Go"
+NO_GO: Final = "No-Go"
+SILENCE: Final = "silence"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What those who decide read; ``body`` is Markdown, short enough for a phone."""
+
+    subject: str
+    body: str
+
+
+def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Question:
+    """Compose the question of one role.
+
+    :param evidence: what the preflight found; it informs and decides nothing
+    """
+    release, environment = run.release, run.environment
+    lines = [
+        f"**{release.version}** goes to **{environment.name}** (now {release.previous}).",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| image | `{release.image.reference}` |",
+        f"| slot | {evidence.get('from', '?')} → {evidence.get('to', '?')} |",
+        f"| watch | {environment.watch.seconds:g} s |",
+        f"| rollback at | error rate > {environment.slo.triggers.error_rate:.0%},"
+        f" P95 > {environment.slo.triggers.p95_seconds:g} s,"
+        f" down > {environment.slo.triggers.down_seconds:g} s |",
+        f"| automatic switch back | {evidence.get('switch_back', 'unknown')} |",
+        f"| fingerprint | `{run.fingerprint[:16]}` |",
+        f"| started by | {run.triggered_by or 'the scheduler'} |",
+        "",
+        *(f"- {fact}" for fact in evidence.get("facts", ())),
+        "",
+        f"Every role has to say Go, at least {environment.gate.quorum} people have to. "
+        f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",
+    ]
+    return Question(f"{release.version} to {environment.name}: Go or No-Go as {role}?", "\n".join(lines))
+
+
+def record_decision(
+    ledger: Ledger,
+    run: ReleaseRun,
+    *,
+    role: str,
+    choice: str,
+    user: str | None,
+    at: datetime | None,
+    comment: str,
+) -> Entry:
+    """Write one answer to the ledger; the same answer is written once."""
+    payload = {
+        "role": role,
+        "choice": choice,
+        "user": user or "",
+        "comment": comment,
+        "fingerprint": run.fingerprint,
+        "phase": run.phase,
+    }
+    return ledger.append(
+        NewEntry(
+            kind=DECISION if choice in (GO, NO_GO) else "gate.silence",
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor=user or "nobody",
+            payload=payload,
+            key=run.key(f"decision:{role}:{at.isoformat()}") if at else None,
+            at=at,
+        )
+    )

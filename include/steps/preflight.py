@@ -1,0 +1,125 @@
+"""Look before anything is written: is there a world in which this release can be switched safely?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from include.bluegreen.capacity import usable_endpoints
+from include.bluegreen.decisions import Refused
+from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
+from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.guards import target_slot
+from include.bluegreen.slots import active_slot, other
+from include.bluegreen.state import ServiceState
+from include.bluegreen.switch import check_claim
+from include.clients.helm import Helm
+from include.clients.kubernetes import Cluster
+from include.errors import ChartError, NotEnoughEndpoints, TrafficServiceMissing
+from include.ledger.store import Ledger
+from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
+from include.steps.run import ReleaseRun, parse_release_id
+
+log = logging.getLogger(__name__)
+
+
+async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
+    """Check, bind the slots of this run in the ledger, and return the evidence for the gate.
+
+    :return: ``from``, ``to``, ``switch_back`` (a sentence) and ``facts`` (sentences)
+    :raises StellwerkError: what is not as it has to be
+    """
+    environment, traffic = run.environment, run.environment.traffic
+    facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
+
+    service = await cluster.service(traffic.service)
+    active = active_slot(service, traffic)
+    assert service is not None, "active_slot refuses a missing Service"
+    target = target_slot(service, active, run.release_id)
+    source = other(target)
+    facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
+    await _preview_exists(run, cluster)
+
+    claim = check_claim(service, traffic, run.release_id, holder_ended=holder_ended(service, ledger))
+    if isinstance(claim, Refused):
+        raise claim.error()
+
+    ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
+    facts.append(f"{ready} ready endpoint(s) serve users now")
+    if ready < 1:
+        raise NotEnoughEndpoints(
+            f"{active} has no ready endpoint: users are down before the release begins",
+            expected="a running production to release into and to return to",
+            seen="0 ready endpoints",
+            remedy=f"bring {active} up first",
+        )
+    name = environment.slot_release(target)
+    manifests = await helm.template(name, run.chart, run.values(target))
+    facts.append(f"chart {run.chart.name} renders to {len(manifests)} objects as Helm release {name}")
+    check_image(manifests, run)
+
+    way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
+    options = rollback_options(way)
+    facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
+    payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
+    record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
+    for fact in facts:
+        log.info("%s", fact)
+    switch_back = "yes, by itself" if automatic_allowed(way) else "no: a human has to"
+    return {"from": source, "to": target, "switch_back": switch_back, "facts": facts}
+
+
+async def _preview_exists(run: ReleaseRun, cluster: Cluster) -> None:
+    name = run.environment.traffic.preview_service
+    if await cluster.service(name) is None:
+        raise TrafficServiceMissing(
+            f"preview Service {name} not found",
+            expected=f"a Service {name} in namespace {run.environment.namespace}",
+            remedy="create it once, outside of any Helm release, pointing at the idle slot",
+        )
+
+
+def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None:
+    """Refuse a chart that does not deploy the image which the release names.
+
+    :raises ChartError: no Deployment uses the release's image
+    """
+    wanted = run.release.image
+    images = sorted(
+        container.get("image", "")
+        for item in manifests
+        if item.get("kind") == "Deployment"
+        for container in item["spec"]["template"]["spec"].get("containers", ())
+    )
+    if not any(f"{wanted.repository}:{wanted.tag}" in image or (wanted.digest or "\0") in image for image in images):
+        raise ChartError(
+            "the chart does not deploy the release's image",
+            expected=wanted.reference,
+            seen=", ".join(images) or "no Deployment",
+            remedy="let the chart take image.repository, image.tag and image.digest from its values",
+        )
+
+
+def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
+    """Whether the release whose id is on the Service has come to its end.
+
+    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved back,
+    or when the ledger says that it was verified.
+    """
+    holder = release_id(service)
+    if holder is None:
+        return True
+    switch = last_switch(service)
+    if switch is None or switch.release != holder or switch.direction == "back":
+        return True
+    parsed = parse_release_id(holder)
+    if parsed is None:
+        return False
+    version, environment, run_id = parsed
+    return any(
+        entry.kind == ROLLED_BACK or entry.run_id == run_id
+        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
+    )
+
+

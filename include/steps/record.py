@@ -1,0 +1,114 @@
+"""What a run has written to the ledger, and what it may do because of it (DESIGN, invariants 7 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from include.errors import ApprovalMissing, TrafficError
+from include.ledger.approvals import Approval, approval
+from include.ledger.entry import Entry, NewEntry
+from include.ledger.store import Ledger
+from include.plan.slots import Slot
+from include.steps.run import ReleaseRun
+
+STARTED = "release.started"
+DECISION = "gate.decision"
+APPROVED = "gate.approved"
+DEPLOYED = "deploy.done"
+VERIFIED = "verify.passed"
+CUT_OVER = "cutover.done"
+DRAINED = "drain.done"
+WATCH_STARTED = "watch.baseline"
+WATCH_PASSED = "watch.passed"
+WATCH_ENDED = "watch.ended"
+SWITCHED_BACK = "switch.back"
+CLEANED_UP = "cleanup.done"
+RELEASED = "release.verified"
+ROLLED_BACK = "rollback.done"
+
+
+def record(ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any], *, actor: str = "stellwerk") -> Entry:
+    """Write that ``kind`` happened in this run; a second call returns the first entry.
+
+    :raises LedgerUnavailable: the ledger cannot be written
+    """
+    return ledger.append(
+        NewEntry(
+            kind=kind,
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor=actor,
+            payload=dict(payload),
+            key=run.key(kind),
+        )
+    )
+
+
+def recorded(ledger: Ledger, run: ReleaseRun, kind: str) -> Entry | None:
+    """Return the run's entry of this kind, if there is one."""
+    found = ledger.entries(
+        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(kind,)
+    )
+    return found[-1] if found else None
+
+
+def require(ledger: Ledger, run: ReleaseRun, kind: str, *, before: str) -> Entry:
+    """Return the run's entry of this kind.
+
+    :param before: the step that relies on it, for the message
+    :raises TrafficError: there is none, whatever the task's state says
+    """
+    entry = recorded(ledger, run, kind)
+    if entry is None:
+        raise TrafficError(
+            f"{before} refused",
+            expected=f"a ledger entry {kind} of run {run.run_id}",
+            seen="none: an earlier step did not do its work, or its state was set by hand",
+            remedy="clear the earlier step so that it really runs; states set by hand prove nothing",
+        )
+    return entry
+
+
+def slots_of(ledger: Ledger, run: ReleaseRun) -> tuple[Slot, Slot]:
+    """Return (slot that was active when the run began, slot the release goes to).
+
+    They are bound once, at the beginning: a deploy step that is run again after cutover must not take the slot that
+    was left for the idle one.
+
+    :raises TrafficError: the run has not begun
+    """
+    payload = require(ledger, run, STARTED, before="the step").payload
+    source, target = payload["from"], payload["to"]
+    return source, target
+
+
+def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
+    """Return the approval of exactly this run and fingerprint.
+
+    Task states and XComs play no part, anybody who may edit can set those.
+
+    :raises ApprovalMissing: with what is missing
+    """
+    entries = ledger.entries(
+        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(DECISION,)
+    )
+    gate = run.environment.gate
+    found = approval(
+        entries,
+        phase=run.phase,
+        run_id=run.run_id,
+        fingerprint=run.fingerprint,
+        roles=gate.roles,
+        quorum=gate.quorum,
+        triggered_by=run.triggered_by,
+    )
+    if isinstance(found, Approval):
+        return found
+    raise ApprovalMissing(
+        f"no valid Go for {run.phase} of {run.release.version} to {run.environment.name}",
+        expected=f"a Go of {', '.join(gate.roles)} for fingerprint {run.fingerprint[:12]}, by {gate.quorum} people",
+        seen=found.reason,
+        remedy="clear the Go/No-Go tasks of this run, so that those entitled are asked (again)",
+    )

@@ -1,0 +1,105 @@
+"""One run of one phase of a release: what is released where, under which identity, with which fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from include.errors import PlanError
+from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
+from include.plan.loader import Plan
+from include.plan.models import Environment, Release
+from include.plan.slots import SLOTS, Slot
+from include.plan.values import slot_values
+from include.version import VERSION
+
+
+@dataclass(frozen=True)
+class ReleaseRun:
+    """A release on its way to an environment.
+
+    :param chart: folder of the Helm chart
+    :param phase: the DAG's id, for example ``production-blue-green``
+    :param run_id: Airflow's id of the run
+    :param triggered_by: the user who started the run; None for a run the scheduler started
+    """
+
+    release: Release
+    environment: Environment
+    chart: Path
+    phase: str
+    run_id: str
+    triggered_by: str | None
+
+    @property
+    def release_id(self) -> str:
+        """What fences the traffic Service: unique for each run, readable for humans."""
+        return f"{self.release.version}@{self.environment.name}/{self.run_id}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest over all that an approval covers (DESIGN, vocabulary)."""
+        environment = self.environment
+        return fingerprint(
+            FingerprintInputs(
+                image=self.release.image,
+                chart=chart_digest(self.chart),
+                values={slot: self.values(slot) for slot in SLOTS},
+                slo=environment.slo,
+                watch=environment.watch,
+                gate=environment.gate,
+                stellwerk=VERSION,
+            )
+        )
+
+    def values(self, slot: Slot) -> dict[str, Any]:
+        """Return the Helm values of one slot."""
+        return slot_values(self.release, self.environment, slot)
+
+    def key(self, what: str) -> str:
+        """Return the idempotency key of something this run does once."""
+        return f"{self.release_id}:{what}"
+
+    def describe(self) -> str:
+        """Return the line every task's log starts with."""
+        who = self.triggered_by or "the scheduler"
+        return (
+            f"{self.phase}: release {self.release.version} (after {self.release.previous}) to {self.environment.name}, "
+            f"namespace {self.environment.namespace}, run {self.run_id} started by {who}"
+        )
+
+
+def open_run(
+    plan: Plan, *, release: str, environment: str, phase: str, run_id: str, triggered_by: str | None
+) -> ReleaseRun:
+    """Bind a run's parameters to the plan.
+
+    :raises UnknownRelease: no such release
+    :raises UnknownEnvironment: no such environment
+    :raises PlanError: the environment's chart is no folder
+    """
+    target = plan.environment(environment)
+    chart = plan.chart(target)
+    if not (chart / "Chart.yaml").is_file():
+        raise PlanError(
+            f"no Helm chart at {target.chart}",
+            expected=f"a folder with a Chart.yaml at {chart}",
+            remedy=f"correct `chart` in environments/{environment}.yaml",
+        )
+    return ReleaseRun(
+        release=plan.release(release),
+        environment=target,
+        chart=chart,
+        phase=phase,
+        run_id=run_id,
+        triggered_by=triggered_by,
+    )
+
+
+def parse_release_id(release_id: str) -> tuple[str, str, str] | None:
+    """Split a release id into version, environment and run id; None when Stellwerk did not write it."""
+    version, at, rest = release_id.partition("@")
+    environment, slash, run_id = rest.partition("/")
+    return (version, environment, run_id) if at and slash and version and environment and run_id else None

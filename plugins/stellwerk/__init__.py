@@ -1,0 +1,1 @@
+"""Airflow adapters of Stellwerk: thin operators, sensors, triggers and hooks around the domain in ``include``."""

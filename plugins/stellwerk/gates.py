@@ -1,0 +1,146 @@
+"""Gates: named people decide over evidence, and what they decide becomes an entry of the ledger.
+
+One task asks each role, so every answer is its own row under the required actions. An answer counts only as the
+ledger entry written here from what Airflow recorded of the person who answered; a task set to success by hand
+writes none, and the acting steps find none.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, TaskGroup
+
+from include.errors import ApprovalMissing, ApprovalRefused
+from include.steps.gate import GO, NO_GO, SILENCE, question, record_decision
+from include.steps.record import APPROVED, record, require_approval
+from stellwerk.operators.base import StellwerkOperator, airflow_errors
+from stellwerk.runs import release_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.steps.run import ReleaseRun
+
+
+def go_no_go(*, evidence_from: str) -> TaskGroup:
+    """Build the Go/No-Go: every role is asked, silence until the deadline is No-Go.
+
+    :param evidence_from: id of the task whose result is shown to those who decide
+    """
+    with TaskGroup("go_no_go", tooltip="Every role has to say Go; silence is No-Go") as group:
+        roles = GateRoles(task_id="roles")
+        decisions = RoleDecision.partial(
+            task_id="decide", evidence_from=evidence_from, map_index_template="{{ task.role }}"
+        ).expand_kwargs(roles.output)
+        decisions >> Approve(task_id="approve")
+    return group
+
+
+class GateRoles(StellwerkOperator):
+    """Name the roles of the environment, so that each is asked by a task of its own."""
+
+    def act(self, run: ReleaseRun) -> list[dict[str, str]]:
+        """Return one mapping for each role."""
+        for role, users in run.environment.gate.roles.items():
+            self.log.info("%s: %s may answer", role, " or ".join(users))
+        return [{"role": role} for role in run.environment.gate.roles]
+
+
+class RoleDecision(HITLOperator):
+    """Ask the people of one role for Go or No-Go.
+
+    Who may answer is read from the plan when the question is asked; the mapped ``role`` is checked against it, since
+    an XCom can be overwritten.
+
+    :param role: the role that decides
+    :param evidence_from: id of the task whose result is shown
+    """
+
+    def __init__(self, *, role: str, evidence_from: str, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Go or No-Go?",
+            options=[GO, NO_GO],
+            params={"comment": Param("", type="string", title="Comment", description="Why; kept in the ledger")},
+            **kwargs,
+        )
+        self.role = role
+        self.evidence_from = evidence_from
+
+    def execute(self, context: Context) -> Any:
+        """Ask."""
+        with airflow_errors(self.log):
+            run = release_run(context)
+            gate = run.environment.gate
+            if self.role not in gate.roles:
+                raise ApprovalMissing(
+                    f"role {self.role!r} is not one of this gate",
+                    expected=", ".join(gate.roles),
+                    seen=self.role,
+                    remedy="clear the task `roles` of this gate",
+                )
+            evidence = context["ti"].xcom_pull(task_ids=self.evidence_from) or {}
+            asked = question(run, self.role, evidence)
+        self.subject, self.body = asked.subject, asked.body
+        self.assigned_users = [{"id": user, "name": user} for user in gate.roles[self.role]]
+        self.response_timeout = timedelta(seconds=gate.timeout_seconds)
+        self.log.info("%s\n%s", asked.subject, asked.body)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Record the answer; a No-Go and silence both fail the gate."""
+        from stellwerk.hooks.ledger import open_ledger
+
+        with airflow_errors(self.log):
+            run = release_run(context)
+            ledger = open_ledger(run.environment.connections.ledger)
+            if "error" in event:
+                record_decision(ledger, run, role=self.role, choice=SILENCE, user=None, at=None, comment=event["error"])
+                raise ApprovalRefused(
+                    f"no answer from {self.role}: No-Go",
+                    expected=f"an answer of {' or '.join(run.environment.gate.roles[self.role])} in time",
+                    seen=str(event["error"]),
+                    remedy="clear this task to ask again, or leave the release for another day",
+                )
+            answer = super().execute_complete(context, event)
+            user = answer["responded_by_user"]
+            choice = answer["chosen_options"][0] if answer["chosen_options"] else NO_GO
+            comment = str(answer["params_input"].get("comment", ""))
+            record_decision(
+                ledger,
+                run,
+                role=self.role,
+                choice=choice,
+                user=user["id"] if user else None,
+                at=answer["responded_at"],
+                comment=comment,
+            )
+            self.log.info("%s: %s by %s: %s", self.role, choice, user, comment or "(no comment)")
+            if choice != GO:
+                raise ApprovalRefused(
+                    f"No-Go of {self.role}",
+                    expected=GO,
+                    seen=f"{choice} by {user['id'] if user else 'nobody'}: {comment}",
+                    remedy="mend what they object to, then start a new run",
+                )
+        return {"role": self.role, "choice": choice, "user": user["id"] if user else None}
+
+
+class Approve(StellwerkOperator):
+    """Conclude the gate: the ledger holds a Go of every role, by enough people, for what is about to happen."""
+
+    def act(self, run: ReleaseRun) -> dict[str, Any]:
+        """Record the approval and return who gave it.
+
+        :raises ApprovalMissing: a state set by hand got us here, or what was approved has changed
+        """
+        ledger = self.ledger(run)
+        approval = require_approval(ledger, run)
+        payload = {"fingerprint": run.fingerprint, "people": sorted(approval.people), "phase": run.phase}
+        record(ledger, run, APPROVED, payload)
+        self.log.info("approved by %s for fingerprint %s", ", ".join(payload["people"]), run.fingerprint)
+        return payload
+
+

@@ -1,0 +1,1 @@
+"""Operators: validate the rendered input, call the domain, act or defer."""

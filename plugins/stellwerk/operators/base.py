@@ -1,0 +1,108 @@
+"""What all of Stellwerk's operators share: the release run, the clients, errors that Airflow understands, kill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from include.errors import StellwerkError
+from stellwerk.runs import release_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.clients.helm import Helm
+    from include.clients.kubernetes import Cluster
+    from include.ledger.store import Ledger
+    from include.steps.run import ReleaseRun
+
+T = TypeVar("T")
+
+
+@contextmanager
+def airflow_errors(log: logging.Logger | Any) -> Iterator[None]:
+    """Turn the domain's errors into Airflow's: retryable ones may be retried, the others fail the task at once."""
+    try:
+        yield
+    except StellwerkError as error:
+        log.error("%s: %s", type(error).__name__, error)
+        kind = AirflowException if error.retryable else AirflowFailException
+        raise kind(f"{type(error).__name__}: {error}") from error
+
+
+class StellwerkOperator(BaseOperator):
+    """A step of a release.
+
+    ``execute`` binds the run's parameters to the plan, then calls :meth:`act`. A step observes first, does only what
+    is missing and proves the result, so it may be retried or cleared at any time.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._cancel: Callable[[], object] | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Run the step; the result is a small, printable summary for XCom."""
+        with airflow_errors(self.log):
+            run = release_run(context)
+            self.log.info("%s", run.describe())
+            return self.act(run)
+
+    @abstractmethod
+    def act(self, run: ReleaseRun) -> Any:
+        """Do the step."""
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end; :meth:`on_kill` cancels it, so that it can end its own child processes."""
+
+        async def cancellable() -> T:
+            task = asyncio.ensure_future(coroutine)
+            loop = asyncio.get_running_loop()
+            self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+            return await task
+
+        return asyncio.run(cancellable())
+
+    def on_kill(self) -> None:
+        """End the step's own work (a running helm gets SIGTERM and leaves a clean ``failed`` revision)."""
+        if self._cancel is not None:
+            self._cancel()
+
+    def with_cluster(self, run: ReleaseRun, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+        """Run ``step`` with a client of the environment's namespace."""
+        from stellwerk.hooks.kubernetes import ClusterHook
+
+        hook = ClusterHook.read(run.environment.connections.kubernetes)
+
+        async def call() -> T:
+            async with hook.cluster(run.environment.namespace) as cluster:
+                return await step(cluster)
+
+        return self.wait_for(call())
+
+    def with_helm(self, run: ReleaseRun, step: Callable[[Cluster, Helm], Coroutine[Any, Any, T]]) -> T:
+        """Run ``step`` with a client of the environment's namespace and a helm that acts there."""
+        from stellwerk.hooks.helm import open_helm
+        from stellwerk.hooks.kubernetes import ClusterHook
+
+        hook = ClusterHook.read(run.environment.connections.kubernetes)
+        with open_helm(hook, run.environment.namespace) as helm:
+
+            async def call() -> T:
+                async with hook.cluster(run.environment.namespace) as cluster:
+                    return await step(cluster, helm)
+
+            return self.wait_for(call())
+
+    def ledger(self, run: ReleaseRun) -> Ledger:
+        """Open the ledger of the environment."""
+        from stellwerk.hooks.ledger import open_ledger
+
+        return open_ledger(run.environment.connections.ledger)

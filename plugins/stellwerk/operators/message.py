@@ -1,0 +1,47 @@
+"""Telling people: a message of the release, said once, never in the way of the release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from include.errors import MessageError
+from stellwerk.operators.base import StellwerkOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.steps.run import ReleaseRun
+
+
+class Announce(StellwerkOperator):
+    """Send one of the plan's messages.
+
+    A dead Slack or mail server is tried again a few times, then the task is skipped with the reason and the failure
+    is in the ledger: what has happened to the traffic does not become undone because nobody could be told.
+
+    :param event: what happened, see :mod:`include.steps.announce`
+    """
+
+    def __init__(self, *, event: str, retries: int = 2, **kwargs: Any) -> None:
+        super().__init__(retries=retries, **kwargs)
+        self.event = event
+
+    def execute(self, context: Context) -> Any:
+        """Send, retry, give up honestly."""
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            ti = context["ti"]
+            if isinstance(error.__cause__, MessageError) and ti.try_number > self.retries:
+                raise AirflowSkipException(f"not delivered after {ti.try_number} tries: {error}") from error
+            raise
+
+    def act(self, run: ReleaseRun) -> list[str]:
+        """Send every message of the event and return their keys."""
+        from include.steps.announce import announce
+        from stellwerk.notifiers.transport import transports
+
+        connections = run.environment.connections
+        return announce(run, self.event, lambda: self.ledger(run), transports(connections.slack, connections.smtp))

@@ -1,0 +1,48 @@
+"""From an Airflow context to the release run it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from include.errors import PlanError
+from include.plan.loader import load_plan, plan_folder
+from include.steps.run import ReleaseRun, open_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def release_run(context: Context) -> ReleaseRun:
+    """Read the run's parameters, refuse what the plan does not know, and bind them to this DAG run.
+
+    :raises PlanError: unknown release, unknown environment or a parameter the DAG does not have
+    """
+    params = dict(context["params"])
+    dag_run = context["dag_run"]
+    refuse_unknown_keys(dag_run.conf or {}, params)
+    return open_run(
+        load_plan(plan_folder()),
+        release=str(params.get("release", "")),
+        environment=str(params.get("environment", "")),
+        phase=context["dag"].dag_id,
+        run_id=dag_run.run_id,
+        triggered_by=getattr(dag_run, "triggering_user_name", None),
+    )
+
+
+def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Refuse a conf with keys the DAG has no param for: a misspelt option must not be ignored.
+
+    :raises PlanError: naming the keys
+    """
+    from airflow.sdk.definitions.param import ParamsDict  # noqa: F401 - the params of the context are one
+
+    unknown = sorted(set(conf) - set(params))
+    if unknown:
+        raise PlanError(
+            "unknown parameter",
+            expected=f"only {', '.join(sorted(params))}",
+            seen=", ".join(unknown),
+            remedy="trigger the DAG again with the right names",
+        )

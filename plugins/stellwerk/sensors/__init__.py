@@ -1,0 +1,1 @@
+"""Time-bounded wait conditions as tasks."""

@@ -1,0 +1,1 @@
+"""Asynchronous loops that end with one typed event."""

@@ -1,0 +1,35 @@
+"""The trigger behind the watch: it evaluates, and when it must, it switches back itself (DESIGN, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+
+class WatchTrigger(BaseTrigger):
+    """Run :func:`include.steps.watch.watch` and end with its outcome.
+
+    :param config: a dumped :class:`include.steps.watch.WatchConfig`; all times in it are absolute, so a trigger that
+        another triggerer resumes goes on where the first one was killed
+    """
+
+    def __init__(self, config: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what survives a crash of the triggerer."""
+        return ("stellwerk.triggers.watch.WatchTrigger", {"config": self.config})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch until there is an outcome; there is exactly one event."""
+        from include.steps.watch import WatchConfig, watch
+        from stellwerk.hooks.kubernetes import ClusterHook
+
+        config = WatchConfig.load(self.config)
+        hook = await ClusterHook.aread(config.connection)
+        async with hook.cluster(config.namespace) as cluster:
+            outcome = await watch(config, cluster)
+        yield TriggerEvent(outcome.dump())
