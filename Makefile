@@ -1,0 +1,65 @@
+# The commands of the repository; `make help` explains them. Each installs what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+UV_VERSION := 0.13.9
+# uv as it is on PATH, else this pinned one, installed below build/.
+UV_FOLDER := build/tools/uv-$(UV_VERSION)
+UV_ON_PATH := $(shell command -v uv)
+export UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
+# dags/, plugins/ and include/ are imported as Airflow imports them.
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+
+.PHONY: help setup demo up down test check format bench evidence clean
+
+help: ## list these commands
+	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.synced ## install the locked Python dependencies into .venv (the other commands do it themselves)
+
+demo: setup ## release 3.0.0 under load, then a faulty 3.0.1 that is rolled back by itself; prints what happened
+	$(PYTHON) -m include.sandbox.demo $(ARGS)
+
+up: setup ## start the environment of the demo and leave it running, to click through it in the Airflow UI
+	$(PYTHON) -m include.sandbox up $(ARGS)
+
+down: setup ## stop what `make up` started
+	$(PYTHON) -m include.sandbox down $(ARGS)
+
+test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
+	$(PYTHON) -m pytest $(ARGS)
+
+check: setup ## linter, formatting, types and unit tests: the quick check before a commit
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy include plugins
+	$(PYTHON) -m pytest tests/unit
+
+format: setup ## let the linter and the formatter mend what they can
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+bench: ## name the benchmarks of benchmarks/ and how to run them
+	@found=$$(find benchmarks -name 'bench_*.py' 2>/dev/null | sort || true); \
+	if [ -n "$$found" ]; then for file in $$found; do echo "$(PYTHON) $$file"; done; \
+	else echo "benchmarks/ holds no benchmark yet; 'make demo' measures a release, 'make evidence' shows the figures"; fi
+
+evidence: setup ## show the measured figures of build/evidence as a table
+	$(PYTHON) -m include.report.evidence $(ARGS)
+
+clean: ## stop what runs and remove what was generated (.venv and the cache of pinned programs stay)
+	@if [ -x $(PYTHON) ] && [ -d build ]; then $(PYTHON) -m include.sandbox down; fi
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/.synced: uv.lock pyproject.toml requirements.txt | $(if $(UV_ON_PATH),,$(UV_FOLDER)/bin/uv)
+	"$(UV)" sync --frozen --python 3.11
+	@touch $@
+
+$(UV_FOLDER)/bin/uv:
+	@python=$$(command -v python3.11 || command -v python3) || { echo "Python 3.11 is not on PATH: install it" >&2; exit 1; }; \
+	folder=$(UV_FOLDER); rm -rf "$$folder"; \
+	"$$python" -m venv "$$folder" || { echo "cannot make a virtual environment: install uv, or python3.11-venv" >&2; exit 1; }; \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
