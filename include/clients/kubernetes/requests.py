@@ -1,0 +1,163 @@
+"""How requests to the Kubernetes API are built: pure functions from names to :class:`Request`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+FIELD_MANAGER: Final = "stellwerk"
+RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
+
+Kind = Literal["services", "pods", "events", "endpointslices", "deployments", "horizontalpodautoscalers"]
+
+_GROUPS: Final[Mapping[Kind, str]] = {
+    "services": "/api/v1",
+    "pods": "/api/v1",
+    "events": "/api/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
+    "deployments": "/apis/apps/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    :param what: what it asks for, as the errors name it (``"Service valeo-erp in production"``)
+    :param relayed: the answer comes from a pod through the API server, so its status is the pod's
+    """
+
+    method: Literal["GET", "PATCH"]
+    path: str
+    what: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Sequence[Any] | Mapping[str, Any] | None = None
+    content_type: str | None = None
+    relayed: bool = False
+
+
+def collection(kind: Kind, namespace: str) -> str:
+    """Path of all objects of ``kind`` in a namespace."""
+    return f"{_GROUPS[kind]}/namespaces/{_segment(namespace)}/{kind}"
+
+
+def read(kind: Kind, namespace: str, name: str) -> Request:
+    """One object."""
+    return Request("GET", f"{collection(kind, namespace)}/{_segment(name)}", _what(kind, namespace, name))
+
+
+def select(
+    kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None
+) -> Request:
+    """All objects whose labels and fields are as given."""
+    query = []
+    if labels:
+        query.append(("labelSelector", _selector(labels)))
+    if fields:
+        query.append(("fieldSelector", _selector(fields)))
+    return Request("GET", collection(kind, namespace), f"{kind} in {namespace}", tuple(query))
+
+
+def json_patch(kind: Kind, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]) -> Request:
+    """Change an object only if the patch's ``test`` operations hold."""
+    return _patch(kind, namespace, name, list(operations), JSON_PATCH)
+
+
+def merge_patch(
+    kind: Kind, namespace: str, name: str, change: Mapping[str, Any], *, subresource: Literal["", "scale"] = ""
+) -> Request:
+    """Set the given fields, whatever they were."""
+    return _patch(kind, namespace, name, change, MERGE_PATCH, subresource)
+
+
+def restart(at: datetime) -> dict[str, Any]:
+    """The change that makes a Deployment replace its pods one by one; the same ``at`` again changes nothing."""
+    return {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: at.isoformat()}}}}}
+
+
+def pod_get(namespace: str, pod: str, port: int | None, path: str) -> Request:
+    """GET ``path`` from a pod, relayed by the API server; without a port its first one is asked."""
+    target = _segment(pod) if port is None else f"{_segment(pod)}:{port}"
+    return Request(
+        "GET",
+        f"{collection('pods', namespace)}/{target}/proxy/{path.lstrip('/')}",
+        f"{path} of pod {pod}",
+        relayed=True,
+    )
+
+
+def pod_log(namespace: str, pod: str, *, lines: int, previous: bool, container: str | None = None) -> Request:
+    """The end of a container's log; ``previous`` is that of the container before the last restart."""
+    query = [("tailLines", str(lines)), ("limitBytes", "65536")]
+    if previous:
+        query.append(("previous", "true"))
+    if container:
+        query.append(("container", container))
+    return Request(
+        "GET", f"{collection('pods', namespace)}/{_segment(pod)}/log", f"log of pod {pod}", tuple(query)
+    )
+
+
+def version() -> Request:
+    """The API server's version."""
+    return Request("GET", "/version", "version of the API server")
+
+
+def disown(managed_fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The JSON patch that gives up Stellwerk's ownership of fields, or an empty one when it owns none.
+
+    Helm 4 applies server-side: a field somebody else owns with another value makes its next upgrade fail. What
+    Stellwerk sets for the time of a release (sizes) must therefore not stay its own.
+    """
+    operations: list[dict[str, Any]] = []
+    # From the end, so that the indexes before stay true; the test makes a changed list a refusal.
+    for index in reversed(range(len(managed_fields))):
+        if managed_fields[index].get("manager") == FIELD_MANAGER:
+            path = f"/metadata/managedFields/{index}"
+            operations.append({"op": "test", "path": f"{path}/manager", "value": FIELD_MANAGER})
+            operations.append({"op": "remove", "path": path})
+    return operations
+
+
+def _patch(
+    kind: Kind,
+    namespace: str,
+    name: str,
+    body: Sequence[Any] | Mapping[str, Any],
+    content_type: str,
+    subresource: str = "",
+) -> Request:
+    path = f"{collection(kind, namespace)}/{_segment(name)}"
+    return Request(
+        "PATCH",
+        f"{path}/{subresource}" if subresource else path,
+        _what(kind, namespace, name),
+        (("fieldManager", FIELD_MANAGER),),
+        body,
+        content_type,
+    )
+
+
+def _what(kind: Kind, namespace: str, name: str) -> str:
+    singular = {
+        "services": "Service",
+        "pods": "Pod",
+        "deployments": "Deployment",
+        "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+    }
+    return f"{singular.get(kind, kind)} {name} in {namespace}"
+
+
+def _selector(pairs: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(pairs.items()))
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
