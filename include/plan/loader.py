@@ -1,0 +1,138 @@
+"""From a folder of YAML files to a plan: ``releases/*.yaml``, ``environments/*.yaml``, the chart beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
+from include.plan.models import Environment, PlanModel, Release
+from include.plan.source import Source
+
+Model = TypeVar("Model", bound=PlanModel)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The releases by version, the environments by name, and what is wrong with the files that are neither.
+
+    One broken file makes its own release unusable and no other.
+    """
+
+    folder: Path
+    releases: Mapping[str, Release]
+    environments: Mapping[str, Environment]
+    problems: tuple[InvalidPlan, ...] = ()
+
+    def release(self, version: str) -> Release:
+        """The release of this version.
+
+        :raises InvalidPlan: its file is broken
+        :raises UnknownRelease: there is none
+        """
+        if version in self.releases:
+            return self.releases[version]
+        raise self._absent(UnknownRelease, "releases", version, self.releases)
+
+    def environment(self, name: str) -> Environment:
+        """The environment of this name.
+
+        :raises InvalidPlan: its file is broken
+        :raises UnknownEnvironment: there is none
+        """
+        if name in self.environments:
+            return self.environments[name]
+        raise self._absent(UnknownEnvironment, "environments", name, self.environments)
+
+    def chart(self, environment: Environment) -> Path:
+        """The folder of the environment's chart.
+
+        :raises InvalidPlan: it holds no chart
+        """
+        folder = self.folder / environment.chart  # an absolute path stays as it is
+        if not (folder / "Chart.yaml").is_file():
+            raise InvalidPlan(
+                f"environment {environment.name}: {folder} is not a Helm chart",
+                expected="a folder with a Chart.yaml",
+                seen="no Chart.yaml" if folder.is_dir() else "no such folder",
+                remedy=f"correct `chart` in {self.folder / 'environments' / environment.name}.yaml",
+            )
+        return folder
+
+    def _absent(self, kind: type[PlanError], folder: str, name: str, known: Mapping[str, object]) -> PlanError:
+        file = self.folder / folder / f"{name}.yaml"
+        for problem in self.problems:
+            if problem.what.startswith(f"{file}:"):
+                return problem
+        broken = f" ({len(self.problems)} file(s) of the plan are broken)" if self.problems else ""
+        return kind(
+            f"{folder.removesuffix('s')} {name!r} is not in the plan",
+            expected=f"one of {', '.join(sorted(known))}" if known else f"a file in {self.folder / folder}",
+            seen=f"no {file}{broken}",
+            remedy=f"name one that exists, or write {file}",
+        )
+
+
+def plan_folder() -> Path:
+    """Where the plan is: ``$STELLWERK_PLAN``, else the one that ships with Stellwerk."""
+    configured = os.environ.get("STELLWERK_PLAN", "")
+    return Path(configured).absolute() if configured else Path(__file__).resolve().parent.parent
+
+
+def load_plan(folder: Path) -> Plan:
+    """Read every release and environment below ``folder``.
+
+    Broken files are collected in :attr:`Plan.problems`; asking for what they describe raises what is wrong.
+
+    :raises InvalidPlan: ``folder`` has neither releases nor environments
+    """
+    missing = [name for name in ("releases", "environments") if not (folder / name).is_dir()]
+    if missing:
+        raise InvalidPlan(
+            f"{folder} is not a plan",
+            expected="a folder with releases/ and environments/",
+            seen=f"no {' and no '.join(missing)}",
+            remedy="set STELLWERK_PLAN to the plan's folder, or unset it to use the one that ships",
+        )
+    problems: list[InvalidPlan] = []
+    releases = _load(folder / "releases", Release, "version", problems)
+    environments = _load(folder / "environments", Environment, "name", problems)
+    return Plan(folder, releases, environments, tuple(problems))
+
+
+def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan]) -> dict[str, Model]:
+    loaded: dict[str, Model] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            source = Source(path)
+            item = _validated(source, model)
+            name = getattr(item, key)
+            if name != path.stem or path.suffix != ".yaml":
+                raise source.problem(
+                    source.line([key]), f"{key} is {name!r}: the file has to be called {name}.yaml"
+                )
+        except InvalidPlan as problem:
+            problems.append(problem)
+        else:
+            loaded[name] = item
+    return loaded
+
+
+def _validated(source: Source, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(source.content)
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False, include_context=False):
+            place = [step for step in detail["loc"] if step != "[key]"]
+            name = ".".join(str(step) for step in place)
+            why = detail["msg"].removeprefix("Value error, ")
+            lines.append((source.line(place), f"{name}: {why}" if name else why))
+        lines.sort()
+        rest = "".join(f"; line {line}: {why}" for line, why in lines[1:])
+        raise source.problem(lines[0][0], lines[0][1] + rest) from error
