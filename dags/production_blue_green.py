@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG
+
 from stellwerk.gates import go_no_go
 from stellwerk.operators.message import Announce
 from stellwerk.operators.release import (

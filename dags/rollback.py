@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+
 from stellwerk.operators.message import Announce
 from stellwerk.operators.rollback import RollbackEligibility, RollbackSummary, SwitchBack, VerifyTraffic
 from stellwerk.params import release_params
@@ -23,7 +24,9 @@ with DAG(
             title="Option",
             description="auto takes the least destructive option that is possible",
         ),
-        reason=Param("", type="string", maxLength=500, title="Reason", description="Why; it goes into the messages"),
+        reason=Param(
+            "", type="string", maxLength=500, title="Reason", description="Why; it goes into the messages"
+        ),
     ),
     default_args={"retries": 3, "retry_delay": timedelta(seconds=2)},
     tags=["stellwerk", "rollback"],

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
+from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
-from include.steps.record import DECISION
 from include.steps.run import ReleaseRun
 
-GO: Final = "Go"
-NO_GO: Final = "No-Go"
-SILENCE: Final = "silence"
+__all__ = ["GO", "NO_GO", "Question", "question", "record_decision"]
 
 
 @dataclass(frozen=True)
@@ -59,29 +57,35 @@ def record_decision(
     run: ReleaseRun,
     *,
     role: str,
-    choice: str,
+    choice: Choice | None,
     user: str | None,
     at: datetime | None,
     comment: str,
 ) -> Entry:
-    """Write one answer to the ledger; the same answer is written once."""
-    payload = {
-        "role": role,
-        "choice": choice,
-        "user": user or "",
-        "comment": comment,
-        "fingerprint": run.fingerprint,
-        "phase": run.phase,
-    }
+    """Write one answer to the ledger, once; ``None`` stands for silence until the deadline."""
+    if user is None or at is None or choice is None:
+        silence = {"role": role, "comment": comment, "fingerprint": run.fingerprint, "phase": run.phase}
+        return ledger.append(
+            NewEntry(
+                kind="gate.silence",
+                release=run.release.version,
+                environment=run.environment.name,
+                run_id=run.run_id,
+                actor="nobody",
+                payload=silence,
+            )
+        )
     return ledger.append(
-        NewEntry(
-            kind=DECISION if choice in (GO, NO_GO) else "gate.silence",
+        decision(
+            phase=run.phase,
+            role=role,
+            user=user,
+            choice=choice,
+            comment=comment,
+            fingerprint=run.fingerprint,
             release=run.release.version,
             environment=run.environment.name,
             run_id=run.run_id,
-            actor=user or "nobody",
-            payload=payload,
-            key=run.key(f"decision:{role}:{at.isoformat()}") if at else None,
             at=at,
         )
     )

@@ -92,7 +92,9 @@ def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None
         if item.get("kind") == "Deployment"
         for container in item["spec"]["template"]["spec"].get("containers", ())
     )
-    if not any(f"{wanted.repository}:{wanted.tag}" in image or (wanted.digest or "\0") in image for image in images):
+    if not any(
+        f"{wanted.repository}:{wanted.tag}" in image or (wanted.digest or "\0") in image for image in images
+    ):
         raise ChartError(
             "the chart does not deploy the release's image",
             expected=wanted.reference,
@@ -104,8 +106,8 @@ def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
     """Whether the release whose id is on the Service has come to its end.
 
-    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved back,
-    or when the ledger says that it was verified.
+    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved
+    back, or when the ledger says that it was verified.
     """
     holder = release_id(service)
     if holder is None:
@@ -121,5 +123,3 @@ def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
         entry.kind == ROLLED_BACK or entry.run_id == run_id
         for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
     )
-
-

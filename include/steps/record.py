@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from include.errors import ApprovalMissing, TrafficError
-from include.ledger.approvals import Approval, approval
+from include.errors import TrafficError
+from include.ledger.approvals import DECISION, Approval, approval
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
 from include.steps.run import ReleaseRun
 
 STARTED = "release.started"
-DECISION = "gate.decision"
 APPROVED = "gate.approved"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
@@ -28,7 +27,9 @@ RELEASED = "release.verified"
 ROLLED_BACK = "rollback.done"
 
 
-def record(ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any], *, actor: str = "stellwerk") -> Entry:
+def record(
+    ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any], *, actor: str = "stellwerk"
+) -> Entry:
     """Write that ``kind`` happened in this run; a second call returns the first entry.
 
     :raises LedgerUnavailable: the ledger cannot be written
@@ -74,8 +75,8 @@ def require(ledger: Ledger, run: ReleaseRun, kind: str, *, before: str) -> Entry
 def slots_of(ledger: Ledger, run: ReleaseRun) -> tuple[Slot, Slot]:
     """Return (slot that was active when the run began, slot the release goes to).
 
-    They are bound once, at the beginning: a deploy step that is run again after cutover must not take the slot that
-    was left for the idle one.
+    They are bound once, at the beginning: a deploy step that is run again after cutover must not take the slot
+    that was left for the idle one.
 
     :raises TrafficError: the run has not begun
     """
@@ -89,7 +90,7 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
 
     Task states and XComs play no part, anybody who may edit can set those.
 
-    :raises ApprovalMissing: with what is missing
+    :raises ApprovalError: with what is missing, or who said No-Go
     """
     entries = ledger.entries(
         release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(DECISION,)
@@ -102,13 +103,8 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
         fingerprint=run.fingerprint,
         roles=gate.roles,
         quorum=gate.quorum,
-        triggered_by=run.triggered_by,
+        triggered_by=run.triggered_by or "",
     )
     if isinstance(found, Approval):
         return found
-    raise ApprovalMissing(
-        f"no valid Go for {run.phase} of {run.release.version} to {run.environment.name}",
-        expected=f"a Go of {', '.join(gate.roles)} for fingerprint {run.fingerprint[:12]}, by {gate.quorum} people",
-        seen=found.reason,
-        remedy="clear the Go/No-Go tasks of this run, so that those entitled are asked (again)",
-    )
+    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from include.errors import PlanError
 from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
@@ -45,12 +44,13 @@ class ReleaseRun:
         return fingerprint(
             FingerprintInputs(
                 image=self.release.image,
-                chart=chart_digest(self.chart),
+                image_digest=self.release.image.digest,
+                chart_digest=chart_digest(self.chart),
                 values={slot: self.values(slot) for slot in SLOTS},
                 slo=environment.slo,
-                watch=environment.watch,
-                gate=environment.gate,
-                stellwerk=VERSION,
+                watch_seconds=environment.watch.seconds,
+                roles=environment.gate.roles,
+                stellwerk_version=VERSION,
             )
         )
 
@@ -66,8 +66,8 @@ class ReleaseRun:
         """Return the line every task's log starts with."""
         who = self.triggered_by or "the scheduler"
         return (
-            f"{self.phase}: release {self.release.version} (after {self.release.previous}) to {self.environment.name}, "
-            f"namespace {self.environment.namespace}, run {self.run_id} started by {who}"
+            f"{self.phase}: release {self.release.version} (after {self.release.previous}) to "
+            f"{self.environment.name}, namespace {self.environment.namespace}, run {self.run_id} started by {who}"
         )
 
 
@@ -76,22 +76,13 @@ def open_run(
 ) -> ReleaseRun:
     """Bind a run's parameters to the plan.
 
-    :raises UnknownRelease: no such release
-    :raises UnknownEnvironment: no such environment
-    :raises PlanError: the environment's chart is no folder
+    :raises PlanError: unknown release, unknown environment, or an environment without a chart
     """
     target = plan.environment(environment)
-    chart = plan.chart(target)
-    if not (chart / "Chart.yaml").is_file():
-        raise PlanError(
-            f"no Helm chart at {target.chart}",
-            expected=f"a folder with a Chart.yaml at {chart}",
-            remedy=f"correct `chart` in environments/{environment}.yaml",
-        )
     return ReleaseRun(
         release=plan.release(release),
         environment=target,
-        chart=chart,
+        chart=plan.chart(target),
         phase=phase,
         run_id=run_id,
         triggered_by=triggered_by,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 
@@ -32,9 +31,10 @@ from include.errors import (
 )
 from include.ledger.store import Ledger
 from include.plan.models import Environment
-from include.slo.evaluate import Verdict, evaluate
+from include.slo.evaluate import evaluate, retention_seconds
 from include.slo.samples import Snapshot
-from include.slo.summary import summarise
+from include.slo.summary import Tally, summarise
+from include.slo.verdict import Verdict
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
@@ -153,18 +153,17 @@ async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
     A cluster that does not answer makes the verdict UNKNOWN; it never ends the watch and is never a success.
     """
     rules, settings = config.environment.slo, config.environment.watch
-    kept = int(settings.lookback_seconds / settings.poll_seconds) + 2
-    snapshots: deque[Snapshot] = deque([config.baseline], maxlen=kept)
-    unknown_seconds, said, said_at = 0.0, "", 0.0
+    snapshots = [config.baseline]
+    tally, said, said_at = Tally(), "", 0.0
     detected_at: float | None = None
     while True:
         now = time.time()
         if ended := await _moved_by_others(config, cluster):
             return ended
-        snapshots.append(await _look(config, cluster, now))
-        verdict = evaluate(rules, settings, tuple(snapshots), now, cutover_at=config.started_at)
-        if verdict.state == "UNKNOWN":
-            unknown_seconds += settings.poll_seconds
+        snapshots = [*_recent(config, snapshots, now), await _look(config, cluster, now)]
+        now = time.time()
+        verdict = evaluate(rules, settings, snapshots, now, cutover_at=config.started_at)
+        tally = tally.count(verdict, now)
         if verdict.state != said or now - said_at >= PROGRESS_SECONDS:
             log.info("%s, %.0f s left: %s", verdict.state, config.deadline - now, verdict.sentence)
             said, said_at = verdict.state, now
@@ -173,8 +172,13 @@ async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
             if outcome := await _roll_back(config, cluster, verdict, detected_at):
                 return outcome
         if now >= config.deadline:
-            return _conclusion(config, tuple(snapshots), unknown_seconds, now)
+            return _conclusion(config, snapshots[-1], tally, now)
         await asyncio.sleep(max(0.05, min(now + settings.poll_seconds, config.deadline + 0.01) - time.time()))
+
+
+def _recent(config: WatchConfig, snapshots: list[Snapshot], now: float) -> list[Snapshot]:
+    keep = retention_seconds(config.environment.slo, config.environment.watch)
+    return [s for s in snapshots if now - s.taken_at <= keep]
 
 
 async def _look(config: WatchConfig, cluster: Cluster, now: float) -> Snapshot:
@@ -210,9 +214,10 @@ def _left(config: WatchConfig, service: ServiceState) -> WatchOutcome:
         return WatchOutcome(result="ROLLED_BACK_BY_HAND", sentence=sentence, at=time.time())
     # The other one of two triggerers that both run this watch, or this very trigger before it was killed.
     mine = moved.by == "watch"
+    how = "switched back by the watch" if mine else f"rolled back by hand ({moved.by})"
     return WatchOutcome(
         result="ROLLED_BACK" if mine else "ROLLED_BACK_BY_HAND",
-        sentence=f"{'switched back by the watch' if mine else f'rolled back by hand ({moved.by})'}: {moved.reason}",
+        sentence=f"{how}: {moved.reason}",
         at=moved.at.timestamp(),
     )
 
@@ -263,19 +268,20 @@ async def drain_after_back(environment: Environment, cluster: Cluster, slot: Slo
         log.warning("%s could not be restarted, open connections stay on it: %s", slot, error)
 
 
-def _conclusion(
-    config: WatchConfig, snapshots: tuple[Snapshot, ...], unknown_seconds: float, now: float
-) -> WatchOutcome:
+def _conclusion(config: WatchConfig, last: Snapshot, tally: Tally, now: float) -> WatchOutcome:
     summary = summarise(
-        config.environment.slo,
-        config.environment.watch,
-        config.baseline,
-        snapshots[-1],
-        unknown_seconds=unknown_seconds,
-        now=now,
+        config.environment.slo, config.environment.watch, snapshots=(config.baseline, last), tally=tally
     )
-    result: Result = "PASSED" if summary.passed else "HELD"
-    return WatchOutcome(result=result, sentence=summary.sentence, at=now, measures=dict(summary.measures))
+    stats = summary.stats
+    measures: dict[str, float | int | str | None] = {
+        "requests": stats.requests,
+        "errors": stats.errors,
+        "error_rate": stats.error_rate,
+        "p95_seconds": stats.p95_seconds,
+        "unknown_ratio": summary.unknown_ratio,
+    }
+    result: Result = "PASSED" if summary.state == "PASSED" else "HELD"
+    return WatchOutcome(result=result, sentence=summary.sentence, at=now, measures=measures)
 
 
 def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> dict[str, Any]:

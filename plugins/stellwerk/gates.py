@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TaskGroup
 
 from include.errors import ApprovalMissing, ApprovalRefused
-from include.steps.gate import GO, NO_GO, SILENCE, question, record_decision
+from include.steps.gate import GO, NO_GO, question, record_decision
 from include.steps.record import APPROVED, record, require_approval
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
@@ -52,8 +52,8 @@ class GateRoles(StellwerkOperator):
 class RoleDecision(HITLOperator):
     """Ask the people of one role for Go or No-Go.
 
-    Who may answer is read from the plan when the question is asked; the mapped ``role`` is checked against it, since
-    an XCom can be overwritten.
+    Who may answer is read from the plan when the question is asked; the mapped ``role`` is checked against it,
+    since an XCom can be overwritten.
 
     :param role: the role that decides
     :param evidence_from: id of the task whose result is shown
@@ -97,7 +97,9 @@ class RoleDecision(HITLOperator):
             run = release_run(context)
             ledger = open_ledger(run.environment.connections.ledger)
             if "error" in event:
-                record_decision(ledger, run, role=self.role, choice=SILENCE, user=None, at=None, comment=event["error"])
+                record_decision(
+                    ledger, run, role=self.role, choice=None, user=None, at=None, comment=event["error"]
+                )
                 raise ApprovalRefused(
                     f"no answer from {self.role}: No-Go",
                     expected=f"an answer of {' or '.join(run.environment.gate.roles[self.role])} in time",
@@ -106,7 +108,7 @@ class RoleDecision(HITLOperator):
                 )
             answer = super().execute_complete(context, event)
             user = answer["responded_by_user"]
-            choice = answer["chosen_options"][0] if answer["chosen_options"] else NO_GO
+            choice = GO if answer["chosen_options"] == [GO] else NO_GO
             comment = str(answer["params_input"].get("comment", ""))
             record_decision(
                 ledger,
@@ -142,5 +144,3 @@ class Approve(StellwerkOperator):
         record(ledger, run, APPROVED, payload)
         self.log.info("approved by %s for fingerprint %s", ", ".join(payload["people"]), run.fingerprint)
         return payload
-
-

@@ -19,28 +19,21 @@ VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$"
 def release_params(**more: Param) -> dict[str, Param]:
     """Return the params every phase has, and ``more`` of its own."""
     plan = load_plan(plan_folder())
-    releases = sorted(plan.releases, reverse=True)
-    environments = sorted(plan.environments)
-    return {
-        "release": Param(
-            type="string",
-            title="Release",
-            description="Which version goes live. Each is a file in releases/.",
-            pattern=VERSION_PATTERN,
-            **_choice(releases),
-        ),
-        "environment": Param(
-            "production" if "production" in environments else None,
-            type="string" if environments else ["null", "string"],
-            title="Environment",
-            description="Where it goes. Each is a file in environments/.",
-            **({"enum": environments} if environments else {}),
-        ),
-        **more,
+    release: dict[str, Any] = {
+        "type": "string",
+        "title": "Release",
+        "description": "Which version goes live. Each is a file in releases/.",
+        "pattern": VERSION_PATTERN,
     }
-
-
-def _choice(names: list[str]) -> dict[str, Any]:
-    # A Param without default and with an enum is a drop-down that must be answered; without any file there is
-    # nothing to offer and the pattern alone decides.
-    return {"enum": names} if names else {}
+    environment: dict[str, Any] = {
+        "type": "string",
+        "title": "Environment",
+        "description": "Where it goes. Each is a file in environments/.",
+    }
+    # An empty enum would be no valid schema: without files nothing is offered, and the first task says why.
+    if plan.releases:
+        release["enum"] = sorted(plan.releases, reverse=True)
+    if plan.environments:
+        environment["enum"] = sorted(plan.environments)
+    # No default: a drop-down that has to be answered is better than one that somebody overlooked.
+    return {"release": Param(**release), "environment": Param(**environment), **more}

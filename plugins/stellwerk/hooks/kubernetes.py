@@ -1,7 +1,8 @@
-"""An Airflow ``kubernetes`` connection becomes a :class:`include.clients.kubernetes.Cluster` or a kubeconfig for helm.
+"""An Airflow ``kubernetes`` connection becomes a :class:`include.clients.kubernetes.Cluster` or a kubeconfig for
+helm.
 
-The connection is the provider's own (``kube_config_path``, ``kube_config`` or ``in_cluster`` in its extras), so it is
-set up and tested in the Airflow UI like any other.
+The connection is the provider's own (``kube_config_path``, ``kube_config`` or ``in_cluster`` in its extras), so it
+is set up and tested in the Airflow UI like any other.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from include.errors import ClusterRefused, ClusterUnreachable
 class ClusterHook:
     """Access to one cluster by the extras of its Airflow connection.
 
-    The extras are read once, in the main thread of the worker (or awaited in a triggerer): reading them from a helper
-    thread inside a trigger can block every other trigger of the process.
+    The extras are read once, in the main thread of the worker (or awaited in a triggerer): reading them from a
+    helper thread inside a trigger can block every other trigger of the process.
     """
 
     def __init__(self, conn_id: str, extras: Mapping[str, Any]) -> None:

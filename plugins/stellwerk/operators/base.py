@@ -32,7 +32,7 @@ def airflow_errors(log: logging.Logger | Any) -> Iterator[None]:
     try:
         yield
     except StellwerkError as error:
-        log.error("%s: %s", type(error).__name__, error)
+        log.error("%s: %s", type(error).__name__, error)  # noqa: TRY400 - Airflow logs the traceback
         kind = AirflowException if error.retryable else AirflowFailException
         raise kind(f"{type(error).__name__}: {error}") from error
 
@@ -40,8 +40,8 @@ def airflow_errors(log: logging.Logger | Any) -> Iterator[None]:
 class StellwerkOperator(BaseOperator):
     """A step of a release.
 
-    ``execute`` binds the run's parameters to the plan, then calls :meth:`act`. A step observes first, does only what
-    is missing and proves the result, so it may be retried or cleared at any time.
+    ``execute`` binds the run's parameters to the plan, then calls :meth:`act`. A step observes first, does only
+    what is missing and proves the result, so it may be retried or cleared at any time.
     """
 
     def __init__(self, **kwargs: Any) -> None:

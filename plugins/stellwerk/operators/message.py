@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Announce(StellwerkOperator):
     """Send one of the plan's messages.
 
-    A dead Slack or mail server is tried again a few times, then the task is skipped with the reason and the failure
-    is in the ledger: what has happened to the traffic does not become undone because nobody could be told.
+    A dead Slack or mail server is tried again a few times, then the task is skipped with the reason and the
+    failure is in the ledger: what has happened to the traffic does not become undone because nobody could be told.
 
     :param event: what happened, see :mod:`include.steps.announce`
     """
@@ -27,6 +27,7 @@ class Announce(StellwerkOperator):
     def __init__(self, *, event: str, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)
         self.event = event
+        self.give_up_after = retries
 
     def execute(self, context: Context) -> Any:
         """Send, retry, give up honestly."""
@@ -34,13 +35,14 @@ class Announce(StellwerkOperator):
             return super().execute(context)
         except AirflowException as error:
             ti = context["ti"]
-            if isinstance(error.__cause__, MessageError) and ti.try_number > self.retries:
+            if isinstance(error.__cause__, MessageError) and ti.try_number > self.give_up_after:
                 raise AirflowSkipException(f"not delivered after {ti.try_number} tries: {error}") from error
             raise
 
     def act(self, run: ReleaseRun) -> list[str]:
         """Send every message of the event and return their keys."""
         from include.steps.announce import announce
+
         from stellwerk.notifiers.transport import transports
 
         connections = run.environment.connections

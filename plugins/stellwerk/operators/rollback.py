@@ -47,7 +47,7 @@ class SwitchBack(_Rollback):
         done = self.with_cluster(run, lambda cluster: switch_back(run, cluster, self.reason))
         try:
             record_switch_back(run, self.ledger(run), done)
-        except Exception:  # noqa: BLE001 - a ledger that is out must not turn a rollback that worked into a failure
+        except Exception:  # a ledger that is out must not turn a rollback that worked into a failure
             self.log.exception("the switch back is done but could not be recorded; the summary tries again")
         return done
 

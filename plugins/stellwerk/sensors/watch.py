@@ -18,9 +18,9 @@ class ReleaseWatch(StellwerkOperator):
     """Watch the active slot until the window ends.
 
     A sensor that never pokes: it takes the baseline, then defers to
-    :class:`stellwerk.triggers.watch.WatchTrigger`. The start, the deadline and the baseline are in the ledger, so a
-    retry goes on with the same window instead of beginning another. Deferred, it does nothing in ``on_kill``: that
-    also fires when another triggerer takes over.
+    :class:`stellwerk.triggers.watch.WatchTrigger`. The start, the deadline and the baseline are in the ledger, so
+    a retry goes on with the same window instead of beginning another. Deferred, it does nothing in ``on_kill``:
+    that also fires when another triggerer takes over.
     """
 
     def act(self, run: ReleaseRun) -> NoReturn:

@@ -11,12 +11,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 class WatchTrigger(BaseTrigger):
     """Run :func:`include.steps.watch.watch` and end with its outcome.
 
-    :param config: a dumped :class:`include.steps.watch.WatchConfig`; all times in it are absolute, so a trigger that
-        another triggerer resumes goes on where the first one was killed
+    :param config: a dumped :class:`include.steps.watch.WatchConfig`; all times in it are absolute, so a trigger
+        that another triggerer resumes goes on where the first one was killed
     """
 
     def __init__(self, config: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is not annotated
         self.config = config
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -32,4 +32,4 @@ class WatchTrigger(BaseTrigger):
         hook = await ClusterHook.aread(config.connection)
         async with hook.cluster(config.namespace) as cluster:
             outcome = await watch(config, cluster)
-        yield TriggerEvent(outcome.dump())
+        yield TriggerEvent(outcome.dump())  # type: ignore[no-untyped-call]  # Airflow's is not annotated

@@ -1,0 +1,202 @@
+"""The whole embedded environment (cluster, database, application, sinks, Airflow) as one context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import string
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from include.ledger.migrate import migrate
+from include.plan.loader import load_plan
+from include.plan.models import Environment
+from include.sandbox.airflow import AirflowRuntime
+from include.sandbox.cluster import ClusterUnderTest, open_cluster
+from include.sandbox.erp.build import build_images
+from include.sandbox.erp.migrate import migrate_erp
+from include.sandbox.postgres import Postgres
+from include.sandbox.processes import Process, free_port, wait_until
+from include.sandbox.programs import program
+from include.sandbox.settings import load_settings
+from include.sandbox.world import Addresses, create_world, environment_of, install_first_version
+
+REPOSITORY = Path(__file__).parents[2]
+PLAN_TEMPLATE = Path(__file__).parent / "plan"
+CHART = REPOSITORY / "include" / "charts" / "valeo-erp"
+FINAL_SCHEMA = "head"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What differs between the demo, ``make up`` and the tests.
+
+    :param state: folder for everything that is written
+    :param namespace: of the application
+    :param watch_seconds: length of the watch after cutover
+    :param gate_seconds: how long a gate waits for an answer
+    :param port: of Airflow's web server; None picks a free one
+    :param extra_plan: further folder laid over the sandbox's plan (``releases/``, ``environments/``)
+    """
+
+    state: Path
+    namespace: str = "production"
+    watch_seconds: float = 30
+    gate_seconds: float = 600
+    port: int | None = None
+    extra_plan: Path | None = None
+    extra_dags: Path | None = None
+
+    def with_state(self, state: Path) -> Options:
+        """Return the same options with another state folder."""
+        return replace(self, state=state)
+
+
+class Sandbox:
+    """Everything a release needs, as a context manager.
+
+    :param say: called with a line for each thing that has come up
+    """
+
+    def __init__(self, options: Options, *, say: Callable[[str], None] | None = None) -> None:
+        self.options = options
+        self._say = say or _print
+        self._stack = ExitStack()
+        self._began = time.monotonic()
+        self.cluster: ClusterUnderTest
+        self.postgres: Postgres
+        self.airflow: AirflowRuntime
+        self.addresses: Addresses
+        self.plan_folder = options.state / "plan"
+        self.inbox = options.state / "inbox"
+
+    def __enter__(self) -> Sandbox:
+        try:
+            self._up()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _up(self) -> None:
+        options = self.options
+        options.state.mkdir(parents=True, exist_ok=True)
+        self.cluster = self._stack.enter_context(open_cluster(options.state / "cluster"))
+        self._tell("Kubernetes is ready")
+        self.postgres = Postgres(options.state / "postgres", host_address=os.environ.get("STELLWERK_HOST_ADDRESS"))
+        self.postgres.start()
+        self._stack.callback(self.postgres.stop)
+        migrate(
+            self.postgres.url("stellwerk"),
+            role="stellwerk_append",
+            password=self.postgres.password("stellwerk_append"),
+        )
+        self._tell("PostgreSQL is ready")
+        self._application()
+        self._sinks()
+        self._airflow()
+
+    def _application(self) -> None:
+        options, cluster = self.options, self.cluster
+        build_images(cluster.import_image)
+        migrate_erp(self.postgres.url("valeo_erp"), FINAL_SCHEMA)
+        database = self.postgres.url("valeo_erp", host=cluster.host_address)
+        self.addresses = asyncio.run(
+            create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
+        )
+        self._render_plan()
+        asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
+        self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
+
+    def _render_plan(self) -> None:
+        values = {
+            "NAMESPACE": self.options.namespace,
+            "CHART": str(CHART),
+            "PUBLIC_URL": self.addresses.public_url,
+            "PREVIEW_URL": self.addresses.preview_url,
+            "WATCH_SECONDS": str(self.options.watch_seconds),
+            "GATE_SECONDS": str(self.options.gate_seconds),
+        }
+        for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
+            for file in sorted(template.rglob("*.yaml")):
+                target = self.plan_folder / file.relative_to(template)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(string.Template(file.read_text()).substitute(values))
+
+    @property
+    def environment(self) -> Environment:
+        """The sandbox's production, as its plan says now."""
+        return environment_of(load_plan(self.plan_folder))
+
+    def _sinks(self) -> None:
+        token_file = self.options.state / "slack-token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(f"xoxb-{secrets.token_hex(16)}")
+        self.slack_port, self.smtp_port = free_port(), free_port()
+        common = ["--inbox", str(self.inbox)]
+        self._process("slack", ["--port", str(self.slack_port), "--token-file", str(token_file), *common])
+        self._process("smtp", ["--port", str(self.smtp_port), *common])
+        for name, port in (("slack", self.slack_port), ("smtp", self.smtp_port)):
+            wait_until(lambda port=port: _listens(port), deadline_seconds=20, what=f"{name} stand-in")
+        self.slack_token = token_file.read_text()
+
+    def _process(self, name: str, arguments: list[str]) -> Process:
+        process = Process(
+            name,
+            [sys.executable, "-m", f"include.sandbox.{name}", *arguments],
+            cwd=REPOSITORY,
+            log=self.options.state / "logs" / f"{name}.log",
+        )
+        process.start()
+        self._stack.callback(process.stop)
+        return process
+
+    def _airflow(self) -> None:
+        settings = load_settings(
+            {
+                "KUBECONFIG_PATH": str(self.cluster.kubeconfig),
+                "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
+                "SLACK_TOKEN": self.slack_token,
+                "SLACK_URL": f"http://127.0.0.1:{self.slack_port}/api/",
+                "SMTP_HOST": "127.0.0.1",
+                "SMTP_PORT": str(self.smtp_port),
+            }
+        )
+        extra = {"extra": self.options.extra_dags} if self.options.extra_dags else None
+        self.airflow = AirflowRuntime(
+            self.options.state / "airflow",
+            database_url=self.postgres.url("airflow", driver="psycopg"),
+            settings=settings,
+            variables={"STELLWERK_PLAN": str(self.plan_folder), "STELLWERK_HELM": str(program("helm"))},
+            dag_folders=extra,
+            port=self.options.port,
+        )
+        self.airflow.start()
+        self._stack.callback(self.airflow.stop)
+        self._tell(f"Airflow is ready at {self.airflow.url}")
+
+    def _tell(self, line: str) -> None:
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {line}")
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,46 @@
+"""The people of the demo: they look at what Airflow asks and answer, over the REST API as the UI does."""
+
+from __future__ import annotations
+
+import time
+
+from include.errors import SandboxError
+from include.sandbox.airflow import AirflowRuntime
+from include.sandbox.airflow_client import Question, Run
+
+RELEASE_MANAGER = "release-manager"
+DECIDERS = ("technical-lead", "business-owner", "on-call-lead")
+
+
+def trigger_release(airflow: AirflowRuntime, version: str, environment: str = "production") -> Run:
+    """Start ``production-blue-green`` as the release manager."""
+    with airflow.client(RELEASE_MANAGER) as client:
+        return client.trigger("production-blue-green", {"release": version, "environment": environment})
+
+
+def answer_gate(
+    airflow: AirflowRuntime, run: Run, option: str = "Go", *, deadline_seconds: float = 120
+) -> list[Question]:
+    """Have everybody who is asked answer; return what they were asked.
+
+    :raises SandboxError: not everybody was asked in time, or the run ended first
+    """
+    answered: dict[str, Question] = {}
+    deadline = time.monotonic() + deadline_seconds
+    with airflow.client() as observer:
+        while len(answered) < len(DECIDERS):
+            for question in observer.questions(run):
+                user = question.assigned_users[0]
+                if user not in answered:
+                    with airflow.client(user) as person:
+                        person.answer(question, option, {"comment": f"{option} after reading the evidence"})
+                    answered[user] = question
+            state = observer.run(run).state
+            if state in ("failed", "success") or time.monotonic() > deadline:
+                raise SandboxError(
+                    "the gate did not ask everybody",
+                    expected=", ".join(DECIDERS),
+                    seen=f"{', '.join(answered) or 'nobody'}; the run is {state}: {observer.describe(run)}",
+                )
+            time.sleep(0.3)
+    return list(answered.values())

@@ -1,0 +1,122 @@
+"""The application's starting point in a cluster: namespace, Services, database Secret and 2.9.0 in slot blue.
+
+This is what a team has before it meets Stellwerk; the traffic and preview Services belong to no Helm release.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes_asyncio import client
+from kubernetes_asyncio.client import ApiException
+
+from include.clients.helm import Helm
+from include.clients.kubernetes import Cluster
+from include.errors import SandboxError
+from include.plan.loader import Plan
+from include.plan.models import Environment, ImageRef, Release
+from include.plan.values import slot_values
+from include.sandbox.programs import program
+
+FIRST_VERSION = "2.9.0"
+SECRET = "valeo-erp-database"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where users reach the application, and where the idle slot can be seen."""
+
+    public_url: str
+    preview_url: str
+
+
+async def create_world(kubeconfig: Path, namespace: str, database_url: str, node_address: str) -> Addresses:
+    """Create namespace, Secret and the two Services where they are missing.
+
+    :param database_url: as the application's pods reach it
+    """
+    async with Cluster.from_kubeconfig(kubeconfig, namespace) as cluster:
+        core = client.CoreV1Api(cluster.api)
+        await _create(core.create_namespace({"metadata": {"name": namespace}}))
+        secret = {
+            "metadata": {"name": SECRET},
+            "data": {"url": base64.b64encode(database_url.encode()).decode()},
+        }
+        await _create(core.create_namespaced_secret(namespace, secret))
+        ports = []
+        for name, slot in (("valeo-erp", "blue"), ("valeo-erp-preview", "green")):
+            await _create(core.create_namespaced_service(namespace, _service(name, slot)))
+            ports.append((await core.read_namespaced_service(name, namespace)).spec.ports[0].node_port)
+    return Addresses(*(f"http://{node_address}:{port}" for port in ports))
+
+
+async def install_first_version(kubeconfig: Path, environment: Environment, chart: Path) -> None:
+    """Install 2.9.0 into slot blue and wait until it serves."""
+    release = Release.model_validate(
+        {
+            "version": FIRST_VERSION,
+            "previous": "2.8.0",
+            "date": "2030-01-01",
+            "image": ImageRef(repository="valeo-erp", tag=FIRST_VERSION),
+        }
+    )
+    helm = Helm(program("helm"), kubeconfig, environment.namespace)
+    name = environment.slot_release("blue")
+    if not await helm.history(name):
+        await helm.upgrade_install(name, chart, slot_values(release, environment, "blue"), timeout_seconds=120)
+    async with Cluster.from_kubeconfig(kubeconfig, environment.namespace) as cluster:
+        await cluster.scale(name, environment.replicas)
+        await wait_for_endpoints(cluster, environment, environment.replicas)
+
+
+async def wait_for_endpoints(cluster: Cluster, environment: Environment, number: int) -> None:
+    """Wait until the traffic Service has that many usable endpoints.
+
+    :raises SandboxError: not within two minutes
+    """
+    import asyncio
+
+    from include.bluegreen.capacity import usable_endpoints
+
+    traffic = environment.traffic
+    usable = 0
+    for _ in range(240):
+        usable = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
+        if usable >= number:
+            return
+        await asyncio.sleep(0.5)
+    raise SandboxError(
+        "the demo application does not come up", expected=f"{number} ready endpoints", seen=str(usable)
+    )
+
+
+def environment_of(plan: Plan, name: str = "production") -> Environment:
+    """Return the sandbox's environment.
+
+    :raises SandboxError: its plan is broken
+    """
+    if plan.problems:
+        raise SandboxError("the sandbox's plan is broken", seen="; ".join(map(str, plan.problems)))
+    return plan.environment(name)
+
+
+def _service(name: str, slot: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "type": "NodePort",
+            "selector": {"app.kubernetes.io/name": "valeo-erp", "version": slot},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+        },
+    }
+
+
+async def _create(call: Any) -> None:
+    try:
+        await call
+    except ApiException as error:
+        if error.status != 409:
+            raise
