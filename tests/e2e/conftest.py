@@ -1,0 +1,69 @@
+"""One sandbox for the whole suite, driven over Airflow's REST API only, as people and the UI do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.bluegreen.slots import Slot, active_slot
+from include.bluegreen.state import ServiceState
+from include.clients.kubernetes import Cluster
+from include.sandbox.environment import Options, Sandbox
+from include.sandbox.erp.build import build_images
+from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release
+
+WATCH_SECONDS = 15.0
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Everything, once: cluster, database, demo ERP 2.9.0 in blue, sinks, Airflow."""
+    state = tmp_path_factory.mktemp("sandbox")
+    extra = state / "extra-plan"
+    for release in EXTRA_RELEASES:
+        write_release(extra, release)
+    namespace = f"e2e-{os.getpid()}" if os.environ.get("KUBECONFIG") else "production"
+    options = Options(
+        state=state / "run", namespace=namespace, watch_seconds=WATCH_SECONDS, gate_seconds=90, extra_plan=extra
+    )
+    with Sandbox(options) as sandbox:
+        build_images(sandbox.cluster.import_image, BAD_VERSIONS)
+        yield sandbox
+
+
+class World:
+    """What the tests look at beside Airflow: the traffic Service and the inbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def service(self) -> ServiceState:
+        """The traffic Service as it is now."""
+
+        async def read() -> ServiceState:
+            options, cluster = self._sandbox.options, self._sandbox.cluster
+            async with Cluster.from_kubeconfig(cluster.kubeconfig, options.namespace) as client:
+                found = await client.service("valeo-erp")
+                assert found is not None
+                return found
+
+        return asyncio.run(read())
+
+    def active(self) -> Slot:
+        """The slot that takes traffic."""
+        return active_slot(self.service(), self._sandbox.environment.traffic)
+
+    def inbox(self, kind: str) -> list[str]:
+        """Texts of the messages that arrived, oldest first."""
+        folder: Path = self._sandbox.inbox / kind
+        return [file.read_text() for file in sorted(folder.glob("*"))] if folder.is_dir() else []
+
+
+@pytest.fixture()
+def world(sandbox: Sandbox) -> World:
+    """The world beside Airflow."""
+    return World(sandbox)

@@ -1,0 +1,106 @@
+"""The gate cannot be passed by accident, by one person, by somebody else, or by editing Airflow's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
+from include.sandbox.environment import Sandbox
+from include.sandbox.people import DECIDERS, answer_gate, trigger_release
+from tests.e2e.conftest import World
+
+FAILED = frozenset({"failed"})
+
+
+@pytest.fixture()
+def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
+    with sandbox.airflow.client() as session:
+        yield session
+
+
+@pytest.fixture()
+def asked(sandbox: Sandbox, client: AirflowClient) -> tuple[Run, list[Question]]:
+    """A release whose gate has asked everybody."""
+    run = trigger_release(sandbox.airflow, "3.0.0")
+    for index in range(len(DECIDERS)):
+        client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
+    return run, list(client.questions(run))
+
+
+def test_somebody_not_entitled_is_refused_and_a_no_go_ends_the_release(
+    sandbox: Sandbox, world: World, client: AirflowClient, asked: tuple[Run, list[Question]]
+) -> None:
+    run, questions = asked
+    before = world.service().selector
+    for user in ("admin", "test-user", "release-manager"):
+        with sandbox.airflow.client(user) as person, pytest.raises(AirflowRefused) as refused:
+            person.answer(questions[0], "Go")
+        assert refused.value.status == 403
+
+    answer_gate(sandbox.airflow, run, "No-Go")
+    client.wait_for_run(run, deadline_seconds=90, states=FAILED)
+    assert "No-Go of" in client.log(run, "go_no_go.decide", map_index=0)
+    assert world.service().selector == before
+
+
+def test_states_set_by_hand_do_not_get_past_the_gate(
+    sandbox: Sandbox, world: World, client: AirflowClient, asked: tuple[Run, list[Question]]
+) -> None:
+    run, questions = asked
+    before = world.service()
+    for question in questions:
+        client.set_task_state(run, "go_no_go.decide", "success", map_index=question.map_index)
+    client.wait_for_task(run, "go_no_go.approve", deadline_seconds=60, states=FAILED)
+    assert "ApprovalMissing" in client.log(run, "go_no_go.approve")
+
+    client.set_task_state(run, "go_no_go.approve", "success")
+    client.clear(run, ["deploy_idle_slot"])
+    client.wait_for_task(run, "deploy_idle_slot", deadline_seconds=60, states=FAILED)
+    assert "ApprovalMissing" in client.log(run, "deploy_idle_slot")
+
+    client.set_task_state(run, "deploy_idle_slot", "success")
+    client.set_task_state(run, "verify_idle_slot", "success")
+    client.clear(run, ["cutover"])
+    client.wait_for_task(run, "cutover", deadline_seconds=60, states=FAILED)
+    assert "ApprovalMissing" in client.log(run, "cutover")
+
+    client.set_task_state(run, "cutover", "success")
+    client.set_task_state(run, "drain", "success")
+    client.set_task_state(run, "watch", "success")
+    client.clear(run, ["clean_up"])
+    client.wait_for_task(run, "clean_up", deadline_seconds=60, states=FAILED)
+    assert "ApprovalMissing" in client.log(run, "clean_up")
+    assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
+
+
+def test_a_step_skipped_by_hand_after_the_gate_stops_the_cutover(
+    sandbox: Sandbox, world: World, client: AirflowClient, asked: tuple[Run, list[Question]]
+) -> None:
+    run, _ = asked
+    before = world.service().selector
+    # What the evidence says is overwritten: slots turned round, and a role that was never in the plan.
+    source = world.active()
+    client.set_xcom(run, "preflight", {"from": "green", "to": source, "switch_back": "yes"})
+    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody"}])
+    answer_gate(sandbox.airflow, run)
+    client.wait_for_task(run, "verify_idle_slot", deadline_seconds=120, states=frozenset({"running", "success"}))
+    deployed = client.xcom(run, "deploy_idle_slot")
+    assert deployed["slot"] != source, "an overwritten XCom must not lead into the active slot"
+    client.set_run_state(run, "failed")
+    assert world.service().selector == before
+
+
+def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:
+    before = world.service().selector
+    run = trigger_release(sandbox.airflow, "3.0.0")
+    for index in range(len(DECIDERS)):
+        client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
+    for question in client.questions(run)[:2]:
+        with sandbox.airflow.client(question.assigned_users[0]) as person:
+            person.answer(question, "Go")
+    client.wait_for_run(run, deadline_seconds=200, states=FAILED)
+    silent = next(t for t in client.tasks(run) if t.task_id == "go_no_go.decide" and t.state == "failed")
+    assert "no answer from" in client.log(run, "go_no_go.decide", map_index=silent.map_index)
+    assert world.service().selector == before

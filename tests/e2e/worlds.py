@@ -1,0 +1,46 @@
+"""Releases and environments that are wrong in one way each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from include.plan.values import merged
+from include.sandbox.environment import Sandbox
+from include.sandbox.erp.versions import ErpVersion
+
+# 3.0.7 has no image at all; 3.0.8 crashes as soon as it runs; 3.0.9 is removed by its test.
+EXTRA_RELEASES = ("3.0.7", "3.0.8", "3.0.9")
+BAD_VERSIONS = (ErpVersion("3.0.8", revision=3, faults={"crash_after_seconds": {"value": 0.3}}),)
+
+
+def write_release(folder: Path, version: str) -> None:
+    """Write a release file for a version."""
+    target = folder / "releases" / f"{version}.yaml"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "version": version,
+        "previous": "3.0.0",
+        "date": "2030-02-01",
+        "image": {"repository": "valeo-erp", "tag": version},
+    }
+    target.write_text(yaml.safe_dump(content))
+
+
+@contextmanager
+def staging_like_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Have an environment ``staging`` that is the sandbox's production but for ``changes``."""
+    folder = sandbox.plan_folder / "environments"
+    content = yaml.safe_load((folder / "production.yaml").read_text())
+    staging = merged(content, {"name": "staging", **changes})
+    target = folder / "staging.yaml"
+    before = target.read_text()
+    target.write_text(yaml.safe_dump(staging))
+    try:
+        yield
+    finally:
+        target.write_text(before)

@@ -1,0 +1,54 @@
+"""The DAG files load without an error and are wired as the plan says."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from include.plan.loader import plan_folder
+
+
+@pytest.fixture(scope="module")
+def dags() -> DagBag:
+    folder = plan_folder().parent / "dags"
+    return DagBag(dag_folder=str(folder), include_examples=False, collect_dags=True)
+
+
+def test_every_file_loads(dags: DagBag) -> None:
+    assert dags.import_errors == {}
+    assert {"production-blue-green", "rollback"} <= set(dags.dags)
+
+
+def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
+    return set(dags.dags[dag].get_task(task).upstream_task_ids)
+
+
+def test_nothing_acts_before_the_gate(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    before_gate = {t.task_id for t in dag.tasks if "go_no_go.approve" not in _all_upstream(dag, t.task_id)}
+    assert before_gate == {"preflight", "go_no_go.roles", "go_no_go.decide", "go_no_go.approve"}
+
+
+def _all_upstream(dag: object, task_id: str) -> set[str]:
+    return {task.task_id for task in dag.get_task(task_id).get_flat_relatives(upstream=True)}  # type: ignore[attr-defined]
+
+
+def test_clean_up_waits_for_the_watch_and_the_drain(dags: DagBag) -> None:
+    assert _upstream(dags, "production-blue-green", "clean_up") == {"drain", "watch"}
+    assert dags.dags["production-blue-green"].get_task("start_rollback").trigger_rule == "one_failed"
+
+
+def test_no_message_stands_before_a_step(dags: DagBag) -> None:
+    for dag in dags.dags.values():
+        for task in dag.tasks:
+            if type(task).__name__ == "Announce":
+                assert not task.downstream_task_ids, f"{task.task_id} would delay what comes after it"
+
+
+def test_one_release_at_a_time(dags: DagBag) -> None:
+    assert {dag.max_active_runs for dag in dags.dags.values()} == {1}
+
+
+def test_only_options_that_exist_are_offered(dags: DagBag) -> None:
+    option = dags.dags["rollback"].params.get_param("option")
+    assert option.schema["enum"] == ["auto", "blue-cutover"]
