@@ -6,8 +6,9 @@ one JSON object a line; a restarted node program connects, lists what runs and a
 
 Nothing outlives the sandbox:
 
-- the keeper ends everything at once when the *owner* (the process that started the node program) is gone, and
-  when no node program has been connected for ``--absence-seconds``;
+- with ``--supervised``, whoever started the keeper ends it, and it ends everything;
+- else the node program started it, and it ends everything at once when the *owner* (the process that started the
+  node program) is gone, and when no node program has been connected for ``--absence-seconds``;
 - a container's first process dies with the keeper (PDEATHSIG), whatever kills it;
 - a watchdog, forked from the keeper, kills what such a process leaves behind, found by its environment.
 
@@ -47,6 +48,7 @@ class Keeper:
     subnet: int
     absence_seconds: float
     owner: int | None
+    supervised: bool
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     containers: dict[str, Container] = field(default_factory=dict)
     selector: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
@@ -170,7 +172,7 @@ class Keeper:
                 self.containers[request["container"]].signal(request["signal"])
             case "list":
                 records = [container.record() for container in self.containers.values()]
-                return {"subnet": self.subnet, "containers": records}
+                return {"subnet": self.subnet, "supervised": self.supervised, "containers": records}
             case "remove":
                 if self.containers[request["container"]].exit is not None:
                     del self.containers[request["container"]]
@@ -209,6 +211,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m include.sandbox.node.keeper")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--owner-pid", type=int, default=0, help="end when this process does; 0: nobody")
+    parser.add_argument(
+        "--supervised", action="store_true", help="somebody else ends this keeper: node programs come and go"
+    )
     parser.add_argument("--absence-seconds", type=float, default=10.0)
     parser.add_argument("--subnet", type=int, default=1, help="the pod subnet to try first")
     options = parser.parse_args()
@@ -228,7 +233,8 @@ def main() -> None:
     listener.bind(SOCKET)
     listener.listen(4)
     listener.setblocking(False)
-    Keeper(listener, subnet, options.absence_seconds, owner).run()
+    absence = float("inf") if options.supervised else options.absence_seconds
+    Keeper(listener, subnet, absence, owner, supervised=options.supervised).run()
 
 
 if __name__ == "__main__":

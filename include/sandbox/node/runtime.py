@@ -94,6 +94,7 @@ class Runtime:
     owner_pid: int = 0
     absence_seconds: float = 10.0
     subnet: int = 1
+    supervised: bool = False
     _writer: asyncio.StreamWriter | None = None
     _reading: asyncio.Task[None] | None = None
     _waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
@@ -142,6 +143,7 @@ class Runtime:
         self._reading = asyncio.create_task(self._read(reader), name="keeper")
         answer = await self._ask({"op": "list"})
         self.subnet = answer["subnet"]
+        self.supervised = answer["supervised"]
         return [Running.of(record) for record in answer["containers"]]
 
     async def _read(self, reader: asyncio.StreamReader) -> None:

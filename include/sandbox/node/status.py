@@ -1,0 +1,238 @@
+"""Owns a pod's status: what the node knows about its containers becomes what the API shows; pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from include.sandbox.addresses import NODE_ADDRESS
+
+JsonObject = dict[str, Any]
+CONTAINER_ID_SCHEME: Final = "stellwerk://"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not running, and why."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Running since ``at`` (epoch seconds)."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Ended; times in epoch seconds."""
+
+    code: int
+    reason: str
+    started_at: float
+    finished_at: float
+    container_id: str
+    message: str = ""
+    signal: int = 0
+
+
+State = Waiting | Started | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One container as the node sees it now.
+
+    :param image_id: empty until the image was found
+    :param started: its startup probe, if any, has passed
+    """
+
+    name: str
+    image: str
+    state: State
+    image_id: str = ""
+    container_id: str = ""
+    last: Ended | None = None
+    ready: bool = False
+    started: bool = False
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class PodView:
+    """One pod as the node sees it now.
+
+    :param started_at: when the node took it, epoch seconds
+    :param ended: no container will ever run again in this pod
+    :param failure: reason and message when the node itself fails the pod
+    """
+
+    started_at: float
+    ip: str = ""
+    init: tuple[ContainerView, ...] = ()
+    containers: tuple[ContainerView, ...] = ()
+    ended: bool = False
+    failure: tuple[str, str] | None = None
+    gates: tuple[str, ...] = field(default=())
+
+
+def moment(seconds: float) -> str:
+    """Epoch seconds as Kubernetes writes times."""
+    return dt.datetime.fromtimestamp(int(seconds), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def phase(view: PodView, restart_policy: str) -> str:
+    """Pending, Running, Succeeded or Failed, by kubelet's rules."""
+    if view.failure:
+        return "Failed"
+    if not initialized(view):
+        failed = any(isinstance(one.state, Ended) and one.state.code != 0 for one in view.init)
+        return "Failed" if failed and (view.ended or restart_policy == "Never") else "Pending"
+    waiting = [one for one in view.containers if isinstance(one.state, Waiting) and one.last is None]
+    if waiting and not view.ended:
+        return "Pending"
+    if any(isinstance(one.state, Started) for one in view.containers):
+        return "Running"
+    codes = [end.code for end in map(_end, view.containers) if end is not None]
+    all_good = len(codes) == len(view.containers) and not any(codes)
+    if view.ended or restart_policy == "Never":
+        return "Succeeded" if all_good else "Failed"
+    if restart_policy == "OnFailure" and all_good:
+        return "Succeeded"
+    return "Running"
+
+
+def _end(container: ContainerView) -> Ended | None:
+    if isinstance(container.state, Ended):
+        return container.state
+    return container.last if isinstance(container.state, Waiting) else None
+
+
+def initialized(view: PodView) -> bool:
+    """Whether all init containers have done their work."""
+    return all(isinstance(one.state, Ended) and one.state.code == 0 for one in view.init)
+
+
+def pod_status(pod: Mapping[str, Any], view: PodView, now: float) -> JsonObject:
+    """The status to write for this pod; transition times of unchanged conditions are kept."""
+    current = phase(view, pod["spec"].get("restartPolicy", "Always"))
+    status: JsonObject = {
+        "phase": current,
+        "startTime": moment(view.started_at),
+        "hostIP": NODE_ADDRESS,
+        "hostIPs": [{"ip": NODE_ADDRESS}],
+        "conditions": _conditions(pod, view, current, now),
+        "reason": view.failure[0] if view.failure else None,
+        "message": view.failure[1] if view.failure else None,
+        "containerStatuses": [container_status(one) for one in view.containers],
+    }
+    if view.init:
+        status["initContainerStatuses"] = [container_status(one) for one in view.init]
+    if view.ip:
+        status |= {"podIP": view.ip, "podIPs": [{"ip": view.ip}]}
+    return status
+
+
+def container_status(container: ContainerView) -> JsonObject:
+    """One container's status."""
+    status: JsonObject = {
+        "name": container.name,
+        "image": container.image,
+        "imageID": container.image_id,
+        "state": _state(container.state),
+        "lastState": _state(container.last) if container.last else {},
+        "ready": container.ready,
+        "started": container.started,
+        "restartCount": container.restarts,
+    }
+    if container.container_id:
+        status["containerID"] = CONTAINER_ID_SCHEME + container.container_id
+    return status
+
+
+def _state(state: State) -> JsonObject:
+    match state:
+        case Waiting(reason, message):
+            return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+        case Started(at):
+            return {"running": {"startedAt": moment(at)}}
+        case Ended():
+            ended: JsonObject = {
+                "exitCode": state.code,
+                "reason": state.reason,
+                "startedAt": moment(state.started_at),
+                "finishedAt": moment(state.finished_at),
+                "containerID": CONTAINER_ID_SCHEME + state.container_id,
+            }
+            if state.message:
+                ended["message"] = state.message
+            if state.signal:
+                ended["signal"] = state.signal
+            return {"terminated": ended}
+
+
+def ended_reason(*, code: int, out_of_memory: bool) -> str:
+    """Why a container ended, in one word."""
+    if out_of_memory:
+        return "OOMKilled"
+    return "Completed" if code == 0 else "Error"
+
+
+def _unready(containers: Iterable[ContainerView]) -> list[str]:
+    return [one.name for one in containers if not one.ready]
+
+
+def _conditions(pod: Mapping[str, Any], view: PodView, current: str, now: float) -> list[JsonObject]:
+    existing = {one["type"]: one for one in (pod.get("status") or {}).get("conditions") or []}
+    wanted = [
+        _condition("PodReadyToStartContainers", holds=bool(view.ip) and not view.ended),
+        _initialized(view, current),
+        _ready("Ready", view, current, existing),
+        _ready("ContainersReady", view, current, {}),
+        _condition("PodScheduled", holds=True),
+    ]
+    for condition in wanted:
+        before = existing.get(condition["type"])
+        same = before is not None and before["status"] == condition["status"]
+        condition["lastTransitionTime"] = (before or {}).get("lastTransitionTime") if same else moment(now)
+    return wanted
+
+
+def _condition(kind: str, *, holds: bool, reason: str | None = None, message: str | None = None) -> JsonObject:
+    # None removes what an earlier status said.
+    return {
+        "type": kind,
+        "status": "True" if holds else "False",
+        "lastProbeTime": None,
+        "reason": reason,
+        "message": message,
+    }
+
+
+def _initialized(view: PodView, current: str) -> JsonObject:
+    if current == "Succeeded":
+        return _condition("Initialized", holds=True, reason="PodCompleted")
+    if initialized(view):
+        return _condition("Initialized", holds=True)
+    open_ones = [one.name for one in view.init if not (isinstance(one.state, Ended) and one.state.code == 0)]
+    message = f"containers with incomplete status: [{' '.join(open_ones)}]"
+    return _condition("Initialized", holds=False, reason="ContainersNotInitialized", message=message)
+
+
+def _ready(kind: str, view: PodView, current: str, existing: Mapping[str, JsonObject]) -> JsonObject:
+    if current in ("Succeeded", "Failed"):
+        reason = "PodCompleted" if current == "Succeeded" else "PodFailed"
+        return _condition(kind, holds=False, reason=reason)
+    if unready := _unready(view.containers):
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        return _condition(kind, holds=False, reason="ContainersNotReady", message=message)
+    closed = [gate for gate in view.gates if existing.get(gate, {}).get("status") != "True"]
+    if kind == "Ready" and closed:
+        message = f'corresponding condition of pod readiness gate "{closed[0]}" is not "True".'
+        return _condition(kind, holds=False, reason="ReadinessGatesNotReady", message=message)
+    return _condition(kind, holds=True)
