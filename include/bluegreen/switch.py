@@ -19,8 +19,9 @@ from include.errors import NotEnoughEndpoints, ReleaseFenced, TrafficError, Unkn
 from include.plan.models import Traffic
 
 __all__ = [
-    "SETTLE_SECONDS", "Patch", "check_back", "check_claim", "check_forward", "claim_patch", "not_ours", "observe",
-    "pinned_minimum", "required_endpoints", "switch_patch", "usable_endpoints",
+    "SETTLE_SECONDS", "Patch", "check_back", "check_claim", "check_forward", "claim_patch", "left_before", "not_ours", "observe",
+    "pinned_minimum",
+    "required_endpoints", "switch_patch", "usable_endpoints",
 ]  # fmt: skip
 
 Patch = list[dict[str, Any]]
@@ -143,7 +144,7 @@ def check_forward(
         return AlreadyThere(f"Service {service.name} sends traffic to {target}")
     switch = last_switch(service)
     if switch and switch.release == release_id:
-        return _left_before(service, target, switch)
+        return left_before(service, target, switch)
     if switch and 0 <= (now - switch.at).total_seconds() < SETTLE_SECONDS:
         return Refused(f"the last switch was less than {SETTLE_SECONDS:g} s ago", remedy="wait, then try again")
     if preview is None or dict(preview.selector) != traffic.selector_for(target):
@@ -225,7 +226,8 @@ def not_ours(service: ServiceState, wanted: str, *, page: bool = False) -> Refus
     return None if held_by == wanted else fenced(service.name, held_by, wanted, page=page)
 
 
-def _left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refused:
+def left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refused:
+    """The refusal of a second cutover: ``switch`` is an earlier one of the same release."""
     how = f"switched back by {switch.by} ({switch.reason})" if switch.direction == "back" else "moved away by hand"
     return Refused(
         f"this release was cut over to {target} before and then {how}: a release is cut over once",
