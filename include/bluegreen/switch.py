@@ -227,6 +227,7 @@ def not_ours(service: ServiceState, wanted: str, *, page: bool = False) -> Refus
 
 
 def left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refused:
+    """The refusal to cut a release over again after ``switch`` (its own) and a move away from ``target``."""
     """The refusal of a second cutover: ``switch`` is an earlier one of the same release."""
     how = f"switched back by {switch.by} ({switch.reason})" if switch.direction == "back" else "moved away by hand"
     return Refused(

@@ -106,21 +106,13 @@ class Cluster:
         await self._transport.text(request)
         await self._disown("deployments", deployment)
 
-    async def set_hpa_minimum(
-        self, name: str, minimum: int, *, annotations: Mapping[str, str | None] | None = None
-    ) -> HpaState:
-        """Set how far an autoscaler may shrink its Deployment, and annotations (None removes one) with it."""
-        change = {"metadata": {"annotations": dict(annotations or {})}, "spec": {"minReplicas": minimum}}
+    async def set_hpa_minimum(self, name: str, minimum: int) -> HpaState:
+        """Set how far an autoscaler may shrink its Deployment; the next helm upgrade sets it as the chart says."""
+        change = {"spec": {"minReplicas": minimum}}
         kind: Kind = "horizontalpodautoscalers"
         item = await self._transport.json(requests.merge_patch(kind, self.namespace, name, change))
         await self._disown(kind, name)
         return parse.hpa(item)
-
-    async def hpa_annotation(self, name: str, key: str) -> str | None:
-        """One annotation of an autoscaler, None when it has none of that key."""
-        item = await self._read("horizontalpodautoscalers", name) or {}
-        value = (item.get("metadata", {}).get("annotations") or {}).get(key)
-        return None if value is None else str(value)
 
     async def restart_deployment(self, name: str, at: datetime) -> DeploymentState:
         """Replace a Deployment's pods one by one, as ``kubectl rollout restart``; once per ``at``."""

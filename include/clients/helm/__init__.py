@@ -1,0 +1,6 @@
+"""Helm, driven as a program: versions 3 and 4."""
+
+from include.clients.helm.client import Helm
+from include.clients.helm.version import HelmVersion
+
+__all__ = ["Helm", "HelmVersion"]

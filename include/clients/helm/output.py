@@ -1,0 +1,72 @@
+"""Reading what helm prints: histories and rendered manifests."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from include.bluegreen.state import HelmRevision
+from include.errors import ChartError, HelmError
+
+_NANOSECONDS = re.compile(r"(\.\d{6})\d+")
+
+
+def parse_history(output: str) -> tuple[HelmRevision, ...]:
+    """The revisions of ``helm history --output json``, oldest first.
+
+    :raises HelmError: it is something else
+    """
+    try:
+        rows = json.loads(output)
+        revisions = [
+            HelmRevision(
+                revision=int(row["revision"]),
+                status=str(row["status"]),
+                description=str(row.get("description") or ""),
+                updated=_moment(row.get("updated")),
+                chart=str(row.get("chart") or ""),
+                app_version=str(row.get("app_version") or ""),
+            )
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HelmError(
+            "helm's history cannot be read", expected="a JSON list of revisions", seen=repr(output[:80])
+        ) from error
+    return tuple(sorted(revisions, key=lambda one: one.revision))
+
+
+def parse_manifests(output: str, *, chart: str) -> list[dict[str, Any]]:
+    """The objects of a rendered chart.
+
+    :raises ChartError: it renders to something that is no YAML, or no object
+    """
+    try:
+        documents = [document for document in yaml.safe_load_all(output) if document is not None]
+    except yaml.YAMLError as error:
+        raise ChartError(
+            f"chart {chart} renders to something that is no YAML", seen=" ".join(str(error).split())[:300]
+        ) from error
+    for document in documents:
+        if not isinstance(document, dict) or not document.get("kind"):
+            raise ChartError(
+                f"chart {chart} renders to something that is no Kubernetes object",
+                expected="a mapping with apiVersion and kind",
+                seen=repr(document)[:80],
+            )
+    return documents
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Helm writes nanoseconds; a revision that was never deployed has the year 1 or nothing."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))
+    except ValueError:
+        return None
+    return moment if moment.year > 1 else None

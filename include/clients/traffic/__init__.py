@@ -1,0 +1,6 @@
+"""The only package that changes what the Services point at and who holds them."""
+
+from include.clients.traffic.services import claim, point_preview
+from include.clients.traffic.switching import SwitchResult, switch
+
+__all__ = ["SwitchResult", "claim", "point_preview", "switch"]
