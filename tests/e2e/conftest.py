@@ -63,7 +63,7 @@ class World:
         return [file.read_text() for file in sorted(folder.glob("*"))] if folder.is_dir() else []
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(sandbox: Sandbox) -> World:
     """The world beside Airflow."""
     return World(sandbox)

@@ -18,7 +18,7 @@ FAILED = frozenset({"failed"})
 DAG = "production-blue-green"
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
     with sandbox.airflow.client(RELEASE_MANAGER) as session:
         yield session

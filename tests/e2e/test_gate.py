@@ -14,13 +14,13 @@ from tests.e2e.conftest import World
 FAILED = frozenset({"failed"})
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
     with sandbox.airflow.client() as session:
         yield session
 
 
-@pytest.fixture()
+@pytest.fixture
 def asked(sandbox: Sandbox, client: AirflowClient) -> tuple[Run, list[Question]]:
     """A release whose gate has asked everybody."""
     run = trigger_release(sandbox.airflow, "3.0.0")

@@ -16,7 +16,7 @@ from tests.e2e.conftest import World
 FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
     with sandbox.airflow.client() as session:
         yield session

@@ -7,11 +7,11 @@ import json
 from airflow.triggers.base import BaseTrigger
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stellwerk.triggers.watch import WatchTrigger
 
 from include.plan.loader import load_plan, plan_folder
 from include.slo.samples import PodSample, Snapshot
 from include.steps.watch import WatchConfig, WatchOutcome
+from stellwerk.triggers.watch import WatchTrigger
 
 
 def _config(started_at: float, count: float) -> WatchConfig:

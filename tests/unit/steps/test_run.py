@@ -15,7 +15,7 @@ from include.plan.loader import load_plan, plan_folder
 from include.steps.run import ReleaseRun, open_run, parse_release_id
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(tmp_path: Path) -> ReleaseRun:
     plan = load_plan(plan_folder())
     shutil.copytree(plan.chart(plan.environment("production")), tmp_path / "chart")
