@@ -1,13 +1,14 @@
 """Migrates Airflow's metadata database and writes connections, pools and variables into it.
 
-Run with the environment of the Airflow that is meant; the settings come as JSON on standard input (the shape
-of ``include.sandbox.settings.Settings``). What exists is overwritten, nothing is deleted.
+Run with the environment of the Airflow that is meant and the name of a JSON file (the shape of
+``include.sandbox.settings.Settings``). What exists is overwritten, nothing is deleted.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.models import Connection, Pool, Variable
@@ -33,7 +34,7 @@ _FIELDS = {
 
 def main() -> None:
     """Migrate, then import everything in one transaction."""
-    settings = json.load(sys.stdin)
+    settings = json.loads(Path(sys.argv[1]).read_text())
     ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]
     upgradedb()
     with create_session() as session:

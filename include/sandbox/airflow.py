@@ -7,6 +7,8 @@ written, and nothing of a surrounding Airflow's configuration leaks in.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ import httpx
 from include.errors import SandboxError
 from include.sandbox.airflow_client import AirflowClient
 from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
-from include.sandbox.processes import Process, free_port
+from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.settings import Settings, prepare_metadata
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -42,6 +44,7 @@ _BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
 _SUPERVISE_SECONDS = 0.25
 _STOP_SECONDS = 10.0
+_ORDERLY_STOP_SECONDS = 5.0
 
 
 @dataclass
@@ -90,6 +93,7 @@ class AirflowRuntime:
         self._components: dict[str, _Supervised] = {}
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
+        self._tasks_served = False
 
     @property
     def url(self) -> str:
@@ -126,8 +130,9 @@ class AirflowRuntime:
         :raises SandboxError: a component is not ready in time, or a DAG file cannot be imported
         """
         self._environment.prepare()
-        prepare_metadata(self._settings, environment=self.environment, log=self.logs / "prepare.log")
+        prepare_metadata(self._settings, environment=self.environment, folder=self.logs)
         self._stopping.clear()
+        self._tasks_served = False
         for name, arguments in COMPONENTS.items():
             process = Process(
                 name,
@@ -156,7 +161,7 @@ class AirflowRuntime:
             self._supervisor.join()
             self._supervisor = None
         stoppers = [
-            threading.Thread(target=supervised.process.stop, name=f"stop-{name}")
+            threading.Thread(target=_end, args=(name, supervised.process), name=f"stop-{name}")
             for name, supervised in self._components.items()
         ]
         for stopper in stoppers:
@@ -177,7 +182,7 @@ class AirflowRuntime:
         supervised = self._components[component]
         with supervised.lock:
             supervised.retry_at = float("inf")
-            supervised.process.stop()
+            _end(component, supervised.process)
 
     def start_component(self, component: str) -> None:
         """Start a component that was stopped."""
@@ -229,6 +234,10 @@ class AirflowRuntime:
                 return name
         try:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5, trust_env=False).json()
+            if not self._tasks_served:
+                # Tasks' own API is a second application, built on its first request, which takes seconds.
+                httpx.get(f"{self.url}/execution/health", timeout=60, trust_env=False).raise_for_status()
+                self._tasks_served = True
         except (httpx.HTTPError, ValueError):
             return "api-server"
         for reported, name in HEALTH_NAMES.items():
@@ -259,3 +268,17 @@ class AirflowRuntime:
             seen=f"{seen}\n{process.log_tail(30)}",
             remedy=f"look at {process.log}",
         )
+
+
+def _end(name: str, process: Process) -> None:
+    """Stop a component in the way that lets it leave in order.
+
+    The scheduler's whole group is told at once, so that running tasks end and are not waited for. The others
+    end their own children: told at the same time as those, the triggerer waits in vain for its own.
+    """
+    if name != "scheduler" and process.alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+        with contextlib.suppress(SandboxError):
+            wait_until(lambda: not process.alive, deadline_seconds=_ORDERLY_STOP_SECONDS, what=f"{name} to stop")
+    process.stop()

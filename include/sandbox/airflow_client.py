@@ -24,6 +24,11 @@ _PAGE = 100
 _TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 
+# What the caller of log() knows anyway, or would not look for.
+_LOG_NOISE = frozenset(
+    "timestamp level event logger filename lineno loc dag_id run_id task_id map_index try_number ti_id ti".split()
+)
+
 Seen = TypeVar("Seen")
 
 
@@ -458,7 +463,8 @@ def _question(answer: Mapping[str, Any]) -> Question:
 def _log_line(entry: object) -> str:
     if not isinstance(entry, dict):
         return str(entry)
-    extra = {name: value for name, value in entry.items() if name not in ("event", "timestamp", "level", "logger")}
     words = [str(entry.get("timestamp") or ""), str(entry.get("level") or ""), str(entry.get("event", ""))]
-    words += [f"{name}={value}" for name, value in extra.items() if value not in (None, "", [])]
+    words += [
+        f"{name}={entry[name]}" for name in sorted(set(entry) - _LOG_NOISE) if entry[name] not in (None, "", [])
+    ]
     return " ".join(word for word in words if word)

@@ -61,7 +61,7 @@ class AirflowEnvironment:
 
     def airflow_command(self) -> list[str]:
         """The airflow command of this Python environment."""
-        return [sys.executable, "-m", "airflow"]
+        return [sys.executable, "-P", "-m", "airflow"]
 
     def prepare(self) -> None:
         """Create the home folder: secrets, passwords, and ``config`` where Airflow looks for it."""

@@ -17,7 +17,6 @@ import secrets
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -106,7 +105,7 @@ class Postgres:
             self._as_account([str(binaries / "postgres"), "-D", str(data), *self._options()]),
             cwd=data,
             env=_ENVIRONMENT,
-            log=self._state / "postgres.log",
+            log=self._log,
             stop_timeout=_STOP_SECONDS,
         )
         self._process.start()
@@ -183,6 +182,10 @@ class Postgres:
         return self._state / "passwords"
 
     @property
+    def _log(self) -> Path:
+        return self._state / "postgres.log"
+
+    @property
     def _record(self) -> Path:
         return self._state / "place.json"
 
@@ -230,21 +233,14 @@ class Postgres:
         argv = [str(binaries / "initdb"), "-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"]
         argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"]
         argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        process = Process("initdb", self._as_account(argv), cwd=data.parent, env=_ENVIRONMENT, log=self._log)
         try:
-            done = subprocess.run(
-                self._as_account(argv),
-                cwd=data.parent,
-                env=_ENVIRONMENT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            with process:
+                code = process.wait(_START_SECONDS)
         finally:
             password_file.unlink()
-        if done.returncode != 0:
-            raise SandboxError(
-                "initdb failed", seen=(done.stderr or done.stdout).strip(), remedy=f"look at {data.parent}"
-            )
+        if code != 0:
+            raise SandboxError("initdb failed", seen=process.log_tail(), remedy=f"look at {data.parent}")
 
     def _options(self) -> list[str]:
         hosts = ["127.0.0.1"]

@@ -6,8 +6,8 @@ knows (a port, a password); ``$${`` is a literal ``${``.
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from include.errors import SandboxError
+from include.sandbox.processes import Process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_FILE = REPOSITORY / "airflow_settings.yaml"
@@ -128,36 +129,37 @@ def _fill(node: object, values: Mapping[str, str], unknown: set[str]) -> Any:  #
     return _PLACEHOLDER.sub(value_of, node)
 
 
-def prepare_metadata(settings: Settings, *, environment: Mapping[str, str], log: Path) -> None:
+def prepare_metadata(settings: Settings, *, environment: Mapping[str, str], folder: Path) -> None:
     """Migrate Airflow's metadata database and write the settings into it, in one process.
 
-    One command of Airflow's CLI costs seconds, most of them imports; this pays them once. The settings travel
-    through a pipe: nothing secret is in the argument list.
+    One command of Airflow's CLI costs seconds, most of them imports; this pays them once.
 
     :param environment: the whole environment of the process; decides which Airflow is meant
+    :param folder: for the log and, while the process runs, the settings in a file only this user can read
     :raises SandboxError: with the end of the log
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        try:
-            done = subprocess.run(
-                [sys.executable, str(_IMPORTER)],
-                input=settings.model_dump_json().encode(),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-                check=False,
-                timeout=_IMPORT_SECONDS,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SandboxError(
-                f"preparing Airflow's database took more than {_IMPORT_SECONDS:.0f} s", remedy=f"look at {log}"
-            ) from error
-    if done.returncode != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "settings.json"
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(settings.model_dump_json())
+    process = Process(
+        "prepare-metadata",
+        [sys.executable, "-P", _IMPORTER, file],
+        env=environment,
+        cwd=folder,
+        log=folder / "prepare-metadata.log",
+    )
+    try:
+        with process:
+            code = process.wait(_IMPORT_SECONDS)
+    finally:
+        file.unlink(missing_ok=True)
+    if code != 0:
         raise SandboxError(
             "Airflow's database could not be prepared",
             expected="exit status 0",
-            seen=f"exit status {done.returncode}\n{tail}",
-            remedy=f"look at {log}",
+            seen=f"exit status {code}\n{process.log_tail()}",
+            remedy=f"look at {process.log}",
         )
