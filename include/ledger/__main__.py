@@ -9,6 +9,7 @@ Exit codes: 0 fine; 1 the ledger is damaged; 2 it cannot be read, or the call is
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -29,6 +30,9 @@ _DAMAGED, _UNUSABLE = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # People's comments may hold what this terminal, or UTF-8 itself, cannot write.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(options.run(options))
     except StellwerkError as error:
@@ -130,7 +134,7 @@ def _as_json(entry: Entry) -> str:
     }
     fields |= {"key": entry.key, "at": stamp(entry.at), "recorded_at": stamp(entry.recorded_at)}
     fields |= {"payload": dict(entry.payload), "previous": entry.previous, "hash": entry.hash}
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields)
 
 
 if __name__ == "__main__":

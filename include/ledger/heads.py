@@ -8,7 +8,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from include.errors import LedgerError
+from include.errors import InvalidEntry, LedgerError
 from include.ledger.entry import Head
 
 Folder = Path | UPath
@@ -71,7 +71,7 @@ def _read(file: Folder) -> Head:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return Head.parse(f"{content['sequence']}:{content['hash']}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, InvalidEntry) as error:
         raise LedgerError(
             f"{file.name} is not a noted head", expected='{"sequence": …, "hash": …}', seen=str(error)
         ) from error
