@@ -173,7 +173,7 @@ def _number(value: object, name: str, most: int) -> int:
 
 
 def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(content, default=str, separators=(",", ":")).encode()
+    body = json.dumps(content, default=date.isoformat, separators=(",", ":")).encode()
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -18,6 +18,7 @@ from .settings import Settings
 
 log = logging.getLogger("erp.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONVERTER = re.compile(r":\w+\}")  # ``{id:int}`` is shown as ``{id}``
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -101,4 +102,4 @@ class _Exchange:
 
 def template(scope: Scope) -> str:
     """The route's template as the metrics' path: bounded, whatever is requested."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
+    return _CONVERTER.sub("}", str(getattr(scope.get("route"), "path", "unmatched")))

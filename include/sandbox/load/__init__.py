@@ -1,0 +1,1 @@
+"""The load generator: users who neither wait for each other nor try again, and an account of what each got."""
