@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import yaml
 
+from include.errors import SandboxError
 from include.sandbox.addresses import NODE_ADDRESS
 from include.sandbox.certificates import Authority, KeyPair, service_account_key, write_kubeconfig
 from include.sandbox.control_plane_flags import (
@@ -96,7 +98,9 @@ class ControlPlane:
         self._start_with_kubeconfig("kube-scheduler")
         self._allow_the_node()
         wait_until(
-            self._service_accounts_exist, deadline_seconds=START_SECONDS, what="the default service account exists"
+            lambda: self.get("/api/v1/namespaces/default/serviceaccounts/default"),
+            deadline_seconds=START_SECONDS,
+            what="the default service account exists",
         )
 
     def stop(self) -> None:
@@ -205,22 +209,31 @@ class ControlPlane:
         finally:
             connection.close()
 
+    def get(self, path: str) -> dict[str, Any]:
+        """An object of the API as admin.
+
+        :raises SandboxError: the API server refuses
+        """
+        status, body = self._request(self._port, path)
+        if status != http.HTTPStatus.OK:
+            raise SandboxError(f"GET {path}: {status}", seen=body.decode(errors="replace")[:500])
+        document: dict[str, Any] = json.loads(body)
+        return document
+
+    @property
+    def _port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def _answers(self, port: int, path: str, *, verify: bool = True) -> bool:
         return self._request(port, path, verify=verify)[0] == http.HTTPStatus.OK
-
-    def _api(self, path: str, *, method: str = "GET", body: object = None) -> int:
-        return self._request(int(self.url.rpartition(":")[2]), path, method=method, body=body)[0]
 
     def _allow_the_node(self) -> None:
         path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
         wait_until(
-            lambda: self._api(path, method="POST", body=_NODE_IS_PROXY_TOO) in {201, 409},
+            lambda: self._request(self._port, path, method="POST", body=_NODE_IS_PROXY_TOO)[0] in {201, 409},
             deadline_seconds=START_SECONDS,
             what="the node is authorised",
         )
-
-    def _service_accounts_exist(self) -> bool:
-        return self._api("/api/v1/namespaces/default/serviceaccounts/default") == http.HTTPStatus.OK
 
     def __enter__(self) -> ControlPlane:
         self.start()
