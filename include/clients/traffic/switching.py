@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -104,22 +104,20 @@ async def switch(
     raise failure
 
 
+@dataclass
 class _Attempt:
-    """What is remembered from one try to the next."""
+    """What is wanted, and what is remembered from one try to the next."""
 
-    def __init__(
-        self, cluster: Cluster, traffic: Traffic, target: Slot, release_id: str, back: bool, required: int
-    ) -> None:
-        self.cluster = cluster
-        self.traffic = traffic
-        self.target = target
-        self.release_id = release_id
-        self.back = back
-        self.required = required
-        self.tested: ServiceState | None = None
-        self.unanswered = False
-        self.noticed: list[str] = []
-        self.page = False
+    cluster: Cluster
+    traffic: Traffic
+    target: Slot
+    release_id: str
+    back: bool
+    required: int
+    tested: ServiceState | None = None
+    unanswered: bool = False
+    noticed: list[str] = field(default_factory=list)
+    page: bool = False
 
     async def observe(self, failure: Exception | None) -> ServiceState:
         """The traffic Service, held by this release and naming one of the slots."""

@@ -1,0 +1,208 @@
+"""Metrics of single pods, read through the API server: a way that exists on every cluster.
+
+A pod that does not answer, or answers with something else than its metrics, becomes a sentence in the snapshot's
+errors and never a value: no data is not zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from include.bluegreen.capacity import usable_endpoints
+from include.bluegreen.state import Endpoint, PodState
+from include.clients.kubernetes import Cluster
+from include.errors import ClusterError, StellwerkError
+from include.plan.models import Slot, Traffic
+from include.slo.samples import PodSample, Snapshot
+
+_TOGETHER: Final = 16
+
+
+@dataclass(frozen=True)
+class MetricNames:
+    """What the application calls its metrics; the defaults are the plan's."""
+
+    requests: str = "http_requests_total"
+    latency: str = "http_request_duration_seconds"
+    sse_connections: str = "sse_connections_active"
+    memory_bytes: str = "process_resident_memory_bytes"
+    cpu_seconds: str = "process_cpu_seconds_total"
+    db_connections: str = "db_connections_open"
+    started_at: str = "process_start_time_seconds"
+    path_label: str = "path"
+    status_label: str = "status"
+
+
+class MetricsUnusable(StellwerkError):
+    """What a pod answered is not its metrics."""
+
+    retryable = True
+
+
+def parse(
+    text: str,
+    *,
+    pod: str,
+    pod_uid: str,
+    taken_at: float,
+    health_paths: Collection[str] = (),
+    names: MetricNames = MetricNames(),
+) -> PodSample:
+    """One pod's metrics. Series of one name are added up, those of health paths left out.
+
+    :raises MetricsUnusable: no exposition format, or none of the metrics in it
+    """
+    try:
+        samples: Mapping[str, list[Sample]] = _by_name(text)
+    except (ValueError, KeyError, IndexError) as error:
+        raise MetricsUnusable(
+            f"the metrics of pod {pod} cannot be read",
+            expected="the text format of Prometheus",
+            seen=f"{error} in {text[:60]!r}",
+        ) from error
+
+    def total(name: str) -> float | None:
+        found = samples.get(name)
+        return sum(sample.value for sample in found) if found else None
+
+    # Of several processes behind one page, the counters are whole only since the youngest started.
+    starts = [sample.value for sample in samples.get(names.started_at, ())]
+    result = PodSample(
+        pod_uid=pod_uid,
+        pod=pod,
+        taken_at=taken_at,
+        started_at=max(starts) if starts else None,
+        requests=_requests(samples.get(names.requests, ()), health_paths, names),
+        latency_buckets=_buckets(samples.get(f"{names.latency}_bucket", ()), health_paths, names),
+        sse_connections=total(names.sse_connections),
+        memory_bytes=total(names.memory_bytes),
+        cpu_seconds=total(names.cpu_seconds),
+        db_connections=total(names.db_connections),
+    )
+    # Before its first request an application may not expose the counter yet; something of it has to be there.
+    if names.requests not in samples and result.started_at is None and result.cpu_seconds is None:
+        raise MetricsUnusable(
+            f"the answer of pod {pod} holds none of its metrics",
+            expected=f"{names.requests}, {names.started_at} or {names.cpu_seconds}",
+            seen=", ".join(sorted(samples)[:5]) or "no metric at all",
+        )
+    return result
+
+
+async def snapshot(
+    cluster: Cluster,
+    traffic: Traffic,
+    slot: Slot,
+    now: float,
+    *,
+    names: MetricNames = MetricNames(),
+    pod_timeout_seconds: float = 3.0,
+) -> Snapshot:
+    """Read every pod of a slot at once.
+
+    :param now: seconds since the epoch
+    :param pod_timeout_seconds: how long one pod may take; a pod that hangs delays nobody else's reading
+    """
+    started = asyncio.get_running_loop().time()
+    errors: list[str] = []
+    try:
+        pods = await cluster.pods(traffic.selector_for(slot))
+    except ClusterError as error:
+        return Snapshot(taken_at=now, slot=slot, errors=(str(error),))
+    endpoints = await _endpoints(cluster, traffic, slot, errors)
+    port = _port(endpoints, traffic.port)
+    together = asyncio.Semaphore(_TOGETHER)
+
+    async def read(pod: PodState) -> PodSample | None:
+        try:
+            async with together, asyncio.timeout(pod_timeout_seconds):
+                text = await cluster.pod_get(pod.name, traffic.metrics_path, port=port)
+                taken_at = now + asyncio.get_running_loop().time() - started
+            return parse(
+                text,
+                pod=pod.name,
+                pod_uid=pod.uid,
+                taken_at=taken_at,
+                health_paths=traffic.health_paths,
+                names=names,
+            )
+        except TimeoutError:
+            seen = f"pod {pod.name} did not show its metrics within {pod_timeout_seconds:g} s"
+        except StellwerkError as error:
+            seen = str(error)
+        if not pod.deleting:  # a pod on its way out may stop answering at any moment
+            errors.append(seen)
+        return None
+
+    asked = []
+    for pod in pods:
+        if pod.started_at is not None:
+            asked.append(read(pod))
+        elif not pod.deleting and pod.phase not in ("Succeeded", "Failed"):
+            errors.append(
+                f"pod {pod.name} does not run ({pod.waiting_reason or pod.terminated_reason or pod.phase})"
+            )
+    found = await asyncio.gather(*asked)
+    if not pods:
+        errors.append(f"slot {slot} has no pods")
+    return Snapshot(
+        taken_at=now,
+        slot=slot,
+        pods=tuple(sample for sample in found if sample is not None),
+        ready_endpoints=None if endpoints is None else usable_endpoints(endpoints, traffic.port),
+        errors=tuple(errors),
+    )
+
+
+async def _endpoints(
+    cluster: Cluster, traffic: Traffic, slot: Slot, errors: list[str]
+) -> tuple[Endpoint, ...] | None:
+    """The endpoints of the Service that selects the slot; None when none does or nobody can be asked."""
+    try:
+        for name in (traffic.service, traffic.preview_service):
+            service = await cluster.service(name)
+            if service is not None and dict(service.selector) == traffic.selector_for(slot):
+                return await cluster.endpoints(name)
+    except ClusterError as error:
+        errors.append(str(error))
+        return None
+    errors.append(f"neither {traffic.service} nor {traffic.preview_service} selects slot {slot}")
+    return None
+
+
+def _port(endpoints: Iterable[Endpoint] | None, name: str) -> int | None:
+    """The number of the named port; None leaves it to the API server, which takes a pod's first one."""
+    return next((endpoint.ports[name] for endpoint in endpoints or () if name in endpoint.ports), None)
+
+
+def _by_name(text: str) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name].append(sample)
+    return dict(found)
+
+
+def _requests(samples: Iterable[Sample], health_paths: Collection[str], names: MetricNames) -> dict[str, float]:
+    totals: dict[str, float] = defaultdict(float)
+    for sample in samples:
+        if sample.labels.get(names.path_label) not in health_paths:
+            totals[sample.labels.get(names.status_label, "")] += sample.value
+    return dict(totals)
+
+
+def _buckets(
+    samples: Iterable[Sample], health_paths: Collection[str], names: MetricNames
+) -> tuple[tuple[float, float], ...]:
+    counts: dict[float, float] = defaultdict(float)
+    for sample in samples:
+        if sample.labels.get(names.path_label) not in health_paths:
+            counts[float(sample.labels["le"])] += sample.value
+    return tuple(sorted(counts.items()))

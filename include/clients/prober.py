@@ -1,0 +1,147 @@
+"""Asking the application what users ask it: over HTTP, from outside, on a connection of its own each time."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import httpx
+
+from include.plan.models import SmokeCheck
+
+_LONGEST_BODY: Final = 1 << 20
+_HEADERS: Final = {"User-Agent": "stellwerk-prober", "Connection": "close", "Cache-Control": "no-cache"}
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What one check saw.
+
+    :param status: the HTTP status; None when there was no answer
+    :param slot: what the application's ``X-Slot`` header says; None when it says nothing
+    :param version: the same of ``X-Version``
+    :param seconds: from opening the connection to the end of what was read
+    :param sentence: the result in words, for log and report
+    """
+
+    name: str
+    ok: bool
+    status: int | None
+    slot: str | None
+    version: str | None
+    seconds: float
+    sentence: str
+
+
+async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None = None) -> ProbeResult:
+    """Make one check. Whatever goes wrong is a result, not an exception; redirects are not followed.
+
+    :param base_url: for example ``https://erp.example.com``
+    :param expected_slot: the slot that has to answer; an application that does not name its slot passes
+    """
+    url = base_url.rstrip("/") + smoke.path
+    started = time.monotonic()
+    response: httpx.Response | None = None
+    try:
+        async with asyncio.timeout(smoke.timeout_seconds):
+            response, body = await _fetch(url, smoke)
+        problem = _judge(response, body, smoke, expected_slot)
+    except TimeoutError:
+        problem = f"no answer within {smoke.timeout_seconds:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError) as error:
+        problem = describe(error)
+    return _result(smoke, url, response, problem, time.monotonic() - started)
+
+
+async def run_smoke(
+    base_url: str, checks: Sequence[SmokeCheck], *, expected_slot: str | None = None
+) -> tuple[ProbeResult, ...]:
+    """Make all checks, one after the other and in their order, so that each is timed alone."""
+    return tuple([await check(base_url, smoke, expected_slot=expected_slot) for smoke in checks])
+
+
+def describe(error: BaseException) -> str:
+    """Why there was no answer, in words: a certificate is told from a refused connection and a slow server."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate not accepted: {cause.verify_message or cause.reason}"
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason or cause}"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return f"no connection: {error}"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"no HTTP answer: {error}"
+    return f"{type(error).__name__}: {error}"
+
+
+async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, str]:
+    # The limit of each operation is the caller's for everything, which also covers DNS and slow bodies.
+    async with (
+        httpx.AsyncClient(
+            verify=_trust(), follow_redirects=False, timeout=smoke.timeout_seconds, headers=_HEADERS
+        ) as client,
+        client.stream("GET", url) as response,
+    ):
+        body = b""
+        endless = response.headers.get("Content-Type", "").startswith("text/event-stream")
+        if endless and smoke.contains is None:
+            return response, ""
+        wanted = None if smoke.contains is None else smoke.contains.encode()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= _LONGEST_BODY or (wanted is not None and wanted in body):
+                break
+            if response.status_code != smoke.status and len(body) >= 200:
+                break
+        return response, body.decode(response.charset_encoding or "utf-8", "replace")
+
+
+def _judge(response: httpx.Response, body: str, smoke: SmokeCheck, expected_slot: str | None) -> str:
+    """What is wrong with an answer; empty when nothing is."""
+    if response.status_code != smoke.status:
+        if response.is_redirect:
+            return f"expected {smoke.status}, was redirected to {response.headers.get('Location', 'nowhere')}"
+        return f"expected {smoke.status}; it says {' '.join(body.split())[:120]!r}"
+    slot = response.headers.get("X-Slot")
+    if expected_slot is not None and slot is not None and slot != expected_slot:
+        return f"expected slot {expected_slot}"
+    if smoke.contains is not None and smoke.contains not in body:
+        return f"expected the text {smoke.contains!r}; it says {' '.join(body.split())[:120]!r}"
+    return ""
+
+
+def _result(
+    smoke: SmokeCheck, url: str, response: httpx.Response | None, problem: str, seconds: float
+) -> ProbeResult:
+    slot = response.headers.get("X-Slot") if response is not None else None
+    version = response.headers.get("X-Version") if response is not None else None
+    who = " ".join(filter(None, (slot and f"slot {slot}", version)))
+    answer = f"answered {response.status_code}" if response is not None else "gave no answer"
+    sentence = f"{smoke.name}: {url} {answer}{f' from {who}' if who else ''} in {seconds:.3f} s"
+    if problem:
+        sentence += f": {problem}"
+    status = response.status_code if response is not None else None
+    return ProbeResult(smoke.name, not problem, status, slot, version, seconds, sentence)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Loading the certificates takes longer than a request; they are loaded once."""
+    return httpx.create_ssl_context()
