@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from include.plan.models import Environment
 from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
-from include.sandbox.erp.migrate import migrate_erp
+from include.sandbox.erp.migrate import migrate as migrate_erp
 from include.sandbox.postgres import Postgres
 from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.programs import program
@@ -112,9 +113,7 @@ class Sandbox:
         build_images(cluster.import_image)
         migrate_erp(self.postgres.url("valeo_erp"), FINAL_SCHEMA)
         database = self.postgres.url("valeo_erp", host=cluster.host_address)
-        self.addresses = asyncio.run(
-            create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
-        )
+        self.addresses = create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
         self._render_plan()
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
         self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
@@ -148,7 +147,7 @@ class Sandbox:
         self._process("slack", ["--port", str(self.slack_port), "--token-file", str(token_file), *common])
         self._process("smtp", ["--port", str(self.smtp_port), *common])
         for name, port in (("slack", self.slack_port), ("smtp", self.smtp_port)):
-            wait_until(lambda port=port: _listens(port), deadline_seconds=20, what=f"{name} stand-in")
+            wait_until(partial(_listens, port), deadline_seconds=20, what=f"{name} stand-in")
         self.slack_token = token_file.read_text()
 
     def _process(self, name: str, arguments: list[str]) -> Process:

@@ -18,7 +18,8 @@ from include.clients.kubernetes import Cluster
 from include.report.evidence import Measure
 from include.sandbox.airflow_client import Run
 from include.sandbox.environment import REPOSITORY, Sandbox
-from include.sandbox.load.summary import LoadSummary, read_summary
+from include.sandbox.load.records import read
+from include.sandbox.load.summary import Summary, summarise
 from include.sandbox.processes import Process
 
 LEAD_SECONDS: Final = 3.0
@@ -34,7 +35,7 @@ class Story:
     """
 
     name: str
-    load: LoadSummary
+    load: Summary
     final_slot: str
     switches: tuple[tuple[str, str], ...]
     seconds_total: float
@@ -50,7 +51,7 @@ def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], S
         time.sleep(TAIL_SECONDS)
     return Story(
         name=name,
-        load=read_summary(requests),
+        load=summarise(read(requests)),
         final_slot=asyncio.run(_final_slot(sandbox)),
         switches=tuple(switches),
         seconds_total=round(time.monotonic() - began, 1),
@@ -128,7 +129,9 @@ def measures_of(story: Story, *, final_slot: str, cutovers: int, rollbacks: int)
     load, name = story.load, story.name
     forward = sum(direction == "forward" for _, direction in story.switches)
     back = sum(direction == "back" for _, direction in story.switches)
-    fault = load.seconds_first_to_last_bad
+    fault = 0.0
+    if load.first_bad_at is not None and load.last_bad_at is not None:
+        fault = round(load.last_bad_at - load.first_bad_at, 2)
     return [
         Measure(f"{name}.requests_sent", load.requests_sent, "requests", goal=1, comparator=">="),
         Measure(f"{name}.requests_lost", load.requests_lost, "requests", goal=0, comparator="=="),
@@ -139,7 +142,9 @@ def measures_of(story: Story, *, final_slot: str, cutovers: int, rollbacks: int)
             f"{name}.final_slot_as_expected", int(story.final_slot == final_slot), "bool", goal=1, comparator="=="
         ),
         Measure(f"{name}.seconds_fault_to_last_bad_answer", fault, "s"),
-        Measure(f"{name}.longest_gap_seconds", load.longest_gap_seconds, "s"),
+        Measure(f"{name}.longest_gap_seconds", round(load.longest_gap_seconds, 3), "s"),
+        Measure(f"{name}.load_complete", int(load.complete), "bool", goal=1, comparator="=="),
+        Measure(f"{name}.streams_cut", load.streams.cut, "streams"),
         Measure(f"{name}.seconds_total", story.seconds_total, "s"),
         *(Measure(f"{name}.task.{dag}.{task}", seconds, "s") for dag, task, seconds in story.task_seconds),
     ]

@@ -5,14 +5,18 @@ This is what a team has before it meets Stellwerk; the traffic and preview Servi
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kubernetes_asyncio import client
-from kubernetes_asyncio.client import ApiException
+from kubernetes import client, config
+from kubernetes.client import ApiException
 
+from include.bluegreen.capacity import usable_endpoints
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.errors import SandboxError
@@ -33,23 +37,23 @@ class Addresses:
     preview_url: str
 
 
-async def create_world(kubeconfig: Path, namespace: str, database_url: str, node_address: str) -> Addresses:
+def create_world(kubeconfig: Path, namespace: str, database_url: str, node_address: str) -> Addresses:
     """Create namespace, Secret and the two Services where they are missing.
 
     :param database_url: as the application's pods reach it
     """
-    async with Cluster.from_kubeconfig(kubeconfig, namespace) as cluster:
-        core = client.CoreV1Api(cluster.api)
-        await _create(core.create_namespace({"metadata": {"name": namespace}}))
+    with config.new_client_from_config(config_file=str(kubeconfig)) as api:
+        core = client.CoreV1Api(api)
+        _create(lambda: core.create_namespace({"metadata": {"name": namespace}}))
         secret = {
             "metadata": {"name": SECRET},
             "data": {"url": base64.b64encode(database_url.encode()).decode()},
         }
-        await _create(core.create_namespaced_secret(namespace, secret))
+        _create(lambda: core.create_namespaced_secret(namespace, secret))
         ports = []
         for name, slot in (("valeo-erp", "blue"), ("valeo-erp-preview", "green")):
-            await _create(core.create_namespaced_service(namespace, _service(name, slot)))
-            ports.append((await core.read_namespaced_service(name, namespace)).spec.ports[0].node_port)
+            _create(partial(core.create_namespaced_service, namespace, _service(name, slot)))
+            ports.append(core.read_namespaced_service(name, namespace).spec.ports[0].node_port)
     return Addresses(*(f"http://{node_address}:{port}" for port in ports))
 
 
@@ -77,10 +81,6 @@ async def wait_for_endpoints(cluster: Cluster, environment: Environment, number:
 
     :raises SandboxError: not within two minutes
     """
-    import asyncio
-
-    from include.bluegreen.capacity import usable_endpoints
-
     traffic = environment.traffic
     usable = 0
     for _ in range(240):
@@ -114,9 +114,9 @@ def _service(name: str, slot: str) -> dict[str, Any]:
     }
 
 
-async def _create(call: Any) -> None:
+def _create(call: Callable[[], object]) -> None:
     try:
-        await call
+        call()
     except ApiException as error:
         if error.status != 409:
             raise

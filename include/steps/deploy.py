@@ -51,7 +51,7 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
     decision = check_claim(service, traffic, run.release_id, holder_ended=ended)
     if isinstance(decision, Refused):
         raise decision.error()
-    service = await claim(cluster, traffic, run.release_id)
+    service = await claim(cluster, traffic, run.release_id, observed=service)
     decision = may_deploy(service, traffic, target, release_id=run.release_id)
     if isinstance(decision, Refused):
         raise decision.error()
