@@ -65,7 +65,10 @@ def compile_bytecode(folder: Path, inside: str) -> None:
 
 
 def publish(made: Path, target: Path) -> None:
-    """Put a finished folder in place at once; whoever was first wins."""
+    """Put a finished folder in place at once, readable for the account a container runs as; the first one wins."""
+    for path in [made, *made.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     try:
         made.rename(target)
     except OSError:

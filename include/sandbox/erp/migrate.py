@@ -12,7 +12,9 @@ from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.versions import VERSIONS
 
 
-def migrate(database_url: str, revision: str = "head", *, version: str = "3.0.0", timeout: float = 120.0) -> None:
+def migrate_erp(
+    database_url: str, revision: str = "head", *, version: str = "3.0.0", timeout: float = 120.0
+) -> None:
     """Upgrade the database to ``revision`` with the tree of ``version``.
 
     :param timeout: seconds

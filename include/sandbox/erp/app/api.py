@@ -72,13 +72,13 @@ class Api:
         items = await self._database.articles()
         if self._injector.corrupts():
             items = [{**item, "price_cents": item["price_cents"] * _WRONG_FACTOR} for item in items]
-        return _json({"items": items, "count": len(items)})
+        return _json({"articles": items, "count": len(items)})
 
     async def orders(self, request: Request) -> Response:
         """The newest orders, at most ``limit``."""
         limit = _number(request.query_params.get("limit", "20"), "limit", _MOST_ORDERS)
         items = [self._shown(order) for order in await self._database.orders(limit)]
-        return _json({"items": items, "count": len(items)})
+        return _json({"orders": items, "count": len(items)})
 
     async def order(self, request: Request) -> Response:
         """One order."""
