@@ -56,7 +56,6 @@ class Generator:
         self._running: set[asyncio.Task[None]] = set()
         self._last_order: int | None = None
         self._wall = time.time() - time.monotonic()  # one clock for all times, and it never jumps
-        self._kind_debt = 0.0
         self.planned = 0
 
     async def run(self, stop: asyncio.Event, *, seconds: float | None = None) -> None:
@@ -82,11 +81,10 @@ class Generator:
 
     def _launch(self, planned_at: float) -> None:
         method, path = next(self._paths)
-        self._kind_debt += self._load.keep_alive_ratio
-        kind: Kind = "fresh"
-        if self._kind_debt >= 1:
-            self._kind_debt -= 1
-            kind = "keep-alive"
+        kept = _whole(self.planned + 1, self._load.keep_alive_ratio) > _whole(
+            self.planned, self._load.keep_alive_ratio
+        )
+        kind: Kind = "keep-alive" if kept else "fresh"
         if path == ORDER_BY_ID:
             path = f"/api/v1/orders/{self._last_order}" if self._last_order else "/api/v1/orders"
         task = asyncio.create_task(self._one(kind, method, path, self.planned, planned_at))
@@ -169,6 +167,11 @@ class Generator:
     def _drop(self, connection: Connection) -> None:
         self._open -= 1
         connection.close()
+
+
+def _whole(number: int, share: float) -> int:
+    """How many of the first ``number`` requests fall to a share; exact in spite of binary fractions."""
+    return int(number * share + 1e-9)
 
 
 def _mixture() -> Sequence[tuple[str, str]]:
