@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.client import Configuration as ApiConfiguration
@@ -48,7 +48,7 @@ class Cluster:
         try:
             await config.load_kube_config(str(path), context, settings, persist_config=False)
             api = ApiClient(settings)
-        except (config.ConfigException, ssl.SSLError, OSError, ValueError, TypeError, KeyError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             raise KubeconfigUnusable(
                 f"the kubeconfig {path} cannot be used",
                 seen=f"{type(error).__name__}: {error}",
