@@ -26,22 +26,8 @@ _POLL_SECONDS = 0.25
 
 # What the caller of log() knows anyway, or would not look for.
 _LOG_NOISE = frozenset(
-    [
-        "timestamp",
-        "level",
-        "event",
-        "logger",
-        "filename",
-        "lineno",
-        "loc",
-        "dag_id",
-        "run_id",
-        "task_id",
-        "map_index",
-        "try_number",
-        "ti_id",
-        "ti",
-    ]
+    {"timestamp", "level", "event", "logger", "filename", "lineno", "loc", "ti", "ti_id"}
+    | {"dag_id", "run_id", "task_id", "map_index", "try_number"}
 )
 
 Seen = TypeVar("Seen")

@@ -64,11 +64,8 @@ class AirflowEnvironment:
         return [sys.executable, "-P", "-m", "airflow"]
 
     def prepare(self) -> None:
-        """Create the home folder: secrets, passwords, and ``config`` where Airflow looks for it."""
+        """Create the home folder with secrets and passwords."""
         self.home.mkdir(parents=True, exist_ok=True)
-        link = self.home / "config"
-        if not link.is_symlink():
-            link.symlink_to(REPOSITORY / "config")
         self.passwords()
         self._secrets()
 
@@ -137,7 +134,7 @@ class AirflowEnvironment:
         ]
         return {
             "core": {
-                "executor": "LocalExecutor",
+                "executor": "stellwerk.executor.LocalExecutor",
                 "parallelism": "8",
                 "dags_folder": str(REPOSITORY / "dags"),
                 "plugins_folder": str(REPOSITORY / "plugins"),
@@ -159,6 +156,8 @@ class AirflowEnvironment:
                 "secret_key": keys["secret_key"],
             },
             "api_auth": {"jwt_secret": keys["jwt_secret"]},
+            # A worker waits up to this long for a task process that is ending; 5 s by default.
+            "workers": {"min_heartbeat_interval": "1"},
             "logging": {"base_log_folder": str(self.home / "logs"), "colored_console_log": "False"},
             "scheduler": {
                 # The pause between two steps of a run; 1 s by default.
