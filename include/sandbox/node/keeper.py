@@ -37,6 +37,7 @@ from include.sandbox.node.claims import claim_subnet, take_lock
 from include.sandbox.node.contained import Container
 
 SOCKET = "keeper.sock"
+_END_SECONDS = 5.0
 _MEMORY_EVERY_SECONDS = 0.5
 
 
@@ -82,8 +83,13 @@ class Keeper:
         spawn.kill_marked(spawn.MARK, self.token)
 
     def _signalled(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
-            self.ending_at = time.monotonic()
+        if number != signal.SIGCHLD and self.ending_at is None:
+            self._end(_END_SECONDS)
+
+    def _end(self, seconds: float) -> None:
+        self.ending_at = time.monotonic() + seconds
+        for container in self.containers.values():
+            container.signal(signal.SIGTERM)
 
     def _owner_gone(self) -> None:
         self.ending_at = time.monotonic()
@@ -177,9 +183,7 @@ class Keeper:
                 if self.containers[request["container"]].exit is not None:
                     del self.containers[request["container"]]
             case "shutdown":
-                self.ending_at = time.monotonic() + request["grace"]
-                for container in self.containers.values():
-                    container.signal(signal.SIGTERM)
+                self._end(request["grace"])
         return {}
 
     def _reap(self) -> None:
@@ -218,6 +222,7 @@ def main() -> None:
     parser.add_argument("--subnet", type=int, default=1, help="the pod subnet to try first")
     options = parser.parse_args()
     os.umask(0o077)
+    options.state.mkdir(parents=True, exist_ok=True)
     take_lock(options.state / "keeper.lock", seconds=10.0)
     spawn.become_subreaper()
     owner = None

@@ -147,13 +147,13 @@ class ServiceProxy:
         for (namespace, _), piece in self._slices.items.items():
             name = (piece["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
             pieces.setdefault((namespace, name), []).append(piece)
-        wanted = {}
+        wanted: dict[Address, tuple[Frontend, tuple[Address, ...]]] = {}
         for key, service in self._services.items.items():
             for what in unserved(service):
                 self._complain_once(service, f"the sandbox does not serve {what}")
             for frontend in frontends(service):
                 choices = backends(pieces.get(key, ()), frontend.port_name)
-                wanted |= {address: (frontend, choices) for address in frontend.addresses}
+                wanted |= dict.fromkeys(frontend.addresses, (frontend, choices))
         return wanted
 
     def _tell(self, frontend: Frontend, message: str) -> None:

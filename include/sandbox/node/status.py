@@ -86,6 +86,11 @@ def moment(seconds: float) -> str:
     return dt.datetime.fromtimestamp(int(seconds), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_moment(text: str | None) -> float | None:
+    """The inverse of :func:`moment`."""
+    return dt.datetime.fromisoformat(text).timestamp() if text else None
+
+
 def phase(view: PodView, restart_policy: str) -> str:
     """Pending, Running, Succeeded or Failed, by kubelet's rules."""
     if view.failure:
@@ -118,15 +123,20 @@ def initialized(view: PodView) -> bool:
     return all(isinstance(one.state, Ended) and one.state.code == 0 for one in view.init)
 
 
-def pod_status(pod: Mapping[str, Any], view: PodView, now: float) -> JsonObject:
-    """The status to write for this pod; transition times of unchanged conditions are kept."""
+def pod_status(
+    pod: Mapping[str, Any], view: PodView, now: float, written: Iterable[Mapping[str, Any]] = ()
+) -> JsonObject:
+    """The status to write for this pod; transition times of unchanged conditions are kept.
+
+    :param written: the conditions as last written, which ``pod`` may not show yet
+    """
     current = phase(view, pod["spec"].get("restartPolicy", "Always"))
     status: JsonObject = {
         "phase": current,
         "startTime": moment(view.started_at),
         "hostIP": NODE_ADDRESS,
         "hostIPs": [{"ip": NODE_ADDRESS}],
-        "conditions": _conditions(pod, view, current, now),
+        "conditions": _conditions(pod, view, current, now, written),
         "reason": view.failure[0] if view.failure else None,
         "message": view.failure[1] if view.failure else None,
         "containerStatuses": [container_status(one) for one in view.containers],
@@ -187,8 +197,12 @@ def _unready(containers: Iterable[ContainerView]) -> list[str]:
     return [one.name for one in containers if not one.ready]
 
 
-def _conditions(pod: Mapping[str, Any], view: PodView, current: str, now: float) -> list[JsonObject]:
-    existing = {one["type"]: one for one in (pod.get("status") or {}).get("conditions") or []}
+def _conditions(
+    pod: Mapping[str, Any], view: PodView, current: str, now: float, written: Iterable[Mapping[str, Any]]
+) -> list[JsonObject]:
+    shown = (pod.get("status") or {}).get("conditions") or []
+    existing = {one["type"]: one for one in shown}
+    existing |= {one["type"]: dict(one) for one in written if one["type"] not in view.gates}
     wanted = [
         _condition("PodReadyToStartContainers", holds=bool(view.ip) and not view.ended),
         _initialized(view, current),
