@@ -1,0 +1,165 @@
+"""Which message says what. The status lines are the deployment plan's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from include.ledger.entry import Head
+from include.messages.model import Message
+from include.messages.render import render, shortened
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """The release and run that a message is about, and where its messages go.
+
+    :param timezone: in which times are told, an IANA name
+    :param head: of the ledger when the message was composed; None when the ledger gave no answer
+    """
+
+    application: str
+    version: str
+    previous: str
+    environment: str
+    run_id: str
+    timezone: str
+    status_channel: str
+    alerts_channel: str
+    sender: str
+    stakeholders: tuple[str, ...]
+    head: Head | None
+
+    def key(self, what: str) -> str:
+        """The idempotency key of a message of this run."""
+        return f"{self.version}@{self.environment}/{self.run_id}:message:{what}"
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a rollback did.
+
+    :param from_slot: the slot that was left
+    :param to_slot: the slot that takes traffic again
+    :param reason: why, one sentence
+    :param by: who switched: ``watch`` and ``stellwerk`` are told as "automatisch"
+    :param switched_at: when the traffic moved
+    :param verified: what was checked afterwards, one sentence each
+    """
+
+    from_slot: str
+    to_slot: str
+    reason: str
+    by: str
+    switched_at: datetime
+    verified: tuple[str, ...] = ()
+
+
+def deployment_started(occasion: Occasion, *, by: str, at: datetime) -> Message:
+    """The release has begun."""
+    return _status(occasion, "deployment-started", "Deployment started", at, f"Gestartet von {by}.")
+
+
+def slot_deployment_started(occasion: Occasion, *, slot: str, at: datetime) -> Message:
+    """The idle slot gets the new version."""
+    detail = f"Slot {slot} erhält {occasion.version}; die Nutzer bleiben auf {occasion.previous}."
+    return _status(occasion, f"{slot}-deployment-started", f"{slot.capitalize()} deployment started", at, detail)
+
+
+def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
+    """Users are on the new version from now on."""
+    detail = f"Die Nutzer sind jetzt auf {occasion.version} (Slot {slot}); das Beobachtungsfenster läuft."
+    return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, detail)
+
+
+def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime) -> Message:
+    """The old slot is gone, or asleep."""
+    detail = f"Das Beobachtungsfenster ist bestanden, Slot {slot} ({occasion.previous}) ist außer Betrieb."
+    return _status(occasion, "cleanup", f"{slot.capitalize()} cleanup completed", at, detail)
+
+
+def deployment_successful(occasion: Occasion, *, slot: str, at: datetime) -> Message:
+    """The release is verified."""
+    detail = f"{occasion.version} läuft in Slot {slot} und ist abschließend geprüft."
+    return _status(occasion, "successful", "Deployment successful", at, detail)
+
+
+def rollback_alert(occasion: Occasion, rollback: Rollback) -> Message:
+    """The alert that goes out at once."""
+    facts = _rollback_facts(occasion, rollback)
+    text = render("rollback_alert.slack.j2", facts, timezone=occasion.timezone)
+    return _slack(occasion, "rollback-alert", occasion.alerts_channel, text, urgent=True)
+
+
+def human_needed(occasion: Occasion, *, what: str, seen: str, remedy: str, at: datetime) -> Message:
+    """The alert when Stellwerk cannot, or must not, go on by itself.
+
+    :param what: what the matter is, for example the sentence of an error
+    :param seen: what was observed
+    :param remedy: what the human should do next
+    """
+    facts = {**_facts(occasion), "what": shortened(what), "seen": shortened(seen), "remedy": shortened(remedy)}
+    text = render("human_needed.slack.j2", {**facts, "at": at}, timezone=occasion.timezone)
+    return _slack(occasion, "human-needed", occasion.alerts_channel, text, urgent=True)
+
+
+def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
+    """The mail that stakeholders get within 15 minutes."""
+    facts = _rollback_facts(occasion, rollback)
+    subject, _, text = render("rollback.mail.j2", facts, timezone=occasion.timezone).partition("\n")
+    return Message(
+        key=occasion.key("rollback-mail"),
+        kind="mail",
+        release=occasion.version,
+        environment=occasion.environment,
+        run_id=occasion.run_id,
+        text=text.strip() + "\n",
+        sender=occasion.sender,
+        recipients=occasion.stakeholders,
+        subject=subject.removeprefix("Betreff:").strip(),
+        urgent=True,
+    )
+
+
+def _status(occasion: Occasion, name: str, line: str, at: datetime, detail: str) -> Message:
+    facts = {**_facts(occasion), "line": line, "at": at, "detail": detail}
+    text = render("status.slack.j2", facts, timezone=occasion.timezone)
+    return _slack(occasion, name, occasion.status_channel, text, urgent=False)
+
+
+def _slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bool) -> Message:
+    return Message(
+        key=occasion.key(name),
+        kind="slack",
+        release=occasion.version,
+        environment=occasion.environment,
+        run_id=occasion.run_id,
+        text=text,
+        channel=channel,
+        urgent=urgent,
+    )
+
+
+def _facts(occasion: Occasion) -> dict[str, Any]:
+    return {
+        "application": occasion.application,
+        "version": occasion.version,
+        "previous": occasion.previous,
+        "environment": occasion.environment,
+        "run_id": occasion.run_id,
+        "head": occasion.head.short if occasion.head else "nicht erreichbar, Eintrag folgt",
+    }
+
+
+def _rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
+    automatic = rollback.by in ("watch", "stellwerk")
+    return {
+        **_facts(occasion),
+        "from_slot": rollback.from_slot,
+        "to_slot": rollback.to_slot,
+        "reason": shortened(rollback.reason),
+        "by": "automatisch durch Stellwerk" if automatic else f"von {rollback.by}",
+        "switched_at": rollback.switched_at,
+        "verified": [shortened(sentence) for sentence in rollback.verified],
+    }
