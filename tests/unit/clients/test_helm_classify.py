@@ -44,7 +44,7 @@ WORDS = [
     ("values don't meet the specifications of the schema(s) in the following chart(s)", ChartError),
     ('unable to build kubernetes objects: no matches for kind "Bogus" in version "x/v1"', ChartError),
     ('Deployment.apps "app" is invalid: spec.template.spec.containers[0].image: Required value', ChartError),
-    ('Service "app" exists and cannot be imported into the current release: invalid ownership metadata', ChartError),
+    ('Service "app" exists and cannot be imported into the current release: invalid ownership', ChartError),
     ('secrets is forbidden: User "x" cannot list resource "secrets" in API group ""', ClusterRefused),
     ("Kubernetes API: the server has asked for the client to provide credentials: Unauthorized", ClusterRefused),
     ("conflict occurred while applying object d2/app: Apply failed with 1 conflict", ClusterRefused),
