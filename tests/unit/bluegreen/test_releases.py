@@ -100,8 +100,8 @@ class Releases(RuleBasedStateMachine):
         )
         self.releases[name].progress = replace(self.releases[name].progress, claimed=True)
 
-    @rule(process=st.sampled_from(PROCESSES))
-    def decide_to_switch_back(self, process):
+    @rule(process=st.sampled_from(PROCESSES), at_once=st.booleans())
+    def decide_to_switch_back(self, process, at_once):
         name, _ = process
         service, slot = self.cluster.service, self.releases[name].slot
         if slot is None or process in self.pending:
@@ -113,6 +113,8 @@ class Releases(RuleBasedStateMachine):
             return
         assert ready >= 1
         self.pending[process] = Pending(name, "back", self._switch(name, target, back=True), ready)
+        if at_once:
+            self._send(process)
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data())
@@ -249,5 +251,5 @@ class Releases(RuleBasedStateMachine):
         self.at_most_one_cutover_per_release()
 
 
-Releases.TestCase.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+Releases.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
 TestReleases = Releases.TestCase
