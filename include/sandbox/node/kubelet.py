@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from include.sandbox.node.events import Recorder
 from include.sandbox.node.launch import log_path
 from include.sandbox.node.logs import BadLogOptions, LogOptions, stream
 from include.sandbox.node.pods import Pods
@@ -39,9 +40,10 @@ class Identity:
 class Kubelet:
     """The server; the API server reaches it through the egress proxy."""
 
-    def __init__(self, pods: Pods, mirror: Mirror, state: Path) -> None:
+    def __init__(self, pods: Pods, mirror: Mirror, recorder: Recorder, state: Path) -> None:
         self._pods = pods
         self._mirror = mirror
+        self._recorder = recorder
         self._state = state
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -68,9 +70,12 @@ class Kubelet:
         return web.Response(text="ok")
 
     async def _refuse(self, request: web.Request) -> web.Response:
-        what = request.path.split("/")[1]
-        text = f"the sandbox's node runs processes, not containers: no {what} (logs and the pod proxy work)\n"
-        return web.Response(status=501, text=text)
+        what, namespace, name = [*request.path.split("/")[1:4], "", ""][:3]
+        text = f"the sandbox's node runs processes, not containers: no {what} (logs and the pod proxy work)"
+        pod = self._mirror.items.get((namespace, name))
+        if pod is not None:  # kubectl hides the answer's text behind "unknown error"
+            self._recorder.warning(pod, "NotSupported", text)
+        return web.Response(status=501, text=f"{text}\n")
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, name, container = (request.match_info[key] for key in ("namespace", "pod", "container"))

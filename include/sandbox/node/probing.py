@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -13,6 +17,8 @@ from include.sandbox.node.probes import HttpGet, Outcome, Probe, ProbeState, Tcp
 from include.sandbox.node.splice import dial
 
 _BODY: Final = 10 * 1024
+_LISTENING: Final = "0A"
+_LOOK_SECONDS: Final = 0.05
 
 
 class Prober:
@@ -37,7 +43,7 @@ class Prober:
         except TimeoutError:
             return Outcome(ok=False, message="context deadline exceeded")
         except (OSError, aiohttp.ClientError, ValueError) as problem:
-            return Outcome(ok=False, message=str(problem) or type(problem).__name__)
+            return Outcome(ok=False, message=_words(action, pod_ip, problem))
 
     async def _get(self, action: HttpGet, pod_ip: str) -> Outcome:
         if self._session is None:
@@ -61,6 +67,35 @@ def _target(host: str | None, pod_ip: str) -> str:
     return local_address(host) if is_cluster_address(host) else host
 
 
+def _words(action: HttpGet | TcpSocket, pod_ip: str, problem: Exception) -> str:
+    cause = problem.os_error if isinstance(problem, aiohttp.ClientConnectorError) else problem
+    errno = cause.errno if isinstance(cause, OSError) and cause.errno else 0
+    text = os.strerror(errno).lower() if errno else str(problem) or type(problem).__name__
+    where = f"{action.host or pod_ip}:{action.port}"
+    if isinstance(action, TcpSocket):
+        return f"dial tcp {where}: connect: {text}"
+    return f'Get "{action.scheme}://{where}{action.path}": {text}'
+
+
+def listens(table: str, address: str, port: int) -> bool:
+    """Whether a kernel table of TCP sockets (/proc/net/tcp) shows a listener at this address."""
+    number = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+    wanted = {f"{number:08X}:{port:04X}", f"00000000:{port:04X}"}
+    for line in table.splitlines()[1:]:
+        words = line.split(maxsplit=4)
+        if words[3] == _LISTENING and words[1] in wanted:
+            return True
+    return False
+
+
+async def until_listening(host: str, port: int, seconds: float) -> None:
+    """Wait until something listens there, for at most ``seconds``, without connecting to it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while loop.time() < deadline and not listens(Path("/proc/net/tcp").read_text(), host, port):
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
 async def probe_for_ever(
     probe: Probe,
     prober: Prober,
@@ -72,12 +107,18 @@ async def probe_for_ever(
 ) -> None:
     """Probe on a fixed schedule, beginning after ``wait_seconds``, until ``report`` says that it is enough.
 
+    When within a container's first period the schedule begins is chance with kubelet. Here it begins when the
+    container listens, at the latest one period later: most pods are ready as soon as their program is.
+
     :param passing: the verdict to begin with when the container was adopted; None: the kind's own
     :param report: gets each new state with what led to it; true ends the probe
     """
     state = initial(probe) if passing is None else ProbeState(passing=passing)
     loop = asyncio.get_running_loop()
-    due = loop.time() + max(0.0, wait_seconds)
+    await asyncio.sleep(wait_seconds)
+    if wait_seconds > -probe.period:
+        await until_listening(_target(probe.action.host, pod_ip), probe.action.port, probe.period)
+    due = loop.time()
     while True:
         await asyncio.sleep(due - loop.time())
         outcome = await prober.attempt(probe.action, pod_ip, probe.timeout)

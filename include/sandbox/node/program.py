@@ -98,7 +98,7 @@ class Node:
     async def _serve(self, stop: asyncio.Future[int]) -> None:
         records = await self._runtime.connect()
         self._pods = Pods(self._tools, records)
-        kubelet = Kubelet(self._pods, self._mirror, self._options.state)
+        kubelet = Kubelet(self._pods, self._mirror, self._recorder, self._options.state)
         await kubelet.start(self._options.identity, self._options.kubelet_port)
         egress = Egress(self._options.egress_socket, kubelet_port=kubelet.port)
         await egress.start()
