@@ -42,8 +42,8 @@ def main() -> int:
 
 def up(options: Options) -> int:
     """Start everything, say how to get in, wait."""
-    options.state.mkdir(parents=True, exist_ok=True)
-    pid_file = options.state / "pid"
+    pid_file = options.state.with_suffix(".pid")
+    pid_file.parent.mkdir(parents=True, exist_ok=True)
     if (running := _running(pid_file)) is not None:
         print(f"A sandbox is running already (process {running}); `make down` ends it.", file=sys.stderr)
         return 1
@@ -65,13 +65,13 @@ def up(options: Options) -> int:
 
 def down(state: Path) -> int:
     """End the sandbox whose process id ``up`` wrote down."""
-    running = _running(state / "pid")
+    running = _running(state.with_suffix(".pid"))
     if running is None:
         print("No sandbox is running.")
         return 0
     os.kill(running, signal.SIGTERM)
     for _ in range(STOP_SECONDS * 10):
-        if _running(state / "pid") is None:
+        if _running(state.with_suffix(".pid")) is None:
             print("Everything has ended.")
             return 0
         time.sleep(0.1)

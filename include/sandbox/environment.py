@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import string
 import sys
 import time
@@ -21,8 +22,8 @@ from include.plan.models import Environment
 from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
-from include.sandbox.erp.migrate import migrate as migrate_erp
-from include.sandbox.postgres import Postgres
+from include.sandbox.erp.migrate import migrate_erp
+from include.sandbox.postgres import SUPERUSER, Postgres
 from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.programs import program
 from include.sandbox.settings import load_settings
@@ -92,14 +93,16 @@ class Sandbox:
 
     def _up(self) -> None:
         options = self.options
-        options.state.mkdir(parents=True, exist_ok=True)
+        # Always from the beginning: what an earlier sandbox left would be somebody else's starting point.
+        shutil.rmtree(options.state, ignore_errors=True)
+        options.state.mkdir(parents=True)
         self.cluster = self._stack.enter_context(open_cluster(options.state / "cluster"))
         self._tell("Kubernetes is ready")
         self.postgres = Postgres(options.state / "postgres", host_address=os.environ.get("STELLWERK_HOST_ADDRESS"))
         self.postgres.start()
-        self._stack.callback(self.postgres.stop)
+        self._stack.callback(self.postgres.remove)
         migrate(
-            self.postgres.url("stellwerk"),
+            self.postgres.url("stellwerk", SUPERUSER),
             role="stellwerk_append",
             password=self.postgres.password("stellwerk_append"),
         )

@@ -50,6 +50,7 @@ def create_world(kubeconfig: Path, namespace: str, database_url: str, node_addre
             "data": {"url": base64.b64encode(database_url.encode()).decode()},
         }
         _create(lambda: core.create_namespaced_secret(namespace, secret))
+        core.replace_namespaced_secret(SECRET, namespace, secret)
         ports = []
         for name, slot in (("valeo-erp", "blue"), ("valeo-erp-preview", "green")):
             _create(partial(core.create_namespaced_service, namespace, _service(name, slot)))

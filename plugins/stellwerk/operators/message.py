@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from include.errors import MessageError
+from include.errors import LedgerError, MessageError, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.bluegreen.state import ServiceState
+    from include.ledger.store import Ledger
+    from include.steps.announce import Event
     from include.steps.run import ReleaseRun
 
 
@@ -24,7 +27,7 @@ class Announce(StellwerkOperator):
     :param event: what happened, see :mod:`include.steps.announce`
     """
 
-    def __init__(self, *, event: str, retries: int = 2, **kwargs: Any) -> None:
+    def __init__(self, *, event: Event, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)
         self.event = event
         self.give_up_after = retries
@@ -39,11 +42,29 @@ class Announce(StellwerkOperator):
                 raise AirflowSkipException(f"not delivered after {ti.try_number} tries: {error}") from error
             raise
 
-    def act(self, run: ReleaseRun) -> list[str]:
-        """Send every message of the event and return their keys."""
+    def act(self, run: ReleaseRun) -> str:
+        """Send the event's message and return its key."""
         from include.steps.announce import announce
-
         from stellwerk.notifiers.transport import transports
 
         connections = run.environment.connections
-        return announce(run, self.event, lambda: self.ledger(run), transports(connections.slack, connections.smtp))
+        send = transports(connections.slack, connections.smtp)
+        return announce(run, self.event, self._ledger_if_any(run), self._service_if_any(run), send)
+
+    def _ledger_if_any(self, run: ReleaseRun) -> Ledger | None:
+        try:
+            return self.ledger(run)
+        except LedgerError as error:
+            self.log.warning("%s", error)
+            return None
+
+    def _service_if_any(self, run: ReleaseRun) -> ServiceState | None:
+        from include.steps.announce import ROLLBACK, traffic_service
+
+        if self.event not in ROLLBACK:
+            return None
+        try:
+            return self.with_cluster(run, lambda cluster: traffic_service(run, cluster))
+        except StellwerkError as error:
+            self.log.warning("%s", error)
+            return None
