@@ -29,8 +29,9 @@ Transports = Mapping[str, Callable[[Message], object]]
 ROLLBACK: Final = ("rollback-alert", "rollback-mail")
 
 
-def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, service: ServiceState | None, send: Transports)
--> str:
+def announce(
+    run: ReleaseRun, event: Event, ledger: Ledger | None, service: ServiceState | None, send: Transports
+) -> str:
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened; what is urgent goes out all the same
@@ -40,9 +41,13 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, service: Serv
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
     occasion = _occasion(run, ledger)
-    message = _of_rollback(run, occasion, event, service) if event in ROLLBACK else _of_release(run, occasion,
-    event, ledger) done = deliver(ledger, message, send[message.kind], datetime.now(UTC)) log.info("%s: %s",
-    done.key, "sent" if done.sent else "had been sent before") return done.key
+    if event in ROLLBACK:
+        message = _of_rollback(run, occasion, event, service)
+    else:
+        message = _of_release(run, occasion, event, ledger)
+    done = deliver(ledger, message, send[message.kind], datetime.now(UTC))
+    log.info("%s: %s", done.key, "sent" if done.sent else "had been sent before")
+    return done.key
 
 
 async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | None:
@@ -69,14 +74,25 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
 
 
 def _of_rollback(run: ReleaseRun, occasion: Occasion, event: Event, service: ServiceState | None) -> Message:
-    """Compose from what the Service says; its messages belong to the release, so two runs of ``rollback`` tell
-    once.""" moved = last_switch(service) if service else None holder = parse_release_id(release_id(service) or "")
-    if service else None if moved is None or holder is None or moved.direction != "back": return
-    compose.human_needed( occasion, what=f"{run.release.version} has not been rolled back", seen="the last switch
-    is not known" if moved is None else moved.encode(), remedy=f"read the log of the red task in run {run.run_id}
-    of DAG rollback", at=datetime.now(UTC), ) about = replace(occasion, run_id=holder[2]) rollback =
-    Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at) if event == "rollback-alert": return
-    compose.rollback_alert(about, rollback) return compose.rollback_mail(about, rollback)
+    """Compose from what the Service says.
+
+    The message belongs to the release and not to the run of ``rollback``, so two of those tell it once.
+    """
+    moved = last_switch(service) if service else None
+    holder = parse_release_id(release_id(service) or "") if service else None
+    if moved is None or holder is None or moved.direction != "back":
+        return compose.human_needed(
+            occasion,
+            what=f"{run.release.version} has not been rolled back",
+            seen="the last switch is not known" if moved is None else moved.encode(),
+            remedy=f"read the log of the red task in run {run.run_id} of DAG rollback",
+            at=datetime.now(UTC),
+        )
+    about = replace(occasion, run_id=holder[2])
+    rollback = Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at)
+    if event == "rollback-alert":
+        return compose.rollback_alert(about, rollback)
+    return compose.rollback_mail(about, rollback)
 
 
 def _occasion(run: ReleaseRun, ledger: Ledger | None) -> Occasion:
