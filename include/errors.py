@@ -38,6 +38,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LedgerBroken               the chain does not verify
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
+    ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
         └── ProgramMissing             a pinned program cannot be built or found
@@ -248,6 +249,10 @@ class MessageError(StellwerkError):
     """Slack or the mail server did not take a message."""
 
     retryable = True
+
+
+class EvidenceError(StellwerkError):
+    """A measure contradicts itself, or a file of evidence cannot be read."""
 
 
 class SandboxError(StellwerkError):

@@ -1,0 +1,1 @@
+"""What was measured, and what a release did, for people to read."""
