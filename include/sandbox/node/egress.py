@@ -8,16 +8,18 @@ them; anything else is refused.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
+import socket
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from include.sandbox.addresses import NODE_ADDRESS, NotAClusterAddress, local_address
-from include.sandbox.node.splice import Side, dial, pair
+from include.sandbox.node.splice import Splice, dial
 
-_log = logging.getLogger(__name__)
 _LONGEST_HEAD: Final = 16 * 1024
 _END: Final = b"\r\n\r\n"
+_OPEN_SECONDS: Final = 10.0
 
 
 class BadRequest(Exception):
@@ -48,62 +50,6 @@ def serving(host: str, port: int, *, kubelet_port: int) -> tuple[str, int]:
     return local_address(host), port
 
 
-class _Tunnel(Side):
-    """The API server's side: reads the request's head, then forwards."""
-
-    def __init__(self, egress: Egress) -> None:
-        super().__init__()
-        self._egress = egress
-        self._head = b""
-        self._opening: asyncio.Task[None] | None = None
-
-    def data_received(self, data: bytes) -> None:
-        """Collect the head, forward everything after it."""
-        if self.other is not None:
-            super().data_received(data)
-            return
-        self._head += data
-        head, end, rest = self._head.partition(_END)
-        if end and self._opening is None:
-            assert self.transport is not None
-            self.transport.pause_reading()
-            self._opening = asyncio.create_task(self._open(head, rest))
-        elif len(self._head) > _LONGEST_HEAD:
-            self._refuse(400, "head too long")
-
-    async def _open(self, head: bytes, rest: bytes) -> None:
-        try:
-            host, port = serving(*target(head), kubelet_port=self._egress.kubelet_port)
-            connection = await dial(host, port)
-        except BadRequest as problem:
-            self._refuse(400, str(problem))
-            return
-        except NotAClusterAddress as problem:
-            self._refuse(403, str(problem))
-            return
-        except OSError as problem:
-            self._refuse(502, str(problem) or "timeout")
-            return
-        if self.transport is None:
-            connection.close()
-            return
-        upstream = Side()
-        pair(self, upstream)
-        await asyncio.get_running_loop().create_connection(lambda: upstream, sock=connection)
-        if self.transport is None:
-            return
-        self.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        if rest:
-            super().data_received(rest)
-        self.transport.resume_reading()
-
-    def _refuse(self, status: int, reason: str) -> None:
-        if self.transport is not None:
-            text = " ".join(reason.split())
-            self.transport.write(f"HTTP/1.1 {status} {text}\r\nContent-Length: 0\r\n\r\n".encode())
-            self.transport.close()
-
-
 class Egress:
     """The CONNECT proxy.
 
@@ -113,17 +59,76 @@ class Egress:
     def __init__(self, path: Path, *, kubelet_port: int) -> None:
         self.path = path
         self.kubelet_port = kubelet_port
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listen; a socket that an earlier node program left behind is replaced."""
         self.path.unlink(missing_ok=True)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Tunnel(self), path=str(self.path), backlog=256)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        self._listener.bind(str(self.path))
         self.path.chmod(0o600)
+        self._listener.listen(256)
+        self._spawn(self._accept(self._listener))
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop listening; open tunnels end with the program."""
-        if self._server is not None:
-            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._listener is not None:
+            self._listener.close()
             self.path.unlink(missing_ok=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            self._spawn(self._tunnel(connection))
+
+    async def _tunnel(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                head, rest = await _read_head(connection)
+                host, port = serving(*target(head), kubelet_port=self.kubelet_port)
+                upstream = await dial(host, port)
+        except (BadRequest, NotAClusterAddress, OSError) as problem:
+            await _refuse(connection, problem)
+            return
+        try:
+            await loop.sock_sendall(connection, b"HTTP/1.1 200 Connection established\r\n\r\n")
+        except OSError:
+            connection.close()
+            upstream.close()
+            return
+        Splice(loop, connection, upstream, rest)
+
+
+async def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+    """The request's head and what was sent after it.
+
+    :raises BadRequest: it does not end in time or in bounds
+    """
+    received = b""
+    while _END not in received:
+        data = await asyncio.get_running_loop().sock_recv(connection, 1 << 16)
+        received += data
+        if not data or len(received) > _LONGEST_HEAD:
+            raise BadRequest("no CONNECT request")
+    head, _, rest = received.partition(_END)
+    return head, rest
+
+
+async def _refuse(connection: socket.socket, problem: Exception) -> None:
+    status = {BadRequest: 400, NotAClusterAddress: 403}.get(type(problem), 502)
+    text = " ".join((str(problem) or type(problem).__name__).split())
+    with contextlib.suppress(OSError):
+        answer = f"HTTP/1.1 {status} {text}\r\nContent-Length: 0\r\n\r\n".encode()
+        await asyncio.get_running_loop().sock_sendall(connection, answer)
+    connection.close()

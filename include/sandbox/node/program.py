@@ -101,7 +101,7 @@ class Node:
         kubelet = Kubelet(self._pods, self._mirror, self._recorder, self._options.state)
         await kubelet.start(self._options.identity, self._options.kubelet_port)
         egress = Egress(self._options.egress_socket, kubelet_port=kubelet.port)
-        await egress.start()
+        egress.start()
         registration = Registration(self._api, self._options.node_name, kubelet_port=kubelet.port)
         work = [
             asyncio.create_task(part)
@@ -124,7 +124,7 @@ class Node:
             for task in work:
                 task.cancel()
             await self._pods.leave()
-            await egress.stop()
+            egress.stop()
             await kubelet.stop()
             await self._tools.prober.close()
             await self._end_keeper(stop.result() if stop.done() else signal.SIGTERM)

@@ -16,7 +16,7 @@ from typing import Final
 
 from include.sandbox.node.api import JsonObject
 from include.sandbox.node.endpoints import SERVICE_LABEL, Address, Frontend, backends, frontends, unserved
-from include.sandbox.node.splice import Side, dial, pair, reset
+from include.sandbox.node.splice import Listener, connect
 from include.sandbox.node.watch import Mirror
 
 _log = logging.getLogger(__name__)
@@ -26,76 +26,30 @@ _RETRY_SECONDS: Final = 2.0
 Complain = Callable[[JsonObject, str, str], None]
 
 
-class _Front(Side):
-    """A client's side: waits, without reading, until an endpoint has answered."""
-
-    def __init__(self, door: Door) -> None:
-        super().__init__()
-        self._door = door
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Choose an endpoint and connect to it."""
-        super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
-        self._task = asyncio.create_task(self._open(self.transport))
-
-    async def _open(self, transport: asyncio.Transport) -> None:
-        choices = self._door.choices
-        if not choices:
-            reset(transport)
-            return
-        chosen = random.choice(choices)
-        try:
-            connection = await dial(chosen.host, chosen.port)
-        except OSError:
-            reset(transport)
-            return
-        if self.transport is None:
-            connection.close()
-            return
-        back = Side()
-        pair(self, back)
-        await asyncio.get_running_loop().create_connection(lambda: back, sock=connection)
-        if self.transport is not None:
-            self.transport.resume_reading()
-
-
 class Door:
     """One listening address of one Service's port."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.choices: tuple[Address, ...] = ()
-        self._server: asyncio.Server | None = None
+        self._choices: tuple[Address, ...] = ()
+        self._listener: Listener | None = None
 
-    async def set(self, choices: tuple[Address, ...]) -> None:
+    def set(self, choices: tuple[Address, ...]) -> None:
         """Forward new connections to these endpoints from now on; none: refuse connections.
 
         :raises OSError: when the address cannot be listened on
         """
-        self.choices = choices
-        if choices and self._server is None:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: _Front(self), sock=_listening(self.address), backlog=_BACKLOG
-            )
-        elif not choices and self._server is not None:
-            self._server.close()
-            self._server = None
+        self._choices = choices
+        if choices and self._listener is None:
+            self._listener = Listener(asyncio.get_running_loop(), self.address.host, self.address.port, _BACKLOG)
+            self._listener.start(self._accepted)
+        elif not choices and self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
-
-def _listening(address: Address) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((address.host, address.port))
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    def _accepted(self, client: socket.socket) -> None:
+        chosen = random.choice(self._choices)
+        connect(asyncio.get_running_loop(), client, chosen.host, chosen.port)
 
 
 class ServiceProxy:
@@ -122,21 +76,21 @@ class ServiceProxy:
         await self._slices.synced.wait()
         while True:
             self._dirty.clear()
-            failed = await self._apply()
+            failed = self._apply()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_SECONDS if failed else None):
                     await self._dirty.wait()
 
-    async def _apply(self) -> bool:
+    def _apply(self) -> bool:
         """Make the doors what the API server says; whether some address could not be listened on."""
         wanted = self._wanted()
         failed = False
         for address in [address for address in self._doors if address not in wanted]:
-            await self._doors.pop(address).set(())
+            self._doors.pop(address).set(())
         for address, (frontend, choices) in wanted.items():
             door = self._doors.setdefault(address, Door(address))
             try:
-                await door.set(choices)
+                door.set(choices)
             except OSError as problem:
                 failed = True
                 self._tell(frontend, f"cannot listen on {address.host}:{address.port}: {problem.strerror}")
