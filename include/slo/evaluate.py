@@ -127,8 +127,8 @@ def _missing(watch: Watch, known: Sequence[Snapshot], now: float) -> Finding | N
 
     if not known:
         return finding("no data yet: no poll has been made")
-    usable = [s for s in known if s.pods and not s.errors and not _all_unusable(s, watch)]
-    if usable and now - usable[-1].taken_at <= watch.stale_seconds:
+    fresh = (s for s in reversed(known) if now - s.taken_at <= watch.stale_seconds)
+    if any(s.pods and not s.errors and not _unusable(s, watch) for s in fresh):
         return None
     last = known[-1]
     if now - last.taken_at > watch.stale_seconds:
@@ -142,5 +142,5 @@ def _missing(watch: Watch, known: Sequence[Snapshot], now: float) -> Finding | N
     )
 
 
-def _all_unusable(snapshot: Snapshot, watch: Watch) -> bool:
-    return bool(window_stats([snapshot], stale_seconds=watch.stale_seconds).unusable)
+def _unusable(snapshot: Snapshot, watch: Watch) -> tuple[str, ...]:
+    return window_stats([snapshot], stale_seconds=watch.stale_seconds).unusable

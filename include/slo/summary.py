@@ -91,7 +91,7 @@ def summarise(
 
 def _data(watch: Watch, snapshots: Sequence[Snapshot], stats: WindowStats, unknown: float) -> Finding:
     limit = watch.unknown_limit_ratio
-    if len(snapshots) < 2:
+    if len({snapshot.taken_at for snapshot in snapshots}) < 2:
         return Finding("data", "UNKNOWN", "no baseline to compare the counters with")
     last = max(snapshots, key=lambda s: s.taken_at)
     if last.errors or not last.pods or stats.unusable:
