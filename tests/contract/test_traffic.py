@@ -93,7 +93,7 @@ def test_pods_and_services_answer_through_the_api_server(kubectl: Kubectl) -> No
     for reference in (name, f"{name}:8080", f"http:{name}:8080"):
         answer = json.loads(kubectl.raw(f"{base}/pods/{reference}/proxy/about?seconds=0"))
         assert (answer["pod"], answer["version"]) == (name, "2")
-    for reference in ("shop", "shop:80", "shop:http", "http:shop:http"):
+    for reference in ("shop:80", "shop:http", "http:shop:http"):
         assert json.loads(kubectl.raw(f"{base}/services/{reference}/proxy/"))["version"] == "1"
 
 
