@@ -43,5 +43,6 @@ def alembic(database_url: str, *arguments: str, folder: Path, timeout: float = 1
     except subprocess.TimeoutExpired:
         raise SandboxError(f"{what} did not finish", expected=f"an end within {timeout:g} s") from None
     if done.returncode:
-        raise SandboxError(f"{what} failed", seen=done.stderr.strip()[-2000:].replace(database_url, "<database>"))
+        said = f"{done.stderr}\n{done.stdout}".strip()[-2000:]  # Alembic tells some of its errors on stdout
+        raise SandboxError(f"{what} failed", seen=said.replace(database_url, "<database>"))
     return done.stdout

@@ -88,7 +88,7 @@ class Injector:
         if fault is None or not self.begun(fault):
             return False
         self._error_debt += fault.value
-        if self._error_debt < 1:
+        if self._error_debt < 1 - 1e-9:  # binary fractions: ten times 0.1 is less than 1
             return False
         self._error_debt -= 1
         return True

@@ -51,7 +51,7 @@ def test_a_wrong_fault_is_named(text: str, sentence: str) -> None:
 def test_the_error_ratio_is_hit_exactly(percent: int, requests: int) -> None:
     injector = Injector(Faults(error_ratio=Fault(percent / 100)))
     failed = sum(injector.fails() for _ in range(requests))
-    assert abs(failed - requests * percent / 100) <= 1
+    assert failed == requests * percent // 100
 
 
 def test_no_error_before_the_requests_it_waits_for() -> None:
