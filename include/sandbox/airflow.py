@@ -39,7 +39,7 @@ HEALTH_NAMES: Mapping[str, str] = {
 }
 """What Airflow's health answer calls them."""
 
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
 _BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
 _SUPERVISE_SECONDS = 0.25

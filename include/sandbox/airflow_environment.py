@@ -95,14 +95,16 @@ class AirflowEnvironment:
             for section, values in self._options().items()
             for name, value in values.items()
         }
+        proxies = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
+        no_proxy = ",".join(filter(None, proxies))
         fixed = {
             "AIRFLOW_HOME": str(self.home),
             # The one place that makes `import include…` work, in every component.
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONUNBUFFERED": "1",
             # Components speak to one another over loopback: a proxy of the machine must not come between.
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
         }
         return {**inherited, **fixed, **options, **self.variables}
 

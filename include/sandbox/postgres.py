@@ -161,7 +161,8 @@ class Postgres:
         """
         role = role or DATABASES.get(database, SUPERUSER)
         scheme = f"postgresql+{driver}" if driver else "postgresql"
-        return f"{scheme}://{quote(role)}:{quote(self.password(role))}@{host}:{self.port}/{quote(database)}"
+        user, password = quote(role, safe=""), quote(self.password(role), safe="")
+        return f"{scheme}://{user}:{password}@{host}:{self.port}/{quote(database, safe='')}"
 
     def password(self, role: str) -> str:
         """The role's password, made up on first use and kept in a file only this user can read."""

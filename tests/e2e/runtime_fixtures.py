@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -12,6 +12,7 @@ import pytest
 from include.sandbox.airflow import COMPONENTS, AirflowRuntime
 from include.sandbox.airflow_client import AirflowClient
 from include.sandbox.postgres import Postgres
+from include.sandbox.processes import wait_until
 from include.sandbox.settings import Settings
 
 HERE = Path(__file__).parent
@@ -35,6 +36,11 @@ def processes_of(runtime: AirflowRuntime) -> list[psutil.Process]:
     return [process for root in roots for process in (root, *root.children(recursive=True))]
 
 
+def still_running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended; a zombie has, its parent only hasn't looked yet."""
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
 def listens(url: str) -> bool:
     """Whether somebody accepts connections at the URL's port."""
     host, port = url.removeprefix("http://").split(":")
@@ -45,7 +51,7 @@ def listens(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowRuntime]:
-    """A running Airflow; that its stop leaves nothing behind is checked for every test module."""
+    """A running Airflow. At its end a task runs: stopping must end that too, and leave nothing behind."""
     state = tmp_path_factory.mktemp("runtime")
     postgres = Postgres(state / "postgres")
     postgres.start()
@@ -53,12 +59,24 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowRuntime
     try:
         runtime.start()
         yield runtime
+        run_long_task(runtime)
         processes = processes_of(runtime)
     finally:
         runtime.stop()
         postgres.remove()
-    assert [process for process in processes if process.is_running()] == []
+    assert still_running(processes) == []
     assert not listens(runtime.url)
+
+
+def run_long_task(runtime: AirflowRuntime) -> None:
+    """Start a task that never ends and wait until its own child process is there."""
+    with runtime.client("release-manager") as client:
+        client.trigger("runtime-long")
+    wait_until(
+        lambda: [process for process in processes_of(runtime) if process.name() == "sleep"],
+        deadline_seconds=90,
+        what="the long task's child process",
+    )
 
 
 @pytest.fixture

@@ -1,13 +1,8 @@
-"""The embedded Airflow: it starts, works, recovers, resumes tasks reliably, and leaves nothing behind."""
+"""The embedded Airflow: it starts, works, recovers, and resumes tasks reliably."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import psutil
@@ -17,11 +12,9 @@ from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.airflow_environment import REPOSITORY
 from include.sandbox.processes import wait_until
-from tests.e2e.runtime_fixtures import listens, manager, processes_of, runtime
+from tests.e2e.runtime_fixtures import manager, processes_of, runtime, still_running
 
 __all__ = ["manager", "runtime"]
-
-CLIENT_GONE_SECONDS = 20
 
 
 def test_a_task_runs_and_sees_the_packages_but_none_of_their_modules_by_a_bare_name(
@@ -131,57 +124,5 @@ def test_a_killed_component_is_started_again_without_a_second_set_of_workers(
         deadline_seconds=60,
         what=f"the {component} to be back",
     )
-    assert [process for process in below if process.is_running()] == []
-    manager.wait_for_run(manager.trigger("runtime-trivial"), deadline_seconds=90)
-
-
-def test_stopping_ends_a_task_that_runs(tmp_path: Path) -> None:
-    left = _with_a_running_task(tmp_path, signal.SIGTERM)
-    assert left == []
-
-
-def test_killing_the_one_who_started_it_ends_everything(tmp_path: Path) -> None:
-    left = _with_a_running_task(tmp_path, signal.SIGKILL)
-    assert left == []
-
-
-_STARTER = """
-import signal, sys
-from pathlib import Path
-from include.sandbox.postgres import Postgres
-from tests.e2e.runtime_fixtures import make_runtime
-
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-state = Path(sys.argv[1])
-postgres = Postgres(state / "postgres")
-postgres.start()
-runtime = make_runtime(state, postgres)
-try:
-    runtime.start()
-    with runtime.client("release-manager") as client:
-        run = client.trigger("runtime-long")
-        client.wait_for_task(run, "sleep", deadline_seconds=60, states=frozenset({"running"}))
-    print(runtime.url, flush=True)
-    signal.pause()
-finally:
-    runtime.stop()
-    postgres.remove()
-"""
-
-
-def _with_a_running_task(state: Path, how: signal.Signals) -> list[str]:
-    """Start everything in another process, end that in the given way; what is left 20 s later."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", _STARTER, str(state)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as starter:
-        try:
-            assert starter.stdout is not None
-            url = starter.stdout.readline().strip()
-            below = psutil.Process(starter.pid).children(recursive=True)
-            assert [process for process in below if process.name() == "sleep"], "the task's own child is there"
-        finally:
-            starter.send_signal(how)
-        starter.wait(CLIENT_GONE_SECONDS + 10)
-    _, alive = psutil.wait_procs(below, timeout=CLIENT_GONE_SECONDS)
-    assert not listens(url)
-    return [" ".join(process.cmdline()) for process in alive]
+    assert still_running(below) == []
+    manager.wait_for_run(manager.trigger("race-defer", {"seconds": [0.5]}), deadline_seconds=90)
