@@ -48,6 +48,12 @@ def _refused(status: int) -> Maker:
 # In the order in which they decide: (phrases of which one suffices, what it is, the remedy).
 _RULES: Final[tuple[tuple[tuple[str, ...], Maker, str], ...]] = (
     (
+        # helm says "cluster unreachable" before these words
+        ("asked for the client to provide credentials", "must be logged in to the server", "unauthorized"),
+        _refused(401),
+        "renew the credentials of the Kubernetes connection",
+    ),
+    (
         (
             "cluster unreachable",
             "connection refused",
@@ -73,14 +79,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Maker, str], ...]] = (
         HelmPending,
         _INSTALL_AGAIN,
     ),
-    (("release: not found", "release not loaded"), HelmReleaseMissing, "check the release's name and namespace"),
+    (
+        ("release: not found", "release not loaded", "release has no "),
+        HelmReleaseMissing,
+        "check the release's name, revision and namespace",
+    ),
     (("context deadline exceeded", "timed out waiting", "would exceed context deadline"), HelmTimeout, _SEE_PODS),
     (("is forbidden:", "forbidden: user"), _refused(403), _SEE_RIGHTS),
-    (
-        ("must be logged in to the server", "unauthorized"),
-        _refused(401),
-        "renew the credentials of the Kubernetes connection",
-    ),
     (
         ("conflict occurred while applying", "conflict with", "the object has been modified"),
         _refused(409),

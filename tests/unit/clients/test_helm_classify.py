@@ -26,6 +26,7 @@ WORDS = [
     ("INSTALLATION FAILED: cannot re-use a name that is still in use", HelmPending),
     ('UPGRADE FAILED: "app" has no deployed releases', HelmPending),
     ("release: not found", HelmReleaseMissing),
+    ("release has no 99 version", HelmReleaseMissing),
     ("uninstall: Release not loaded: app: release: not found", HelmReleaseMissing),
     ("UPGRADE FAILED: context deadline exceeded", HelmTimeout),
     (
@@ -46,7 +47,7 @@ WORDS = [
     ('Deployment.apps "app" is invalid: spec.template.spec.containers[0].image: Required value', ChartError),
     ('Service "app" exists and cannot be imported into the current release: invalid ownership', ChartError),
     ('secrets is forbidden: User "x" cannot list resource "secrets" in API group ""', ClusterRefused),
-    ("Kubernetes API: the server has asked for the client to provide credentials: Unauthorized", ClusterRefused),
+    ("kubernetes cluster unreachable: the server has asked for the client to provide credentials", ClusterRefused),
     ("conflict occurred while applying object d2/app: Apply failed with 1 conflict", ClusterRefused),
     ('admission webhook "policy.example.com" denied the request: no latest tags', ClusterRefused),
     ('create: failed to create: namespaces "d2" not found', ClusterRefused),
