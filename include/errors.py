@@ -78,8 +78,8 @@ class StellwerkError(Exception):
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only fields survive pickling between a worker and its supervisor.
-        return (_rebuild, (type(self), self.what, self.expected, self.seen, self.remedy))
+        # Keyword-only fields, those of subclasses too, survive pickling between a worker and its supervisor.
+        return (_rebuild, (type(self), self.what, self.expected, self.seen, self.remedy), self.__dict__)
 
 
 def _rebuild(kind: type[StellwerkError], what: str, expected: str, seen: str, remedy: str) -> StellwerkError:

@@ -234,7 +234,7 @@ class Environment(PlanModel):
     traffic: Traffic
     replicas: Annotated[int, Field(ge=1)] = 3
     deploy_timeout_seconds: Seconds = 600.0
-    smoke: tuple[SmokeCheck, ...] = Field(min_length=1)
+    smoke: tuple[SmokeCheck, ...]
     slo: SloRules = SloRules()
     watch: Watch = Watch()
     gate: Gate
@@ -244,11 +244,25 @@ class Environment(PlanModel):
 
     @field_validator("smoke")
     @classmethod
-    def _distinct_names(cls, value: tuple[SmokeCheck, ...]) -> tuple[SmokeCheck, ...]:
+    def _some_with_distinct_names(cls, value: tuple[SmokeCheck, ...]) -> tuple[SmokeCheck, ...]:
+        if not value:
+            raise ValueError("there is no smoke check: a slot without any would count as verified")
         names = [check.name for check in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"smoke checks share a name: {', '.join(twice)}")
         return value
+
+    @model_validator(mode="after")
+    def _autoscaler_reaches_size(self) -> Self:
+        for place, values in (("values", self.values), *((f"slots.{slot}", v) for slot, v in self.slots.items())):
+            scaling = values.get("autoscaling")
+            largest = scaling.get("maxReplicas") if isinstance(scaling, Mapping) else None
+            if isinstance(largest, int) and largest < self.replicas:
+                raise ValueError(
+                    f"{place}.autoscaling.maxReplicas is {largest} and replicas is {self.replicas}: "
+                    "no slot could ever be large enough to take the traffic"
+                )
+        return self
 
     def slot_release(self, slot: Slot) -> str:
         """Name of the Helm release (and of the Deployment) of ``slot``."""
