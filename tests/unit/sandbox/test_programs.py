@@ -143,6 +143,16 @@ def test_the_pins_of_the_repository() -> None:
     assert "-X k8s.io/component-base/version.gitMinor=34" in KUBERNETES.linker_flags
 
 
+def test_helm3_shares_the_versions_of_helm_so_that_its_build_costs_seconds() -> None:
+    helm, helm3 = _required(HELM), _required(HELM3)
+    assert {name: version for name, version in helm3.items() if helm.get(name, version) != version} == {}
+
+
+def _required(module: Module) -> dict[str, str]:
+    lines = (module.folder / "go.mod").read_text().splitlines()
+    return dict(line.split()[:2] for line in lines if line.startswith("\t"))
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_each_program_is_a_tool_of_its_module(name: str) -> None:
     module, package = CATALOGUE[name]
