@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from include.errors import StellwerkError
-from include.report.evidence import Evidence, Measure, render, write
+from include.report.evidence import Evidence, Measure, write
+from include.report.table import tables
 from include.sandbox.airflow_client import Run
 from include.sandbox.environment import REPOSITORY, Options, Sandbox
 from include.sandbox.people import answer_gate, trigger_release
@@ -33,7 +34,7 @@ def main() -> int:
         except StellwerkError as error:
             print(f"\nThe demo failed: {error}", file=sys.stderr)
             return 1
-    print(render([evidence]))
+    print(tables([evidence]))
     return 0 if evidence.ok else 1
 
 

@@ -135,7 +135,7 @@ def measures_of(story: Story, *, final_slot: str, cutovers: int, rollbacks: int)
     return [
         Measure(f"{name}.requests_sent", load.requests_sent, "requests", goal=1, comparator=">="),
         Measure(f"{name}.requests_lost", load.requests_lost, "requests", goal=0, comparator="=="),
-        Measure(f"{name}.bad_answers", load.bad_answers, "requests", **({} if rollbacks else _NONE)),
+        _bad_answers(name, load.bad_answers, expected=rollbacks > 0),
         Measure(f"{name}.cutovers", forward, "switches", goal=cutovers, comparator="=="),
         Measure(f"{name}.rollbacks", back, "switches", goal=rollbacks, comparator="=="),
         Measure(
@@ -150,4 +150,7 @@ def measures_of(story: Story, *, final_slot: str, cutovers: int, rollbacks: int)
     ]
 
 
-_NONE = {"goal": 0, "comparator": "=="}
+def _bad_answers(name: str, number: int, *, expected: bool) -> Measure:
+    """Return the measure: none may be there, or, where the fault is the story, some have to be."""
+    goal, comparator = (1, ">=") if expected else (0, "==")
+    return Measure(f"{name}.bad_answers", number, "requests", goal=goal, comparator=comparator)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ the memory of a process that may have been killed in between.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from datetime import UTC, datetime
@@ -62,7 +63,9 @@ class _Portable(BaseModel):
 
     def dump(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return self.model_dump(mode="json")
+        # By way of text: only there infinity (a histogram's last bucket) becomes a string.
+        values: dict[str, Any] = json.loads(self.model_dump_json())
+        return values
 
     @classmethod
     def load(cls, value: Any) -> Self:

@@ -60,12 +60,10 @@ class RoleDecision(HITLOperator):
     """
 
     def __init__(self, *, role: str, evidence_from: str, **kwargs: Any) -> None:
-        super().__init__(
-            subject="Go or No-Go?",
-            options=[GO, NO_GO],
-            params={"comment": Param("", type="string", title="Comment", description="Why; kept in the ledger")},
-            **kwargs,
-        )
+        comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
+        # A mapped operator is made again with every argument of the class it was mapped from, params included.
+        fixed = {"subject": "Go or No-Go?", "options": [GO, NO_GO], "params": {"comment": comment}}
+        super().__init__(**{**kwargs, **fixed})
         self.role = role
         self.evidence_from = evidence_from
 

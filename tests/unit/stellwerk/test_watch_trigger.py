@@ -40,7 +40,8 @@ def test_the_serialized_trigger_is_exactly_its_configuration() -> None:
 @given(st.floats(0, 4e9), st.floats(0, 1e12))
 def test_a_configuration_survives_airflows_database(started_at: float, count: float) -> None:
     config = _config(started_at, count)
-    assert WatchConfig.load(json.loads(json.dumps(config.dump()))) == config
+    portable = json.dumps(config.dump(), allow_nan=False)
+    assert WatchConfig.load(json.loads(portable)) == config
 
 
 def test_an_outcome_survives_the_event() -> None:
