@@ -11,7 +11,7 @@ from include.plan.loader import plan_folder
 @pytest.fixture(scope="module")
 def dags() -> DagBag:
     folder = plan_folder().parent / "dags"
-    return DagBag(dag_folder=str(folder), include_examples=False, collect_dags=True)
+    return DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder")
 
 
 def test_every_file_loads(dags: DagBag) -> None:
