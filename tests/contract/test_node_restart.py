@@ -87,9 +87,9 @@ def test_logs_continue_after_a_restart(sandbox: SandboxCluster, kubectl: Kubectl
     one = container(readinessProbe=http_probe("/readyz"))
     kubectl.apply(deployment(name, one, replicas=1), service(name, {"app": name}))
     kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
-    kubectl.until(lambda: fetch(node_url(name, "/log?text=before")), "it answers")
+    kubectl.until(lambda: fetch(node_url(name, "/log?text=before")) == {}, "it answers")
     sandbox.restart_node()
-    kubectl.until(lambda: fetch(node_url(name, "/log?text=after")), "it answers again")
+    kubectl.until(lambda: fetch(node_url(name, "/log?text=after")) == {}, "it answers again")
     lines = kubectl("logs", f"deployment/{name}").splitlines()
     assert lines[0] == "serving version 1"
     assert {"before", "after"} <= set(lines)
