@@ -73,9 +73,9 @@ class Kubelet:
         what, namespace, name = [*request.path.split("/")[1:4], "", ""][:3]
         text = f"the sandbox's node runs processes, not containers: no {what} (logs and the pod proxy work)"
         pod = self._mirror.items.get((namespace, name))
-        if pod is not None:  # kubectl hides the answer's text behind "unknown error"
+        if pod is not None:
             self._recorder.warning(pod, "NotSupported", text)
-        return web.Response(status=501, text=f"{text}\n")
+        return web.json_response(_unsupported(text), status=501)
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, name, container = (request.match_info[key] for key in ("namespace", "pod", "container"))
@@ -99,6 +99,19 @@ class Kubelet:
                 await response.write(piece)
         await response.write_eof()
         return response
+
+
+def _unsupported(text: str) -> dict[str, Any]:
+    # kubectl shows "unknown error" for every failed exec but one: an exit code it cannot read, which it quotes.
+    return {
+        "apiVersion": "v1",
+        "kind": "Status",
+        "status": "Failure",
+        "reason": "NonZeroExitCode",
+        "message": text,
+        "details": {"causes": [{"reason": "ExitCode", "message": text}]},
+        "code": 501,
+    }
 
 
 def _no_log(pod: dict[str, Any], container: str, *, previous: bool) -> str:
