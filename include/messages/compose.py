@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from include.ledger.entry import Head
 from include.messages.model import Message
 from include.messages.render import render, shortened
+
+_ITSELF = ("watch", "stellwerk", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Rollback:
     :param from_slot: the slot that was left
     :param to_slot: the slot that takes traffic again
     :param reason: why, one sentence
-    :param by: who switched: ``watch`` and ``stellwerk`` are told as "automatisch"
+    :param by: who switched, as the traffic Service says: ``watch``, ``rollback (<user>)`` or a name
     :param switched_at: when the traffic moved
     :param verified: what was checked afterwards, one sentence each
     """
@@ -153,13 +156,17 @@ def _facts(occasion: Occasion) -> dict[str, Any]:
 
 
 def _rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
-    automatic = rollback.by in ("watch", "stellwerk")
     return {
         **_facts(occasion),
         "from_slot": rollback.from_slot,
         "to_slot": rollback.to_slot,
         "reason": shortened(rollback.reason),
-        "by": "automatisch durch Stellwerk" if automatic else f"von {rollback.by}",
+        "by": _by(rollback.by),
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
     }
+
+
+def _by(by: str) -> str:
+    name = re.sub(r"^rollback \((.*)\)$", r"\1", by)
+    return "automatisch durch Stellwerk" if name in _ITSELF else f"von {shortened(name)}"

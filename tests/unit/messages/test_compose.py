@@ -98,6 +98,19 @@ def test_the_mail_tells_what_happened_and_what_comes_next() -> None:
     assert "Post-Mortem" in mail.text
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("watch", "automatisch durch Stellwerk"),
+        ("rollback (scheduler)", "automatisch durch Stellwerk"),
+        ("rollback (anna)", "von anna"),
+        ("anna", "von anna"),
+    ],
+)
+def test_who_switched_is_told(by: str, told: str) -> None:
+    assert f"wurden die Nutzer {told} von Slot" in compose.rollback_alert(OCCASION, replace(ROLLBACK, by=by)).text
+
+
 def test_a_reason_cannot_mention_the_channel_or_forge_a_link() -> None:
     evil = replace(ROLLBACK, reason="<!channel> <https://evil.example|click> & more")
     text = compose.rollback_alert(OCCASION, evil).text
