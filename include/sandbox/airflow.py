@@ -6,13 +6,9 @@ written, and nothing of a surrounding Airflow's configuration leaks in.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -20,7 +16,8 @@ import httpx
 from include.errors import SandboxError
 from include.sandbox.airflow_client import AirflowClient
 from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
-from include.sandbox.processes import Process, free_port, wait_until
+from include.sandbox.airflow_supervision import Supervised
+from include.sandbox.processes import Process, free_port
 from include.sandbox.settings import Settings, prepare_metadata
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -40,23 +37,8 @@ HEALTH_NAMES: Mapping[str, str] = {
 """What Airflow's health answer calls them."""
 
 READY_SECONDS = 180.0
-_BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_STABLE_SECONDS = 60.0
 _SUPERVISE_SECONDS = 0.25
 _STOP_SECONDS = 10.0
-_ORDERLY_STOP_SECONDS = 5.0
-
-
-@dataclass
-class _Supervised:
-    """One component's process and how often it had to be started again."""
-
-    process: Process
-    started_at: float = 0.0
-    restarts: int = 0
-    failures: int = 0
-    retry_at: float | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class AirflowRuntime:
@@ -90,7 +72,7 @@ class AirflowRuntime:
             variables=dict(variables or {}),
         )
         self._settings = settings
-        self._components: dict[str, _Supervised] = {}
+        self._components: dict[str, Supervised] = {}
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
         self._tasks_served = False
@@ -142,7 +124,7 @@ class AirflowRuntime:
                 log=self.logs / f"{name}.log",
                 stop_timeout=_STOP_SECONDS,
             )
-            self._components[name] = _Supervised(process)
+            self._components[name] = Supervised(process)
         try:
             for supervised in self._components.values():
                 supervised.process.start()
@@ -161,7 +143,7 @@ class AirflowRuntime:
             self._supervisor.join()
             self._supervisor = None
         stoppers = [
-            threading.Thread(target=_end, args=(name, supervised.process), name=f"stop-{name}")
+            threading.Thread(target=supervised.end, name=f"stop-{name}")
             for name, supervised in self._components.items()
         ]
         for stopper in stoppers:
@@ -182,7 +164,7 @@ class AirflowRuntime:
         supervised = self._components[component]
         with supervised.lock:
             supervised.retry_at = float("inf")
-            _end(component, supervised.process)
+            supervised.end()
 
     def start_component(self, component: str) -> None:
         """Start a component that was stopped."""
@@ -198,23 +180,7 @@ class AirflowRuntime:
         while not self._stopping.wait(_SUPERVISE_SECONDS):
             for supervised in self._components.values():
                 with supervised.lock:
-                    self._look_after(supervised, time.monotonic())
-
-    def _look_after(self, supervised: _Supervised, now: float) -> None:
-        if supervised.process.alive:
-            return
-        if supervised.retry_at is None:
-            if now - supervised.started_at > _STABLE_SECONDS:
-                supervised.failures = 0
-            delay = _BACK_OFF_SECONDS[min(supervised.failures, len(_BACK_OFF_SECONDS) - 1)]
-            supervised.failures += 1
-            supervised.retry_at = now + delay
-        elif now >= supervised.retry_at:
-            supervised.retry_at = None
-            supervised.restarts += 1
-            supervised.started_at = now
-            with contextlib.suppress(SandboxError):  # tried again after the next, longer pause
-                supervised.process.start()
+                    supervised.look_after(time.monotonic())
 
     def _wait_ready(self, deadline: float) -> None:
         missing = "api-server"
@@ -268,17 +234,3 @@ class AirflowRuntime:
             seen=f"{seen}\n{process.log_tail(30)}",
             remedy=f"look at {process.log}",
         )
-
-
-def _end(name: str, process: Process) -> None:
-    """Stop a component in the way that lets it leave in order.
-
-    The scheduler's whole group is told at once, so that running tasks end and are not waited for. The others
-    end their own children: told at the same time as those, the triggerer waits in vain for its own.
-    """
-    if name != "scheduler" and process.alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-        with contextlib.suppress(SandboxError):
-            wait_until(lambda: not process.alive, deadline_seconds=_ORDERLY_STOP_SECONDS, what=f"{name} to stop")
-    process.stop()

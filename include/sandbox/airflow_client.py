@@ -6,127 +6,37 @@ A client speaks as one user. It never reads the metadata database.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from include.errors import SandboxError
-
-RUN_ENDED = frozenset({"success", "failed"})
-TASK_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-
-_PAGE = 100
-_TIMEOUT_SECONDS = 30.0
-_POLL_SECONDS = 0.25
-
-# What the caller of log() knows anyway, or would not look for.
-_LOG_NOISE = frozenset(
-    {"timestamp", "level", "event", "logger", "filename", "lineno", "loc", "ti", "ti_id"}
-    | {"dag_id", "run_id", "task_id", "map_index", "try_number"}
+from include.sandbox.airflow_records import (
+    RUN_ENDED,
+    TASK_ENDED,
+    Question,
+    Run,
+    Task,
+    log_line,
+    question_of,
+    run_of,
+    task_of,
+    task_path,
 )
+from include.sandbox.airflow_session import AirflowRefused, AirflowSession
+
+__all__ = ["RUN_ENDED", "TASK_ENDED", "AirflowClient", "AirflowRefused", "Question", "Run", "Task"]
+
+_POLL_SECONDS = 0.25
 
 Seen = TypeVar("Seen")
 
 
-class AirflowRefused(SandboxError):
-    """Airflow's API answered with an error.
-
-    :param status: HTTP status code
-    :param detail: what the answer said
-    """
-
-    def __init__(self, what: str, *, status: int, detail: object) -> None:
-        super().__init__(what, seen=f"{status}: {detail}")
-        self.status = status
-        self.detail = detail
-
-
-@dataclass(frozen=True)
-class Run:
-    """A DAG run."""
-
-    dag_id: str
-    run_id: str
-    state: str
-    conf: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None
-    started: str | None = None
-    ended: str | None = None
-
-    @property
-    def path(self) -> str:
-        """Below the API's root."""
-        return f"dags/{quote(self.dag_id, safe='')}/dagRuns/{quote(self.run_id, safe='')}"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task instance; ``state`` is "none" until the scheduler has looked at it."""
-
-    task_id: str
-    map_index: int
-    state: str
-    tries: int
-    started: str | None
-    ended: str | None
-    duration_seconds: float | None
-    operator: str | None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a task asks humans; ``answer`` and ``answered_by`` are None until somebody did."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    task_state: str
-    subject: str
-    body: str
-    options: tuple[str, ...]
-    params: Mapping[str, Any]
-    assigned_users: tuple[str, ...]
-    answer: tuple[str, ...] | None
-    answered_by: str | None
-
-    @property
-    def path(self) -> str:
-        """Below the API's root."""
-        run = Run(self.dag_id, self.run_id, "").path
-        return f"{run}/taskInstances/{quote(self.task_id, safe='')}/{self.map_index}/hitlDetails"
-
-
-class AirflowClient:
-    """One user's session.
-
-    :param url: the web server, without a path
-    :raises AirflowRefused: on use, when Airflow does not accept user and password
-    """
-
-    def __init__(self, url: str, user: str, password: str) -> None:
-        self.user = user
-        self._credentials = {"username": user, "password": password}
-        self._token = ""
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, trust_env=False)
-
-    def close(self) -> None:
-        """Release the connections."""
-        self._http.close()
-
-    def __enter__(self) -> AirflowClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+class AirflowClient(AirflowSession):
+    """Runs, tasks, XComs and questions, as one user sees and changes them."""
 
     # -- DAGs ------------------------------------------------------------------------------------------------
 
@@ -137,20 +47,16 @@ class AirflowClient:
 
     def dag_ids(self) -> set[str]:
         """The DAGs that are known and not stale."""
-        return {dag["dag_id"] for dag in self._pages("dags", "dags")}
+        return {dag["dag_id"] for dag in self.pages("dags", "dags")}
 
     def dag_files(self) -> set[Path]:
         """The files of the DAGs that are known."""
-        return {Path(dag["fileloc"]) for dag in self._pages("dags", "dags")}
+        return {Path(dag["fileloc"]) for dag in self.pages("dags", "dags")}
 
     def import_errors(self) -> list[str]:
         """One text for each DAG file that cannot be imported."""
-        errors = self._pages("importErrors", "import_errors")
+        errors = self.pages("importErrors", "import_errors")
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
-
-    def pause(self, dag_id: str, *, paused: bool = True) -> None:
-        """Pause or unpause a DAG."""
-        self.request("PATCH", f"dags/{quote(dag_id, safe='')}", json={"is_paused": paused})
 
     # -- runs ------------------------------------------------------------------------------------------------
 
@@ -162,21 +68,21 @@ class AirflowClient:
         body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
         if run_id is not None:
             body["dag_run_id"] = run_id
-        return _run(self.request("POST", f"dags/{quote(dag_id, safe='')}/dagRuns", json=body))
+        return run_of(self.request("POST", f"dags/{quote(dag_id, safe='')}/dagRuns", json=body))
 
     def runs(self, dag_id: str) -> tuple[Run, ...]:
         """The DAG's runs, oldest first."""
         return tuple(
-            _run(run) for run in self._pages(f"dags/{quote(dag_id, safe='')}/dagRuns", "dag_runs", order_by="id")
+            run_of(run) for run in self.pages(f"dags/{quote(dag_id, safe='')}/dagRuns", "dag_runs", order_by="id")
         )
 
     def run(self, run: Run) -> Run:
         """The run as it is now."""
-        return _run(self.request("GET", run.path))
+        return run_of(self.request("GET", run.path))
 
     def set_run_state(self, run: Run, state: str) -> Run:
         """Mark a run as success, failed or queued, as the UI's button does."""
-        return _run(self.request("PATCH", run.path, json={"state": state}))
+        return run_of(self.request("PATCH", run.path, json={"state": state}))
 
     def wait_for_run(self, run: Run, *, deadline_seconds: float, states: frozenset[str] = RUN_ENDED) -> Run:
         """Wait until the run's state is one of ``states``.
@@ -203,14 +109,14 @@ class AirflowClient:
 
     def tasks(self, run: Run) -> tuple[Task, ...]:
         """Every task instance of the run."""
-        return tuple(_task(task) for task in self._pages(f"{run.path}/taskInstances", "task_instances"))
+        return tuple(task_of(task) for task in self.pages(f"{run.path}/taskInstances", "task_instances"))
 
     def task(self, run: Run, task_id: str, map_index: int = -1) -> Task:
         """One task instance.
 
         :raises AirflowRefused: 404 when the run has no such task
         """
-        return _task(self.request("GET", _task_path(run, task_id, map_index)))
+        return task_of(self.request("GET", task_path(run, task_id, map_index)))
 
     def wait_for_task(
         self,
@@ -241,7 +147,7 @@ class AirflowClient:
 
         :raises AirflowRefused: 403 without edit rights
         """
-        self.request("PATCH", _task_path(run, task_id, map_index), json={"new_state": state})
+        self.request("PATCH", task_path(run, task_id, map_index), json={"new_state": state})
 
     def clear(self, run: Run, task_ids: Sequence[str], *, downstream: bool = True) -> None:
         """Have tasks run again."""
@@ -260,7 +166,7 @@ class AirflowClient:
         attempt = attempt if attempt is not None else self.task(run, task_id, map_index).tries
         path = f"{run.path}/taskInstances/{quote(task_id, safe='')}/logs/{attempt}"
         answer = self.request("GET", path, params={"map_index": map_index, "full_content": True})
-        return "\n".join(_log_line(entry) for entry in answer["content"])
+        return "\n".join(log_line(entry) for entry in answer["content"])
 
     def describe(self, run: Run) -> str:
         """Each task's state and the end of each failed task's log, for messages."""
@@ -305,7 +211,7 @@ class AirflowClient:
         """What tasks ask humans, in one run or in all of them."""
         path = f"{run.path if run else 'dags/~/dagRuns/~'}/hitlDetails"
         params = {"response_received": False} if open_only else {}
-        return tuple(_question(detail) for detail in self._pages(path, "hitl_details", **params))
+        return tuple(question_of(detail) for detail in self.pages(path, "hitl_details", **params))
 
     def wait_for_question(
         self, run: Run, task_id: str, *, deadline_seconds: float, map_index: int = -1
@@ -339,52 +245,7 @@ class AirflowClient:
     def events(self, run: Run | None = None) -> tuple[Mapping[str, Any], ...]:
         """The audit log, newest first."""
         params = {"dag_id": run.dag_id, "run_id": run.run_id} if run else {}
-        return tuple(self._pages("eventLogs", "event_logs", order_by="-when", **params))
-
-    # -- HTTP ------------------------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Any call below ``/api/v2/``; the decoded answer, None when it is empty.
-
-        :raises AirflowRefused: an error status
-        :raises SandboxError: no answer
-        """
-        if not self._token:
-            self._token = self._log_in()
-        try:
-            answer = self._http.request(
-                method,
-                f"/api/v2/{path}",
-                json=json,
-                params=params,
-                headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
-            )
-        except httpx.HTTPError as error:
-            raise SandboxError(f"no answer from Airflow to {method} {path}", seen=repr(error)) from error
-        return _decoded(answer, f"{self.user} was refused {method} {path}")
-
-    def _log_in(self) -> str:
-        try:
-            answer = self._http.post("/auth/token", json=self._credentials)
-        except httpx.HTTPError as error:
-            raise SandboxError("no answer from Airflow to a login", seen=repr(error)) from error
-        return str(_decoded(answer, f"{self.user} cannot log in")["access_token"])
-
-    def _pages(self, path: str, key: str, **params: object) -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            page = self.request("GET", path, params={**params, "limit": _PAGE, "offset": offset})
-            yield from page[key]
-            offset += _PAGE
-            if offset >= page["total_entries"]:
-                return
+        return tuple(self.pages("eventLogs", "event_logs", order_by="-when", **params))
 
     def _wait(self, look: Callable[[], Seen | None], deadline_seconds: float, what: str, run: Run) -> Seen:
         deadline = time.monotonic() + deadline_seconds
@@ -396,76 +257,3 @@ class AirflowClient:
                     f"waited {deadline_seconds:g} s in vain for {what}", seen=f"\n{self.describe(run)}"
                 )
             time.sleep(_POLL_SECONDS)
-
-
-def _decoded(answer: httpx.Response, refused: str) -> Any:
-    if not answer.content:
-        content = None
-    else:
-        try:
-            content = answer.json()
-        except ValueError:
-            content = answer.text
-    if answer.is_error:
-        detail = content.get("detail", content) if isinstance(content, dict) else content
-        raise AirflowRefused(refused, status=answer.status_code, detail=detail)
-    return content
-
-
-def _task_path(run: Run, task_id: str, map_index: int | None) -> str:
-    path = f"{run.path}/taskInstances/{quote(task_id, safe='')}"
-    return path if map_index is None or map_index < 0 else f"{path}/{map_index}"
-
-
-def _run(answer: Mapping[str, Any]) -> Run:
-    return Run(
-        dag_id=answer["dag_id"],
-        run_id=answer["dag_run_id"],
-        state=answer["state"],
-        conf=answer["conf"] or {},
-        note=answer["note"],
-        started=answer["start_date"],
-        ended=answer["end_date"],
-    )
-
-
-def _task(answer: Mapping[str, Any]) -> Task:
-    return Task(
-        task_id=answer["task_id"],
-        map_index=answer["map_index"],
-        state=answer["state"] or "none",
-        tries=answer["try_number"],
-        started=answer["start_date"],
-        ended=answer["end_date"],
-        duration_seconds=answer["duration"],
-        operator=answer["operator"],
-        note=answer["note"],
-    )
-
-
-def _question(answer: Mapping[str, Any]) -> Question:
-    task, responder = answer["task_instance"], answer["responded_by_user"]
-    return Question(
-        dag_id=task["dag_id"],
-        run_id=task["dag_run_id"],
-        task_id=task["task_id"],
-        map_index=task["map_index"],
-        task_state=task["state"] or "none",
-        subject=answer["subject"],
-        body=answer["body"] or "",
-        options=tuple(answer["options"]),
-        params=answer["params"],
-        assigned_users=tuple(user["id"] for user in answer["assigned_users"]),
-        answer=tuple(answer["chosen_options"]) if answer["chosen_options"] else None,
-        answered_by=responder["id"] if responder else None,
-    )
-
-
-def _log_line(entry: object) -> str:
-    if not isinstance(entry, dict):
-        return str(entry)
-    words = [str(entry.get("timestamp") or ""), str(entry.get("level") or ""), str(entry.get("event", ""))]
-    words += [
-        f"{name}={entry[name]}" for name in sorted(set(entry) - _LOG_NOISE) if entry[name] not in (None, "", [])
-    ]
-    return " ".join(word for word in words if word)

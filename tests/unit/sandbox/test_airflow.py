@@ -12,9 +12,11 @@ import httpx
 import pytest
 
 from include.errors import SandboxError
-from include.sandbox.airflow import COMPONENTS, HEALTH_NAMES, AirflowRuntime, _Supervised
-from include.sandbox.airflow_client import AirflowClient, AirflowRefused, _log_line
+from include.sandbox.airflow import COMPONENTS, HEALTH_NAMES, AirflowRuntime
+from include.sandbox.airflow_client import AirflowClient, AirflowRefused
 from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
+from include.sandbox.airflow_records import log_line
+from include.sandbox.airflow_supervision import Supervised
 from include.sandbox.settings import Settings
 
 
@@ -129,21 +131,18 @@ class FakeProcess:
 
 
 @pytest.fixture
-def looked_after(tmp_path: Path) -> tuple[AirflowRuntime, _Supervised, FakeProcess]:
-    runtime = AirflowRuntime(tmp_path, database_url="", settings=Settings())
+def looked_after() -> tuple[Supervised, FakeProcess]:
     process = FakeProcess()
-    return runtime, _Supervised(cast("Any", process), started_at=0.0), process
+    return Supervised(cast("Any", process), started_at=0.0), process
 
 
-def restart_times(
-    looked_after: tuple[AirflowRuntime, _Supervised, FakeProcess], *, until: float, lives: float
-) -> list[float]:
-    runtime, supervised, process = looked_after
+def restart_times(looked_after: tuple[Supervised, FakeProcess], *, until: float, lives: float) -> list[float]:
+    supervised, process = looked_after
     times, now = [], 0.0
     while now < until:
         process.alive = process.alive and now - supervised.started_at < lives
         before = supervised.restarts
-        runtime._look_after(supervised, now)
+        supervised.look_after(now)
         if supervised.restarts > before:
             times.append(now)
         now += 0.25
@@ -151,7 +150,7 @@ def restart_times(
 
 
 def test_a_component_that_keeps_ending_is_started_with_growing_pauses(
-    looked_after: tuple[AirflowRuntime, _Supervised, FakeProcess],
+    looked_after: tuple[Supervised, FakeProcess],
 ) -> None:
     times = restart_times(looked_after, until=120, lives=0.1)
     pauses = [after - before for before, after in pairwise(times)]
@@ -161,18 +160,18 @@ def test_a_component_that_keeps_ending_is_started_with_growing_pauses(
 
 
 def test_a_component_that_lived_long_is_started_again_at_once(
-    looked_after: tuple[AirflowRuntime, _Supervised, FakeProcess],
+    looked_after: tuple[Supervised, FakeProcess],
 ) -> None:
     times = restart_times(looked_after, until=400, lives=100)
     assert [round(time) for time in times] == [100, 201, 302]
 
 
 def test_a_component_that_cannot_be_started_is_tried_again(
-    looked_after: tuple[AirflowRuntime, _Supervised, FakeProcess],
+    looked_after: tuple[Supervised, FakeProcess],
 ) -> None:
-    looked_after[2].fails_to_start = True
+    looked_after[1].fails_to_start = True
     restart_times(looked_after, until=30, lives=0.1)
-    assert looked_after[2].starts >= 4
+    assert looked_after[1].starts >= 4
 
 
 def test_an_unknown_user_is_answered_with_those_there_are(tmp_path: Path) -> None:
@@ -226,4 +225,4 @@ def test_no_answer_is_a_sandbox_error() -> None:
     ],
 )
 def test_log_entries_become_lines(entry: object, line: str) -> None:
-    assert _log_line(entry) == line
+    assert log_line(entry) == line

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from include.errors import SandboxError
-from include.sandbox import postgres as module
-from include.sandbox.postgres import DATABASES, SUPERUSER, Account, Postgres
+from include.sandbox.postgres import DATABASES, SUPERUSER, Postgres
+from include.sandbox.postgres_binaries import Account, installed_postgres
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up its rights")
 
@@ -103,7 +103,7 @@ def test_a_closed_state_folder_stays_closed_and_the_data_goes_elsewhere(tmp_path
 
 @as_root
 def test_binaries_the_account_cannot_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = module._installed()
+    installed = installed_postgres()
 
     def reaches(self: Account, path: Path) -> bool:
         return not path.is_relative_to(installed) and original(self, path)
