@@ -1,0 +1,224 @@
+"""The report of a release, in Markdown, from the ledger's entries and nothing else.
+
+``python -m include.report.summary 3.0.0 production`` prints it; STELLWERK_LEDGER_URL names the ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from include.errors import LedgerError, StellwerkError
+from include.ledger.approvals import DECISION, GO
+from include.ledger.chain import head_of
+from include.ledger.entry import Entry
+from include.ledger.store import Ledger
+from include.messages.deliver import FAILED, SENT
+from include.messages.render import render
+
+STEPS: Mapping[str, str] = {
+    "release.started": "Release begonnen",
+    "gate.silence": "Keine Antwort bis zur Frist",
+    "gate.approved": "Freigegeben",
+    "deploy.done": "Neue Version bereitgestellt",
+    "verify.passed": "Neue Version geprüft",
+    "cutover.done": "Verkehr umgeschaltet",
+    "drain.done": "Offene Verbindungen übergeben",
+    "watch.baseline": "Beobachtung begonnen",
+    "watch.passed": "Beobachtung bestanden",
+    "watch.ended": "Beobachtung beendet",
+    "switch.back": "Verkehr zurückgeschaltet",
+    "cleanup.done": "Alter Slot außer Betrieb",
+    "release.verified": "Release abschließend geprüft",
+    "rollback.done": "Rollback abgeschlossen",
+}
+"""What each kind of entry is called; kinds that are not listed are shown under their own name."""
+
+PHASES: Sequence[tuple[str, str, str]] = (
+    ("Freigabe", "release.started", "gate.approved"),
+    ("Bereitstellung", "gate.approved", "deploy.done"),
+    ("Prüfung vor der Umschaltung", "deploy.done", "verify.passed"),
+    ("Umschaltung", "verify.passed", "cutover.done"),
+    ("Beobachtung", "watch.baseline", "watch.ended"),
+    ("Umschaltung bis Rückschaltung", "cutover.done", "switch.back"),
+    ("Aufräumen", "watch.passed", "cleanup.done"),
+)
+
+_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "ledger.head")
+_DETAILS: Mapping[str, str] = {
+    "slot": "Slot",
+    "from": "von",
+    "to": "nach",
+    "people": "durch",
+    "result": "Ergebnis",
+    "sentence": "Befund",
+    "reason": "Grund",
+    "policy": "Vorgehen",
+    "helm_release": "Helm-Release",
+    "revision": "Revision",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of what happened.
+
+    :param at: when it happened, which may be before it was recorded
+    """
+
+    at: datetime
+    since_start: timedelta
+    name: str
+    actor: str
+    detail: str
+
+
+def summarise(entries: Sequence[Entry], *, timezone: str) -> str:
+    """The report, in German Markdown: outcome, who decided, what happened when, how long it took.
+
+    :param entries: of one release in one environment, in the ledger's order
+    :param timezone: in which times are told
+    :raises LedgerError: there are no entries, or they belong to several releases
+    """
+    releases = {(entry.release, entry.environment) for entry in entries}
+    if len(releases) != 1:
+        raise LedgerError(
+            "a report needs the entries of one release",
+            expected="one release in one environment",
+            seen=", ".join(sorted(f"{release} in {environment}" for release, environment in releases)) or "none",
+        )
+    started = min(map(_happened, entries))
+    ended = max(map(_happened, entries))
+    facts: dict[str, Any] = {
+        "release": entries[0].release,
+        "environment": entries[0].environment,
+        "outcome": outcome(entries),
+        "runs": list(dict.fromkeys(entry.run_id for entry in entries)),
+        "started": started,
+        "ended": ended,
+        "total": duration(ended - started),
+        "decisions": [_decision(entry) for entry in entries if entry.kind == DECISION],
+        "steps": sorted(
+            (_step(entry, started) for entry in entries if entry.kind not in _QUIET), key=lambda step: step.at
+        ),
+        "durations": [(name, duration(length)) for name, length in durations(entries)],
+        "sent": [entry.payload.get("message", "") for entry in entries if entry.kind == SENT],
+        "failed": [entry for entry in entries if entry.kind == FAILED],
+        "head": head_of(entries).short,
+        "duration": duration,
+        "cell": cell,
+    }
+    return render("summary.md.j2", facts, timezone=timezone)
+
+
+def outcome(entries: Sequence[Entry]) -> str:
+    """How the last attempt ended, as far as the entries say."""
+    begins = [index for index, entry in enumerate(entries) if entry.kind == "release.started"]
+    attempt = entries[begins[-1] :] if begins else entries
+    back = [entry for entry in attempt if entry.kind in ("switch.back", "rollback.done")]
+    if back:
+        reasons = [str(entry.payload["reason"]) for entry in back if entry.payload.get("reason")]
+        return f"Zurückgerollt: {cell(reasons[0]) if reasons else 'ohne Angabe eines Grundes'}"
+    if any(entry.kind == "release.verified" for entry in attempt):
+        return "Erfolgreich ausgeliefert"
+    last_decisions = {entry.payload.get("role"): entry.payload for entry in attempt if entry.kind == DECISION}
+    refused = [given for given in last_decisions.values() if given.get("choice") != GO]
+    if refused:
+        who = ", ".join(f"{cell(given.get('user'))} ({cell(given.get('role'))})" for given in refused)
+        return f"Nicht freigegeben: No-Go von {who}"
+    steps = [entry for entry in attempt if entry.kind not in _QUIET]
+    return f"Nicht abgeschlossen, letzter Schritt: {_name(steps[-1].kind) if steps else 'keiner'}"
+
+
+def durations(entries: Iterable[Entry]) -> list[tuple[str, timedelta]]:
+    """How long each phase took that has a beginning and an end: from the last beginning before its first end."""
+    moments: dict[str, list[datetime]] = {}
+    for entry in entries:
+        moments.setdefault(entry.kind, []).append(_happened(entry))
+    result = []
+    for name, begins, ends in PHASES:
+        ended = min(moments.get(ends, ()), default=None)
+        started = max((moment for moment in moments.get(begins, ()) if ended and moment <= ended), default=None)
+        if started and ended:
+            result.append((name, ended - started))
+    return result
+
+
+def duration(length: timedelta) -> str:
+    """``4,2 s``, ``12 min 03 s`` or ``1 h 02 min``."""
+    seconds = length.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s".replace(".", ",")
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def cell(value: object) -> str:
+    """A value inside a line of Markdown: on one line, nothing of it interpreted."""
+    text = " ".join(str(value).split())
+    for character in "\\`*_|<>[]#":
+        text = text.replace(
+            character, f"\\{character}" if character not in "<>" else f"&{'lg'[character == '>']}t;"
+        )
+    return text
+
+
+def _happened(entry: Entry) -> datetime:
+    told = entry.payload.get("at")
+    if isinstance(told, str):
+        try:
+            moment = datetime.fromisoformat(told)
+        except ValueError:
+            return entry.at
+        if moment.tzinfo is not None:
+            return moment
+    return entry.at
+
+
+def _step(entry: Entry, started: datetime) -> Step:
+    moment = _happened(entry)
+    parts = [
+        f"{told}: {_plain(entry.payload[name])}" for name, told in _DETAILS.items() if entry.payload.get(name)
+    ]
+    return Step(moment, moment - started, _name(entry.kind), entry.actor, "; ".join(parts))
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _name(kind: str) -> str:
+    return STEPS.get(kind, kind)
+
+
+def _decision(entry: Entry) -> dict[str, Any]:
+    names = ("role", "user", "choice", "comment", "fingerprint")
+    return {"at": entry.at, **{name: str(entry.payload.get(name, "")) for name in names}}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report of a release."""
+    parser = argparse.ArgumentParser(prog="python -m include.report.summary", description=main.__doc__)
+    parser.add_argument("release", help="its version")
+    parser.add_argument("environment")
+    parser.add_argument("--timezone", default="Europe/Berlin", help="in which times are told")
+    options = parser.parse_args(arguments)
+    try:
+        ledger = Ledger(os.environ.get("STELLWERK_LEDGER_URL", ""))
+        entries = ledger.entries(release=options.release, environment=options.environment)
+        print(summarise(entries, timezone=options.timezone), end="")
+    except StellwerkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
