@@ -175,8 +175,14 @@ async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
             if outcome := await _roll_back(config, cluster, verdict, detected_at):
                 return outcome
         if now >= config.deadline:
-            return _conclusion(config, snapshots[-1], tally, now)
+            return _conclusion(config, _newest_whole(snapshots), tally, now)
         await asyncio.sleep(max(0.05, min(now + settings.poll_seconds, config.deadline + 0.01) - time.time()))
+
+
+def _newest_whole(snapshots: list[Snapshot]) -> Snapshot:
+    """Return the last look that saw everything; one poll that failed at the deadline says nothing of the window."""
+    whole = [snapshot for snapshot in snapshots[1:] if snapshot.pods and not snapshot.errors]
+    return whole[-1] if whole else snapshots[-1]
 
 
 def _recent(config: WatchConfig, snapshots: list[Snapshot], now: float) -> list[Snapshot]:
