@@ -79,7 +79,7 @@ def test_the_report_of_a_release() -> None:
     assert "| 11:32:09 | 2 min 10 s | Verkehr umgeschaltet | stellwerk | von: blue; nach: green |" in report
     assert "- Bereitstellung: 30,0 s\n- Prüfung vor der Umschaltung: 4,5 s\n- Umschaltung: 4,2 s\n" in report
     assert "- Beobachtung: 1 h 00 min\n" in report
-    assert "Gesendet: 1\n" in report
+    assert "\nGesendet: 1; gescheiterte Versuche: 0\n\nLedger" in report
     assert "cutover.intended" not in report
     assert report.endswith(f"\nLedger {len(chain)}:{chain[-1].hash[:12]}\n")
 
