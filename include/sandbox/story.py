@@ -138,9 +138,7 @@ def measures_of(story: Story, *, final_slot: str, cutovers: int, rollbacks: int)
         _bad_answers(name, load.bad_answers, expected=rollbacks > 0),
         Measure(f"{name}.cutovers", forward, "switches", goal=cutovers, comparator="=="),
         Measure(f"{name}.rollbacks", back, "switches", goal=rollbacks, comparator="=="),
-        Measure(
-            f"{name}.final_slot_as_expected", int(story.final_slot == final_slot), "bool", goal=1, comparator="=="
-        ),
+        Measure(f"{name}.final_slot", story.final_slot, "slot", goal=final_slot, comparator="=="),
         Measure(f"{name}.seconds_fault_to_last_bad_answer", fault, "s"),
         Measure(f"{name}.longest_gap_seconds", round(load.longest_gap_seconds, 3), "s"),
         Measure(f"{name}.load_complete", int(load.complete), "bool", goal=1, comparator="=="),

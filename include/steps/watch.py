@@ -180,7 +180,7 @@ async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
 
 
 def _newest_whole(snapshots: list[Snapshot]) -> Snapshot:
-    """Return the last look that saw everything; one poll that failed at the deadline says nothing of the window."""
+    """Return the last look that saw everything; a poll that failed at the deadline says nothing of the window."""
     whole = [snapshot for snapshot in snapshots[1:] if snapshot.pods and not snapshot.errors]
     return whole[-1] if whole else snapshots[-1]
 
