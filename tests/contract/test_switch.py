@@ -41,7 +41,8 @@ TRAFFIC = Traffic(
 @pytest.fixture
 def services(kubectl: Kubectl) -> None:
     """Traffic on blue, held by nobody; as new for every test."""
-    for name, slot in ((TRAFFIC.service, "blue"), (TRAFFIC.preview_service, "green")):
+    wanted: dict[str, Slot] = {TRAFFIC.service: "blue", TRAFFIC.preview_service: "green"}
+    for name, slot in wanted.items():
         kubectl("delete", "service", name, "--ignore-not-found")
         kubectl.apply(service(name, TRAFFIC.selector_for(slot)))
 
@@ -231,7 +232,7 @@ async def test_there_and_back_under_load_loses_nothing(
     for slot in ("blue", "green"):
         one = deployment(f"erp-{slot}", container(readinessProbe=http_probe("/readyz"), env={"VERSION": slot}))
         for labels in (one["spec"]["selector"]["matchLabels"], one["spec"]["template"]["metadata"]["labels"]):
-            labels.update(TRAFFIC.selector_for(slot))  # type: ignore[arg-type]
+            labels.update(TRAFFIC.selector_for(slot))
         kubectl.apply(one)
     for slot in ("blue", "green"):
         kubectl("rollout", "status", f"deployment/erp-{slot}", "--timeout=60s")
