@@ -121,6 +121,7 @@ class Service:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0.1)  # transports close in later rounds of the loop
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._forward(reader, writer))
@@ -131,15 +132,18 @@ class Service:
         try:
             port = random.choice(sorted(self.endpoints))
             there, back = await asyncio.open_connection("127.0.0.1", port)
-        except (OSError, IndexError):
+        except BaseException as error:
             writer.transport.abort()
-            return
+            if isinstance(error, (OSError, IndexError)):
+                return
+            raise
         copies = [asyncio.ensure_future(_copy(reader, back)), asyncio.ensure_future(_copy(there, writer))]
         try:
             await asyncio.wait(copies)
         finally:
             for task in copies:
                 task.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
             for end in (writer, back):
                 end.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -278,7 +279,14 @@ class TestDrain:
             assert any(line.startswith("retry: ") for line in rest)
 
     async def test_a_deleted_pod_loses_no_request(self, database: str, tmp_path: Path) -> None:
-        summary = await self._replace_pods(database, tmp_path, deletions=3)
+        for attempt in range(3):
+            state = tmp_path / str(attempt)
+            state.mkdir()
+            summary = await self._replace_pods(database, state, deletions=3)
+            # The Service stand-in shares the machine: where the load itself is seconds late, requests wait in it
+            # longer than a draining pod does, which says nothing about the pod.
+            if summary.most_late_seconds < 1:
+                break
         assert summary.complete, lines(summary)
         assert summary.requests_sent > 1000
         assert summary.requests_lost == 0, lines(summary)
@@ -293,8 +301,8 @@ class TestDrain:
         running: list[Pod] = []
         try:
             running += [await self._started(database, state) for _ in range(2)]
-            async with Service(*(pod.port for pod in running)).serving() as service:
-                load = await _load(service.port, out, rate=120)
+            service = Service(*(pod.port for pod in running))
+            async with service.serving(), load(service, out, rate=120) as generator:
                 await asyncio.sleep(2)
                 for _ in range(deletions):
                     fresh = await self._started(database, state)
@@ -305,17 +313,17 @@ class TestDrain:
                     leaving.terminate()
                     await asyncio.sleep(0.4)
                     service.endpoints.discard(leaving.port)
-                    assert await asyncio.to_thread(leaving.process.wait, 20) == 0
+                    assert await asyncio.to_thread(leaving.process.wait, 70) == 0
                 await asyncio.sleep(1)
-                load.send_signal(signal.SIGTERM)
-                assert await load.wait() == 0
+                await stopped(generator)
         finally:
             for each in running:
                 await asyncio.to_thread(each.process.stop)
         return summarise(read(out))
 
     async def _started(self, database: str, state: Path) -> Pod:
-        started = Pod(VERSIONS["3.0.0"], database, state, DRAIN_SECONDS="3")
+        # A limit beyond what a busy machine needs: the question is whether requests are lost, not how fast it is.
+        started = Pod(VERSIONS["3.0.0"], database, state, DRAIN_SECONDS="3", DRAIN_LIMIT_SECONDS="60")
         await asyncio.to_thread(started.start)
         await asyncio.to_thread(started.until_ready)
         return started
@@ -395,12 +403,11 @@ class TestFaults:
 class TestLoad:
     async def test_it_sustains_its_rate_at_little_cost(self, erp: Pod, tmp_path: Path) -> None:
         out = tmp_path / "run.ndjson"
-        load = await _load(erp.port, out, rate=200)
-        await asyncio.sleep(6)
-        fields = Path(f"/proc/{load.pid}/stat").read_text().rpartition(")")[2].split()
-        cpu_seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        load.send_signal(signal.SIGTERM)
-        assert await load.wait() == 0
+        async with load(erp, out, rate=200) as generator:
+            await asyncio.sleep(6)
+            fields = Path(f"/proc/{generator.pid}/stat").read_text().rpartition(")")[2].split()
+            cpu_seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            await stopped(generator)
         summary = summarise(read(out))
         assert summary.complete
         assert summary.requests_lost == 0
@@ -421,8 +428,22 @@ class TestLoad:
         assert "Traceback" not in done.stderr
 
 
-async def _load(port: int, out: Path, *, rate: int) -> asyncio.subprocess.Process:
-    arguments = ["--url", f"http://127.0.0.1:{port}", "--rate", str(rate), "--sse", "10", "--out", str(out)]
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "include.sandbox.load", *arguments, cwd=REPOSITORY
-    )
+@contextlib.asynccontextmanager
+async def load(target: Pod | Service, out: Path, *, rate: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The load generator as a process of its own."""
+    arguments = ["--url", f"http://127.0.0.1:{target.port}", "--rate", str(rate), "--sse", "10", "--out", str(out)]
+    arguments += ["--timeout", "30"]  # on a busy machine slow is not lost
+    argv = [sys.executable, "-m", "include.sandbox.load", *arguments]
+    generator = await asyncio.create_subprocess_exec(*argv, cwd=REPOSITORY)
+    try:
+        yield generator
+    finally:
+        if generator.returncode is None:
+            generator.kill()
+            await generator.wait()
+
+
+async def stopped(generator: asyncio.subprocess.Process) -> None:
+    """Ask it to end; it waits for what is under way and writes everything."""
+    generator.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(generator.wait(), 60) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
 
 from include.sandbox.load.http import Connection, Lost, Target, compose
 from include.sandbox.load.records import Recorder, StreamEnd, StreamRecord
@@ -44,7 +45,7 @@ class StreamClient:
             slot, version = headers.get("x-slot", ""), headers.get("x-version", "")
             if status == 200:
                 end = "cut"
-                while part := await asyncio.wait_for(anext(parts, b""), _SILENCE_SECONDS):
+                while part := await self._next(parts):
                     events += self._take(part)
                 end = "clean"
         except TimeoutError:
@@ -70,6 +71,11 @@ class StreamClient:
                     version=version,
                 )
             )
+
+    async def _next(self, parts: AsyncIterator[bytes]) -> bytes:
+        # Not wait_for: Python 3.11's forgets a cancellation that comes together with the result.
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            return await anext(parts, b"")
 
     def _take(self, part: bytes) -> int:
         """Heed what a part of the stream says; returns the number of its events."""

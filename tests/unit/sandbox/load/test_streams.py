@@ -78,3 +78,25 @@ async def test_the_end_of_the_run_is_no_fault_of_the_server() -> None:
     async with serving(endless) as target:
         streams = await watch(target, 0.2)
     assert [(stream["end"], stream["events"]) for stream in streams] == [("stopped", 1)]
+
+
+async def test_a_client_always_ends_when_told_even_while_events_pour_in() -> None:
+    async def pouring(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(HEAD)
+        while True:
+            writer.write(EVENT)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async with serving(pouring) as target:
+        clients = [
+            asyncio.create_task(StreamClient(number, target, "/events", Recorder(io.StringIO())).run())
+            for number in range(20)
+        ]
+        await asyncio.sleep(0.3)
+        for client in clients:
+            client.cancel()
+        done, pending = await asyncio.wait(clients, timeout=5)
+    assert len(done) == 20
+    assert not pending
