@@ -168,6 +168,7 @@ class Sandbox:
         settings = load_settings(
             {
                 "KUBECONFIG_PATH": str(self.cluster.kubeconfig),
+                "HEADS_URL": (self.options.state / "ledger-heads").absolute().as_uri(),
                 "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
                 "SLACK_TOKEN": self.slack_token,
                 "SLACK_URL": f"http://127.0.0.1:{self.slack_port}/api/",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
+from typing import cast
+
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from sqlalchemy import URL
+from upath import UPath
 
-from include.errors import LedgerUnavailable
+from include.errors import LedgerUnavailable, StellwerkError
+from include.ledger.heads import note_head
 from include.ledger.store import Ledger
+
+log = logging.getLogger(__name__)
+
+#: Airflow variable with the object storage URL of the folder that takes the ledger's heads
+HEADS_VARIABLE = "stellwerk_ledger_heads"
 
 
 def open_ledger(conn_id: str) -> Ledger:
@@ -33,3 +44,22 @@ def open_ledger(conn_id: str) -> Ledger:
         database=connection.schema,
     )
     return Ledger(url.render_as_string(hide_password=False))
+
+
+def note_head_outside(ledger: Ledger) -> None:
+    """Write the ledger's head to object storage: a chain alone cannot show that its tail was cut off.
+
+    It never fails a step: what the step did is done, and the next step notes a later head.
+    """
+    from airflow.sdk import ObjectStoragePath, Variable
+
+    folder = Variable.get(HEADS_VARIABLE, default=None)
+    if not folder:
+        log.warning("the ledger's head is not noted outside: set the Airflow variable %s", HEADS_VARIABLE)
+        return
+    try:
+        noted = note_head(cast(UPath, ObjectStoragePath(folder)), ledger.head(), datetime.now(UTC))
+    except (StellwerkError, OSError, ValueError) as error:
+        log.warning("the ledger's head could not be noted in %s: %s", folder, error)
+    else:
+        log.info("ledger head noted: %s", noted.name)

@@ -47,13 +47,16 @@ class StellwerkOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._cancel: Callable[[], object] | None = None
+        self._ledger: Ledger | None = None
 
     def execute(self, context: Context) -> Any:
         """Run the step; the result is a small, printable summary for XCom."""
         with airflow_errors(self.log):
             run = release_run(context)
             self.log.info("%s", run.describe())
-            return self.act(run)
+            result = self.act(run)
+            self.note_ledger_head()
+            return result
 
     @abstractmethod
     def act(self, run: ReleaseRun) -> Any:
@@ -105,4 +108,12 @@ class StellwerkOperator(BaseOperator):
         """Open the ledger of the environment."""
         from stellwerk.hooks.ledger import open_ledger
 
-        return open_ledger(run.environment.connections.ledger)
+        self._ledger = open_ledger(run.environment.connections.ledger)
+        return self._ledger
+
+    def note_ledger_head(self) -> None:
+        """Note the head of the ledger that this step wrote to, outside of it."""
+        from stellwerk.hooks.ledger import note_head_outside
+
+        if self._ledger is not None:
+            note_head_outside(self._ledger)

@@ -46,3 +46,5 @@ class ReleaseWatch(StellwerkOperator):
             except StellwerkError:
                 context["ti"].xcom_push(key="outcome", value=outcome.dump())
                 raise
+            finally:
+                self.note_ledger_head()

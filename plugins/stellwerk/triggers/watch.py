@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,6 +27,8 @@ class WatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch until there is an outcome; there is exactly one event."""
+        # Seconds of imports must not hold up the other triggers of this process.
+        await asyncio.to_thread(_import_clients)
         from include.steps.watch import WatchConfig, watch
         from stellwerk.hooks.kubernetes import ClusterHook
 
@@ -33,3 +37,8 @@ class WatchTrigger(BaseTrigger):
         async with hook.cluster(config.namespace) as cluster:
             outcome = await watch(config, cluster)
         yield TriggerEvent(outcome.dump())  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+
+
+def _import_clients() -> None:
+    for name in ("airflow.providers.cncf.kubernetes.hooks.kubernetes", "include.steps.watch"):
+        importlib.import_module(name)
