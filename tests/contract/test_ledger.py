@@ -15,10 +15,12 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from include.errors import InvalidEntry, LedgerError, LedgerUnavailable
+from include.errors import InvalidEntry, LedgerError, LedgerUnavailable, MessageError
 from include.ledger import Approval, Head, Ledger, NewEntry, approval, note_head
 from include.ledger.approvals import decision
 from include.ledger.migrate import migrate
+from include.messages.deliver import deliver
+from include.messages.model import Message
 from include.sandbox.postgres import Postgres
 
 ROLE, PASSWORD = "stellwerk_append", "p@ss:w/ord%"
@@ -180,6 +182,21 @@ def test_a_writer_that_dies_leaves_nothing_half_written(ledger: Ledger, url: str
     assert ledger.examine().ok
 
 
+def test_a_message_goes_out_once_although_its_task_is_repeated(ledger: Ledger) -> None:
+    message = Message("key", "slack", "3.0.0", "production", "run", "Rollback", channel="#alerts", urgent=True)
+    posted: list[Message] = []
+
+    def refuse(_: Message) -> None:
+        raise OSError("connection refused")
+
+    with pytest.raises(MessageError):
+        deliver(ledger, message, refuse, datetime.now(UTC))
+    for _ in range(3):
+        deliver(ledger, message, posted.append, datetime.now(UTC))
+    assert posted == [message]
+    assert [entry.kind for entry in ledger.entries()] == ["message.failed", "message.sent"]
+
+
 # -- what the role may not do --------------------------------------------------------------------------------
 
 
@@ -281,8 +298,8 @@ def test_a_cut_off_tail_is_found_with_the_head_of_a_message(ledger: Ledger, admi
 # -- the commands --------------------------------------------------------------------------------------------
 
 
-def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STELLWERK_LEDGER_URL": url, "PYTHONPATH": str(Path.cwd())}
+def command(url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "STELLWERK_LEDGER_URL": url, "PYTHONPATH": str(Path.cwd()), **variables}
     argv = [sys.executable, "-m", "include.ledger", *arguments]
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -341,6 +358,19 @@ def test_migrating_again_keeps_entries_and_takes_privileges_back(ledger: Ledger,
             [["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"], TABLE],
         ).fetchone()
     assert rights == (["SELECT", "INSERT"],)
+
+
+def test_the_command_migrates_with_addresses_from_the_environment(url: str, admin_url: str) -> None:
+    variables = {
+        "STELLWERK_LEDGER_ADMIN_URL": admin_url,
+        "STELLWERK_LEDGER_ROLE": ROLE,
+        "STELLWERK_LEDGER_PASSWORD": "another",
+    }
+    done = command("", "migrate", **variables)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the ledger is set up\n", "")
+    with pytest.raises(LedgerUnavailable, match="authentication failed"):
+        Ledger(url).head()
+    assert Ledger(url.replace("p%40ss%3Aw%2Ford%25", "another")).head() == Head(0, "0" * 64)
 
 
 def test_many_deployments_may_migrate_at_once(server: Postgres) -> None:
