@@ -26,15 +26,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up_parser = commands.add_parser("up", help="start and stay until Ctrl-C")
-    up_parser.add_argument("--port", type=int, default=8080, help="of the Airflow UI")
+    up_parser.add_argument("--port", type=int, default=None, help="of the Airflow UI; a free one if not given")
     up_parser.add_argument("--watch-seconds", type=float, default=120)
-    commands.add_parser("down", help="end a sandbox that `up` started")
+    down_parser = commands.add_parser("down", help="end a sandbox that `up` started")
+    for each in (up_parser, down_parser):
+        each.add_argument("--state", type=Path, default=STATE, help="folder for everything that is written")
     arguments = parser.parse_args()
     if arguments.command == "down":
-        return down(STATE)
+        return down(arguments.state)
     with end_on_signals():
         try:
-            return up(Options(state=STATE, port=arguments.port, watch_seconds=arguments.watch_seconds))
+            return up(Options(state=arguments.state, port=arguments.port, watch_seconds=arguments.watch_seconds))
         except StellwerkError as error:
             print(f"The sandbox did not come up: {error}", file=sys.stderr)
             return 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from include.bluegreen.slots import other
 from include.sandbox.airflow_client import AirflowClient, Run
-from include.sandbox.environment import Sandbox
+from include.sandbox.environment import REPOSITORY, Sandbox
 from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
 from include.sandbox.story import observe_story
 from tests.e2e.conftest import World
@@ -47,6 +50,21 @@ def test_a_good_release_moves_the_traffic_once_and_loses_nothing(
     texts = "\n".join(world.inbox("slack"))
     for said in ("deployment started", "cutover", "cleanup", "successful"):
         assert said in texts.lower(), f"no status message says {said!r}"
+
+
+def test_the_ledger_verifies_against_the_heads_noted_outside(sandbox: Sandbox) -> None:
+    heads = sandbox.options.state / "ledger-heads"
+    assert len(list(heads.glob("head-*.json"))) >= 5
+    environment = {**os.environ, "STELLWERK_LEDGER_URL": sandbox.postgres.url("stellwerk", "stellwerk_append")}
+    done = subprocess.run(
+        [sys.executable, "-m", "include.ledger", "verify", "--heads-folder", str(heads)],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_release_that_fails_under_load_is_rolled_back_by_itself_once(
