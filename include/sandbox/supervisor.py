@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 from include.errors import SandboxError
 from include.sandbox.processes import Process, wait_until
@@ -38,14 +36,11 @@ class _Component:
 class Supervisor:
     """Starts components in order and stops them in reverse; a context manager.
 
-    SIGINT and SIGTERM (where `handle_signals` is set and the main thread enters) raise SystemExit, so that
-    everything started so far is stopped; further signals while stopping are ignored.
+    Inside `signals.end_on_signals`, Ctrl-C and SIGTERM stop everything that was started so far.
     """
 
-    def __init__(self, *, handle_signals: bool = False) -> None:
+    def __init__(self) -> None:
         self._components: list[_Component] = []
-        self._handle_signals = handle_signals
-        self._previous: dict[int, Any] = {}
 
     def start(
         self,
@@ -105,23 +100,9 @@ class Supervisor:
             raise SandboxError("not everything stopped", seen="; ".join(map(str, problems)))
 
     def __enter__(self) -> Supervisor:
-        if self._handle_signals:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._previous[number] = signal.signal(number, _exit)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in self._previous:
-            signal.signal(number, signal.SIG_IGN)
-        try:
-            self.stop()
-        finally:
-            for number, handler in self._previous.items():
-                signal.signal(number, handler)
-            self._previous.clear()
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+        self.stop()

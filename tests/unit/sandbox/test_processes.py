@@ -238,8 +238,9 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from include.sandbox.processes import Process
+from include.sandbox.signals import end_on_signals
 from include.sandbox.supervisor import Supervisor
-with Supervisor(handle_signals=True) as supervisor:
+with end_on_signals(), Supervisor() as supervisor:
     process = supervisor.start(Process("sleeper", ["sleep", "60"], log=Path(sys.argv[2]) / "log"))
     (Path(sys.argv[2]) / "pid").write_text(str(process.pid))
     supervisor.run()
