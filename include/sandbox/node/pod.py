@@ -266,7 +266,7 @@ class Pod:
         )
 
     async def _report(self) -> None:
-        while True:
+        while not self.gone:
             await self._dirty.wait()
             if not await self._write_status():
                 await asyncio.sleep(_RETRY_SECONDS)

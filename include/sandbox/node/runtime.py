@@ -156,6 +156,7 @@ class Runtime:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(KeeperLost("the keeper of the containers ended"))
+        self._close()
         self.on_lost()
 
     def _receive(self, message: dict[str, Any]) -> None:

@@ -213,5 +213,6 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening: from now on connections are refused."""
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
