@@ -283,9 +283,9 @@ class TestDrain:
             state = tmp_path / str(attempt)
             state.mkdir()
             summary = await self._replace_pods(database, state, deletions=3)
-            # The Service stand-in shares the machine: where the load itself is seconds late, requests wait in it
-            # longer than a draining pod does, which says nothing about the pod.
-            if summary.most_late_seconds < 1:
+            # The Service stand-in shares the machine: on one so busy that answers take seconds, requests wait in
+            # it longer than a draining pod does, which says nothing about the pod.
+            if (summary.p95_seconds or 0) < 1:
                 break
         assert summary.complete, lines(summary)
         assert summary.requests_sent > 1000
@@ -302,7 +302,7 @@ class TestDrain:
         try:
             running += [await self._started(database, state) for _ in range(2)]
             service = Service(*(pod.port for pod in running))
-            async with service.serving(), load(service, out, rate=120) as generator:
+            async with service.serving(), load(service, out, rate=100) as generator:
                 await asyncio.sleep(2)
                 for _ in range(deletions):
                     fresh = await self._started(database, state)

@@ -109,6 +109,8 @@ def read(path: Path) -> Recording:
     requests: list[RequestRecord] = []
     streams: list[StreamRecord] = []
     planned, finished = 0, False
+    if not path.is_file():
+        raise SandboxError(f"no record of a load run at {path}")
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from include.errors import SandboxError
 from include.sandbox.load.records import Recording, RequestRecord, StreamRecord, read
 
 _BAD_STATUS = 500
@@ -182,8 +184,11 @@ def main() -> None:
     """Print the summary of a file."""
     parser = argparse.ArgumentParser(description="Summarise a run of the load generator.")
     parser.add_argument("file", type=Path)
-    for line in lines(summarise(read(parser.parse_args().file))):
-        print(line)
+    try:
+        found = lines(summarise(read(parser.parse_args().file)))
+    except SandboxError as error:
+        sys.exit(str(error))
+    print("\n".join(found))
 
 
 if __name__ == "__main__":

@@ -141,3 +141,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(f"{line}\n")
     with pytest.raises(SandboxError, match="line 1 is no record"):
         read(file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="no record of a load run"):
+        read(tmp_path / "none")
