@@ -39,7 +39,7 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
 ) as dag:
     preflight = Preflight(task_id="preflight")
     gate = go_no_go(evidence_from="preflight")
-    deploy = DeployIdleSlot(task_id="deploy_idle_slot")
+    deploy = DeployIdleSlot(task_id="deploy_idle_slot", pool="deployments")
     verify = VerifyIdleSlot(task_id="verify_idle_slot")
     cutover = Cutover(task_id="cutover")
     drain = Drain(task_id="drain")
