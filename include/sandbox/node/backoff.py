@@ -1,4 +1,4 @@
-"""Owns how long a container or an image waits before the next attempt, as kubelet counts it; pure."""
+"""Owns whether and when a container or an image is tried again, as kubelet decides it; pure."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ class Backoff:
 
     def _forgotten(self, ended_at: float) -> bool:
         return ended_at - self.updated_at > FORGET_AFTER_SECONDS
+
+
+def starts_again(policy: str, code: int, *, init: bool) -> bool:
+    """Whether a container that ended with this code is started again under the pod's restart policy."""
+    if policy == "Always" and not init:
+        return True
+    return policy != "Never" and code != 0
 
 
 def words(seconds: float) -> str:

@@ -11,29 +11,22 @@ from typing import Any, Final
 
 from include.errors import ClusterError, ImageNotFound, SandboxError
 from include.sandbox.images import Image
-from include.sandbox.node import ending, logs
-from include.sandbox.node.backoff import Backoff, words
+from include.sandbox.node import adoption, ending, logs
+from include.sandbox.node.backoff import Backoff, starts_again, words
 from include.sandbox.node.env import ConfigProblem
 from include.sandbox.node.health import Health
+from include.sandbox.node.image_missing import Hold, invalid_name, never_pulled, not_pulled
 from include.sandbox.node.launch import Attempt, command, image_id, log_path
 from include.sandbox.node.preparation import NotRunnable
 from include.sandbox.node.probes import Kind, Probe, UnknownPort
 from include.sandbox.node.runtime import Exit, KeeperLost, Running, StartRefused
-from include.sandbox.node.status import ContainerView, Ended, Started, Waiting, ended_reason
 from include.sandbox.node.tools import PodScope, Tools
+from include.sandbox.node.views import ContainerView, Ended, Started, Waiting
 
 _CREATING: Final = Waiting("ContainerCreating")
 _CONFIG_PAUSE: Final = 1.0
 _API_PAUSE: Final = 0.2
-_ERROR_SHOWN_SECONDS: Final = 1.0
 _START_ERROR: Final = 128
-
-
-def starts_again(policy: str, code: int, *, init: bool) -> bool:
-    """Whether a container that ended with this code is started again."""
-    if policy == "Always" and not init:
-        return True
-    return policy != "Never" and code != 0
 
 
 class Container:
@@ -70,42 +63,11 @@ class Container:
         """Which start of it is running, counted from 0; None: none."""
         return self._number if self._alive is not None else None
 
-    # -- what an earlier node program left ----------------------------------------------------------
-
     def adopt(self, records: Sequence[Running], status: dict[str, Any] | None) -> None:
-        """Take over what the keeper still has of this container, or what the API server remembers of it."""
-        before = status or {}
-        for record in sorted(records, key=lambda one: one.labels["attempt"]):
-            self._records.append(record.container)
-            self._number = record.labels["attempt"]
-            self.view = replace(
-                self.view,
-                image_id=record.labels["image_id"],
-                container_id=record.container,
-                restarts=self._number,
-                state=Started(record.started_at),
-            )
-            self._alive = record
-            if record.exit is not None:
-                self._note_end(record, record.exit)
-        if self._alive is not None:
-            kept = bool(before.get("containerID", "").endswith(self._alive.container))
-            started, ready = kept and before.get("started", False), kept and before.get("ready", False)
-            self.view = replace(self.view, started=started, ready=ready)
-        elif not records and before.get("containerID"):
-            self._lost(before)
-
-    def _lost(self, before: dict[str, Any]) -> None:
-        """The API server remembers a start of which nothing is left, as after a reboot."""
-        self._number = int(before.get("restartCount", 0))
-        identity = str(before["containerID"]).rpartition("//")[2]
-        ended = Ended(137, "ContainerStatusUnknown", time.time(), time.time(), identity)
-        known = before.get("state", {}).get("terminated")
-        if known:
-            ended = replace(ended, code=known["exitCode"], reason=known["reason"])
-        self.view = replace(self.view, state=ended, last=ended, container_id=identity, restarts=self._number)
-
-    # -- its life -------------------------------------------------------------------------------------
+        """Take over what an earlier node program left of this container."""
+        found = adoption.adopt(self.view, records, status or {}, time.time())
+        self.view, self._alive, self._number = found.view, found.alive, found.number
+        self._records = [one.container for one in sorted(records, key=lambda one: int(one.labels["attempt"]))]
 
     async def run(self) -> None:
         """Run until it will not be started again; its last state is in :attr:`view`."""
@@ -153,13 +115,13 @@ class Container:
                 await self._image_missing(str(problem))
                 continue
             except SandboxError as problem:
-                await self._hold(Waiting("InvalidImageName", str(problem)), "InspectFailed", str(problem), 10.0)
+                await self._hold(invalid_name(str(problem)))
                 continue
             try:
                 await self._launch(image)
             except ConfigProblem as problem:
                 waiting = Waiting("CreateContainerConfigError", str(problem))
-                await self._hold(waiting, "Failed", f"Error: {problem}", _CONFIG_PAUSE)
+                await self._hold(Hold(waiting, "Failed", f"Error: {problem}", _CONFIG_PAUSE))
                 continue
             except (NotRunnable, UnknownPort, StartRefused) as problem:
                 self._not_started(str(problem))
@@ -206,14 +168,11 @@ class Container:
         self._tell()
 
     def _note_end(self, running: Running, how: Exit) -> None:
-        reason = ended_reason(code=how.code, out_of_memory=how.out_of_memory)
         message = ""
         if how.code and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             path = log_path(self._tools.state, self._scope.uid, self.name, running.labels["attempt"])
             message = logs.last_words(path)
-        ended = Ended(
-            how.code, reason, running.started_at, how.finished_at, running.container, message, how.signal
-        )
+        ended = adoption.end_of(running, how, message)
         self._alive = None
         self._hook = None
         self.view = replace(self.view, state=ended, ready=False, started=False)
@@ -226,8 +185,6 @@ class Container:
             self._tools.exits.pop(old, None)
             with contextlib.suppress(KeeperLost):
                 await self._tools.runtime.remove(old)
-
-    # -- its end --------------------------------------------------------------------------------------
 
     async def kill(self, grace: float, message: str) -> None:
         """End it if it runs; returns when it has ended. A second call may shorten the first one's grace."""
@@ -258,30 +215,23 @@ class Container:
         if self._health is not None and self._alive is not None:
             self._change(started=self._health.started, ready=self._health.ready)
 
-    # -- what keeps it from starting ------------------------------------------------------------------
-
     async def _image_missing(self, problem: str) -> None:
         image = self._spec["image"]
         if self._spec.get("imagePullPolicy") == "Never":
-            message = f'Container image "{image}" is not present with pull policy of Never'
-            await self._hold(Waiting("ErrImageNeverPull", message), "ErrImageNeverPull", message, 10.0)
+            await self._hold(never_pulled(image))
             return
+        error, pause, self._pull_backoff = not_pulled(image, problem, self._pull_backoff, time.time())
         self._say("Pulling", f'Pulling image "{image}"')
-        message = f'failed to pull image "{image}": {problem}'
-        self._warn("Failed", f"F{message[1:]}")
-        await self._hold(Waiting("ErrImagePull", message), "Failed", "Error: ErrImagePull", _ERROR_SHOWN_SECONDS)
-        now = time.time()
-        self._pull_backoff = self._pull_backoff.next(now, now)
-        back = f'Back-off pulling image "{image}"'
-        self._say("BackOff", back)
-        waiting = Waiting("ImagePullBackOff", f"{back}: ErrImagePull: {message}")
-        await self._hold(waiting, "Failed", "Error: ImagePullBackOff", self._pull_backoff.delay)
+        self._warn("Failed", f'Failed to pull image "{image}": {problem}')
+        await self._hold(error)
+        self._say("BackOff", f'Back-off pulling image "{image}"')
+        await self._hold(pause)
 
-    async def _hold(self, waiting: Waiting, reason: str, message: str, seconds: float) -> None:
-        if self.view.state != waiting:
-            self._change(state=waiting)
-            self._warn(reason, message)
-        await self._scope.pause(seconds)
+    async def _hold(self, hold: Hold) -> None:
+        if self.view.state != hold.waiting:
+            self._change(state=hold.waiting)
+            self._warn(hold.reason, hold.message)
+        await self._scope.pause(hold.seconds)
 
     def _not_started(self, problem: str) -> None:
         now = time.time()

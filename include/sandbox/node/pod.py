@@ -6,31 +6,25 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from include.errors import ClusterError, ClusterRefused
 from include.sandbox.node.api import STRATEGIC_MERGE, JsonObject
 from include.sandbox.node.container import Container
-from include.sandbox.node.env import ConfigProblem
+from include.sandbox.node.pod_object import GONE, delete_now, gates, pod_path
 from include.sandbox.node.refusals import not_enforced, refusals
 from include.sandbox.node.runtime import Running
-from include.sandbox.node.sources import TokenVolume, token_volume, write_token
-from include.sandbox.node.status import Ended, PodView, Waiting, parse_moment, pod_status
+from include.sandbox.node.status import parse_moment, pod_status
+from include.sandbox.node.token_mount import mount, renew
 from include.sandbox.node.tools import PodScope, Tools
+from include.sandbox.node.views import Ended, PodView, Waiting
 
 _log = logging.getLogger(__name__)
 FORCED_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.2
 _REFUSED: Final = "CreateContainerConfigError"
-
-
-def _gates(pod: Mapping[str, Any]) -> dict[str, str]:
-    """The conditions others set, which the pod may wait for."""
-    wanted = {gate["conditionType"] for gate in pod["spec"].get("readinessGates") or []}
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return {one["type"]: one["status"] for one in conditions if one["type"] in wanted}
 
 
 class Pod:
@@ -79,11 +73,11 @@ class Pod:
 
     def update(self, pod: JsonObject) -> None:
         """The API server has a newer version of the pod."""
-        gates = _gates(self.scope.pod) != _gates(pod)
+        others = gates(self.scope.pod) != gates(pod)
         self.scope.pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             self.terminate(self.scope.grace)
-        elif gates:
+        elif others:
             self._changed()
 
     def removed(self) -> None:
@@ -124,7 +118,8 @@ class Pod:
             message = f"the sandbox runs processes, not containers; without effect here: {', '.join(ignored)}"
             self._tools.recorder.normal(self.scope.pod, "NotEnforced", message)
         self.scope.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await self._mount_token()
+        if token := await mount(self._tools, self.scope):
+            self._spawn(renew(self._tools, self.scope, token))
         deadline = self.scope.pod["spec"].get("activeDeadlineSeconds")
         if deadline is not None:
             self._spawn(self._deadline(float(deadline)))
@@ -166,36 +161,6 @@ class Pod:
         self._ended = True
         self._changed()
 
-    async def _mount_token(self) -> None:
-        volume = token_volume(self.scope.pod)
-        if volume is None:
-            return
-        folder = self.scope.folder / "serviceaccount"
-        while not self.scope.stopping.is_set():
-            try:
-                await write_token(self._tools.api, self.scope.pod, volume, folder)
-            except (ClusterError, ConfigProblem) as problem:
-                message = f'MountVolume.SetUp failed for volume "kube-api-access": {problem}'
-                self._tools.recorder.warning(self.scope.pod, "FailedMount", message)
-                await self.scope.pause(_RETRY_SECONDS)
-                continue
-            self.scope.token_folder = folder
-            self._spawn(self._renew_token(volume))
-            return
-
-    async def _renew_token(self, volume: TokenVolume) -> None:
-        pause = volume.seconds * 0.8
-        while not self.scope.stopping.is_set():
-            await self.scope.pause(pause)
-            if self.scope.stopping.is_set() or self.scope.token_folder is None:
-                return
-            try:
-                await write_token(self._tools.api, self.scope.pod, volume, self.scope.token_folder)
-                pause = volume.seconds * 0.8
-            except (ClusterError, ConfigProblem) as problem:
-                _log.warning("token of pod %s: %s", self.scope.name, problem)
-                pause = 10.0
-
     # -- its end ---------------------------------------------------------------------------------------
 
     def _kill_all(self, grace: float) -> None:
@@ -221,20 +186,9 @@ class Pod:
         self._changed()
         while not self.gone:
             await self._write_status()
-            try:
-                await self._tools.api.delete(
-                    self._path(),
-                    {"gracePeriodSeconds": 0, "preconditions": {"uid": self.scope.uid}},
-                )
-            except ClusterRefused as problem:
-                if problem.status in (404, 409):  # it is gone, or another pod has its name
-                    return
-                _log.warning("%s", problem)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except ClusterError:
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
+            if await delete_now(self._tools.api, self.scope.pod):
                 return
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def cleanup(self) -> None:
         """Forget everything about the pod once the API server has; returns when its processes have ended."""
@@ -282,14 +236,13 @@ class Pod:
         status = pod_status(self.scope.pod, self.view(), time.time(), self._conditions)
         body = {"metadata": {"uid": self.scope.uid}, "status": status}
         try:
-            answer = await self._tools.api.patch(f"{self._path()}/status", body, content_type=STRATEGIC_MERGE)
+            path = f"{pod_path(self.scope.pod)}/status"
+            answer = await self._tools.api.patch(path, body, content_type=STRATEGIC_MERGE)
             self._conditions = answer["status"]["conditions"]
         except ClusterRefused as problem:
-            _log.debug("%s", problem)
-            return problem.status in (404, 409)
+            if problem.status not in GONE:
+                _log.warning("%s", problem)
+            return problem.status in GONE
         except ClusterError:
             return False
         return True
-
-    def _path(self) -> str:
-        return f"/api/v1/namespaces/{self.scope.namespace}/pods/{self.scope.name}"

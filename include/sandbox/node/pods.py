@@ -9,17 +9,18 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
-from include.errors import ClusterError
 from include.sandbox.addresses import pod_addresses
 from include.sandbox.node.api import JsonObject
 from include.sandbox.node.ending import end
 from include.sandbox.node.launch import log_path
 from include.sandbox.node.pod import FORCED_SECONDS, Pod
+from include.sandbox.node.pod_object import delete_now
 from include.sandbox.node.runtime import Exit, KeeperLost, Running
 from include.sandbox.node.tools import PodScope, Tools
 
 _log = logging.getLogger(__name__)
 _WORK: Final = ".work"
+_RETRY_SECONDS: Final = 0.5
 _TERMINAL: Final = ("Succeeded", "Failed")
 
 
@@ -133,13 +134,8 @@ class Pods:
             self._pool.give_back(pod.scope.ip)
 
     async def _delete(self, pod: JsonObject) -> None:
-        metadata = pod["metadata"]
-        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
-        try:
-            await self._tools.api.delete(path, options)
-        except ClusterError as problem:
-            _log.warning("%s", problem)
+        while not await delete_now(self._tools.api, pod):
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _drop(self, record: Running) -> None:
         ended = self._tools.expect(record)

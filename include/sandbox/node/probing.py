@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 
 from include.sandbox.addresses import is_cluster_address, local_address
+from include.sandbox.node.listening import until_listening
 from include.sandbox.node.probes import HttpGet, Outcome, Probe, ProbeState, TcpSocket, initial, observe
 from include.sandbox.node.splice import dial
 
 _BODY: Final = 10 * 1024
-_LISTENING: Final = "0A"
-_LOOK_SECONDS: Final = 0.05
 
 
 class Prober:
@@ -75,25 +71,6 @@ def _words(action: HttpGet | TcpSocket, pod_ip: str, problem: Exception) -> str:
     if isinstance(action, TcpSocket):
         return f"dial tcp {where}: connect: {text}"
     return f'Get "{action.scheme}://{where}{action.path}": {text}'
-
-
-def listens(table: str, address: str, port: int) -> bool:
-    """Whether a kernel table of TCP sockets (/proc/net/tcp) shows a listener at this address."""
-    number = int.from_bytes(socket.inet_aton(address), sys.byteorder)
-    wanted = {f"{number:08X}:{port:04X}", f"00000000:{port:04X}"}
-    for line in table.splitlines()[1:]:
-        words = line.split(maxsplit=4)
-        if words[3] == _LISTENING and words[1] in wanted:
-            return True
-    return False
-
-
-async def until_listening(host: str, port: int, seconds: float) -> None:
-    """Wait until something listens there, for at most ``seconds``, without connecting to it."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while loop.time() < deadline and not listens(Path("/proc/net/tcp").read_text(), host, port):
-        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def probe_for_ever(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.sandbox.node.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff, words
+from include.sandbox.node.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff, starts_again, words
 
 
 def test_the_first_restart_is_immediate_then_10_20_40_up_to_300_seconds() -> None:
@@ -48,3 +48,21 @@ def test_the_delay_stays_within_its_bounds_whatever_happens(history: list[tuple[
 @pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (300, "5m0s"), (59.6, "1m0s")])
 def test_durations_read_as_kubernetes_prints_them(seconds: float, text: str) -> None:
     assert words(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "init", "again"),
+    [
+        ("Always", 0, False, True),
+        ("Always", 1, False, True),
+        ("OnFailure", 0, False, False),
+        ("OnFailure", 1, False, True),
+        ("Never", 0, False, False),
+        ("Never", 1, False, False),
+        ("Always", 0, True, False),
+        ("Always", 1, True, True),
+        ("Never", 1, True, False),
+    ],
+)
+def test_restart_policies(policy: str, code: int, init: bool, again: bool) -> None:
+    assert starts_again(policy, code, init=init) is again

@@ -159,7 +159,7 @@ def test_wanted_names_everything_that_has_to_be_read() -> None:
         "envFrom": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}}],
         "env": [value_from("configMapKeyRef", name="c", key="k"), value_from("secretKeyRef", name="d", key="k")],
     }
-    assert wanted(container) == ({"a", "c"}, {"b", "d"})
+    assert wanted(container) == (frozenset("ac"), frozenset("bd"))
     assert wanted({}) == (frozenset(), frozenset())
 
 

@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 
-from include.sandbox.node.status import (
-    ContainerView,
-    Ended,
-    PodView,
-    Started,
-    State,
-    Waiting,
-    ended_reason,
-    moment,
-    parse_moment,
-    phase,
-    pod_status,
-)
+from include.sandbox.node.status import ended_reason, moment, parse_moment, phase, pod_status
+from include.sandbox.node.views import ContainerView, Ended, PodView, Started, State, Waiting
 
 NOW = 1_800_000_000.0
 
