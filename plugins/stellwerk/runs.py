@@ -20,7 +20,7 @@ def release_run(context: Context) -> ReleaseRun:
     """
     params = dict(context["params"])
     dag_run = context["dag_run"]
-    refuse_unknown_keys(dag_run.conf or {}, params)
+    refuse_unknown_keys(dag_run.conf or {}, context["dag"].params)  # the params hold every key of the conf
     return open_run(
         load_plan(plan_folder()),
         release=str(params.get("release", "")),
@@ -36,8 +36,6 @@ def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any]) -> N
 
     :raises PlanError: naming the keys
     """
-    from airflow.sdk.definitions.param import ParamsDict  # noqa: F401 - the params of the context are one
-
     unknown = sorted(set(conf) - set(params))
     if unknown:
         raise PlanError(

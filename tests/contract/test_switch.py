@@ -102,6 +102,26 @@ def selector(kubectl: Kubectl) -> dict[str, str]:
     return found
 
 
+async def test_what_the_last_switch_says_never_blocks_the_next_one(services: None, kubectl: Kubectl) -> None:
+    reason = 'P95 > 2 s & Fehler: 12.7–22.7 %, <b>"ü"</b>\\ 🚂'
+    async with connected(kubectl) as client:
+        for number, target in enumerate(("green", "blue", "green")):
+            await claim(client, TRAFFIC, f"r{number}")
+            done = await switch(
+                client,
+                TRAFFIC,
+                target="blue" if target == "blue" else "green",
+                release_id=f"r{number}",
+                by="test",
+                reason=reason,
+                now=datetime.now(UTC),
+            )
+            recorded = last_switch(done.service)
+            assert done.changed
+            assert recorded is not None
+            assert recorded.reason == reason
+
+
 async def test_eight_at_once_by_two_releases_move_it_once(services: None, kubectl: Kubectl) -> None:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(kubectl)) for _ in range(8)]

@@ -80,16 +80,27 @@ def test_a_step_skipped_by_hand_after_the_gate_stops_the_cutover(
 ) -> None:
     run, _ = asked
     before = world.service().selector
-    # What the evidence says is overwritten: slots turned round, and a role that was never in the plan.
+    # What the evidence says is overwritten: the slots are turned round.
     source = world.active()
     client.set_xcom(run, "preflight", {"from": "green", "to": source, "switch_back": "yes"})
-    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody"}])
     answer_gate(sandbox.airflow, run)
     client.wait_for_task(run, "verify_idle_slot", deadline_seconds=120, states=frozenset({"running", "success"}))
     deployed = client.xcom(run, "deploy_idle_slot")
     assert deployed["slot"] != source, "an overwritten XCom must not lead into the active slot"
     client.set_run_state(run, "failed")
     assert world.service().selector == before
+
+
+def test_a_role_that_was_never_in_the_plan_opens_nothing(
+    sandbox: Sandbox, world: World, client: AirflowClient, asked: tuple[Run, list[Question]]
+) -> None:
+    run, _ = asked
+    before = world.service()
+    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody"}] * len(DECIDERS))
+    answer_gate(sandbox.airflow, run)
+    client.wait_for_run(run, deadline_seconds=120, states=FAILED)
+    assert "role 'anybody' is not one of this gate" in client.log(run, "go_no_go.decide", map_index=0)
+    assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
 
 
 def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:

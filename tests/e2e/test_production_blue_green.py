@@ -78,10 +78,11 @@ def test_a_release_that_fails_under_load_is_rolled_back_by_itself_once(
         run = trigger_release(sandbox.airflow, "3.0.1")
         answer_gate(sandbox.airflow, run)
         ended = client.wait_for_run(run, deadline_seconds=240, states=FAILED)
+        assert len(client.runs("rollback")) == rollbacks + 1, client.describe(ended)
         back = client.runs("rollback")[-1]
         return [ended, client.wait_for_run(back, deadline_seconds=120, states=SUCCESS)]
 
-    story = observe_story(sandbox, "e2e-fault", 60, play)
+    story = observe_story(sandbox, "e2e-fault", 100, play)
     ended, back = client.runs("production-blue-green")[-1], client.runs("rollback")[-1]
 
     assert story.load.bad_answers > 0, "the fault never showed, so nothing was proven"
