@@ -103,7 +103,7 @@ def selector(kubectl: Kubectl) -> dict[str, str]:
 
 
 async def test_what_the_last_switch_says_never_blocks_the_next_one(services: None, kubectl: Kubectl) -> None:
-    reason = 'P95 > 2 s & Fehler: 12.7–22.7 %, <b>"ü"</b>\\ 🚂'
+    reason = 'P95 > 2 s & Fehler: 12.7–22.7 %, <b>"ü"</b>\\ 🚂'  # noqa: RUF001 - the dash is the point
     async with connected(kubectl) as client:
         for number, target in enumerate(("green", "blue", "green")):
             await claim(client, TRAFFIC, f"r{number}")
