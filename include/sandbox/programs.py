@@ -17,6 +17,7 @@ from include.errors import ProgramMissing, StellwerkError
 from include.sandbox.build_progress import Progress, watch_build
 from include.sandbox.go_modules import CATALOGUE, FLAGS, Module
 from include.sandbox.processes import Process
+from include.sandbox.signals import end_on_signals
 from include.sandbox.toolchain import cache_folder, exclusive, go_environment, go_toolchain
 
 FOLDER_VARIABLE = "STELLWERK_PROGRAMS"
@@ -144,8 +145,10 @@ def _build_failed(module: Module, names: Sequence[str], code: int, log: Path) ->
 def main(arguments: Sequence[str]) -> int:
     """Print ``name path`` for each program named on the command line (all, if none)."""
     try:
-        for name, path in programs(arguments or CATALOGUE).items():
-            print(name, path)
+        # A shell that starts a command in the background has it ignore Ctrl-C; a build must end all the same.
+        with end_on_signals():
+            for name, path in programs(arguments or CATALOGUE).items():
+                print(name, path)
     except (StellwerkError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
