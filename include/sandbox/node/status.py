@@ -58,7 +58,7 @@ def initialized(view: PodView) -> bool:
 def pod_status(
     pod: Mapping[str, Any], view: PodView, now: float, written: Iterable[Mapping[str, Any]] = ()
 ) -> JsonObject:
-    """The status to write for this pod; transition times of unchanged conditions are kept.
+    """The status to write for this pod, a strategic merge patch; keeps the times of unchanged conditions.
 
     :param written: the conditions as last written, which ``pod`` may not show yet
     """
@@ -76,7 +76,8 @@ def pod_status(
     if view.init:
         status["initContainerStatuses"] = [container_status(one) for one in view.init]
     if view.ip:
-        status |= {"podIP": view.ip, "podIPs": [{"ip": view.ip}]}
+        # Merged by address otherwise: an address the pod had before would stay beside the new one.
+        status |= {"podIP": view.ip, "podIPs": [{"$patch": "replace"}, {"ip": view.ip}]}
     return status
 
 

@@ -135,3 +135,8 @@ def test_reasons(code: int, memory: bool, reason: str) -> None:
 def test_moments_are_read_back() -> None:
     assert parse_moment(moment(NOW)) == NOW
     assert parse_moment(None) is None
+
+
+def test_a_pod_has_one_address_even_after_it_got_another() -> None:
+    # A strategic merge patch joins podIPs by address; the API server refuses two of one family.
+    assert pod_status(pod(), view(RUNNING), NOW)["podIPs"] == [{"$patch": "replace"}, {"ip": "10.244.1.2"}]
