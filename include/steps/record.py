@@ -28,10 +28,17 @@ ROLLED_BACK = "rollback.done"
 
 
 def record(
-    ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any], *, actor: str = "stellwerk"
+    ledger: Ledger,
+    run: ReleaseRun,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    actor: str = "stellwerk",
+    number: int = 0,
 ) -> Entry:
     """Write that ``kind`` happened in this run; a second call returns the first entry.
 
+    :param number: tells apart what may happen more than once in a run
     :raises LedgerUnavailable: the ledger cannot be written
     """
     return ledger.append(
@@ -42,7 +49,7 @@ def record(
             run_id=run.run_id,
             actor=actor,
             payload=dict(payload),
-            key=run.key(kind),
+            key=run.key(f"{kind}:{number}" if number else kind),
         )
     )
 

@@ -82,6 +82,7 @@ class WatchConfig(_Portable):
     :param deadline: seconds since the epoch
     :param baseline: counters of the watched pods when the watch began
     :param may_switch_back: whether the watch may act by itself, decided before the cutover
+    :param number: 0 for the first window of the run; a watch that was held may be run again
     """
 
     release_id: str
@@ -93,6 +94,7 @@ class WatchConfig(_Portable):
     deadline: float
     baseline: Snapshot
     may_switch_back: bool
+    number: int = 0
 
     @property
     def connection(self) -> str:
@@ -123,16 +125,21 @@ class WatchOutcome(_Portable):
     at: float
     detected_at: float | None = None
     measures: dict[str, float | int | str | None] = {}
+    number: int = 0
 
 
 async def begin_watch(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> WatchConfig:
     """Take the baseline and fix the deadline, once; a later call returns the same watch.
 
+    After a watch has ended (held, say) the next call begins another window: running the task again extends it.
+
     :raises TrafficError: this run has not cut over
     """
     cut = require(ledger, run, CUT_OVER, before="the watch")
     source, target = slots_of(ledger, run)
-    if started := recorded(ledger, run, WATCH_STARTED):
+    started, ended = recorded(ledger, run, WATCH_STARTED), recorded(ledger, run, WATCH_ENDED)
+    number = int(ended.payload["number"]) + 1 if ended else 0
+    if started and started.payload["config"]["number"] == number:
         return WatchConfig.load(started.payload["config"])
     now = time.time()
     config = WatchConfig(
@@ -145,12 +152,19 @@ async def begin_watch(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> Watc
         deadline=now + run.environment.watch.seconds,
         baseline=await snapshot(cluster, run.environment.traffic, target, now=now),
         may_switch_back=bool(cut.payload.get("automatic_switch_back")),
+        number=number,
     )
-    entry = record(ledger, run, WATCH_STARTED, {"config": config.dump()})
+    entry = record(ledger, run, WATCH_STARTED, {"config": config.dump()}, number=number)
     return WatchConfig.load(entry.payload["config"])
 
 
 async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
+    """Watch one window, see :func:`_watch`."""
+    outcome = await _watch(config, cluster)
+    return outcome.model_copy(update={"number": config.number})
+
+
+async def _watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
     """Poll and evaluate until the window ends, a trigger fires, or somebody else moves the traffic.
 
     A cluster that does not answer makes the verdict UNKNOWN; it never ends the watch and is never a success.
@@ -301,7 +315,7 @@ def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> di
     :raises RollbackBlocked: it should be and is not: act now
     :raises WatchHeld: no proof of health; traffic stays on the new version
     """
-    record(ledger, run, WATCH_ENDED, outcome.dump())
+    record(ledger, run, WATCH_ENDED, outcome.dump(), number=outcome.number)
     if outcome.result == "PASSED":
         return dict(record(ledger, run, WATCH_PASSED, outcome.dump()).payload)
     if outcome.result == "ROLLED_BACK":
@@ -320,5 +334,5 @@ def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> di
         "the watch ended without proof of health" if outcome.result == "HELD" else "the watch lost the Service",
         expected="every success criterion held over the whole window",
         seen=outcome.sentence,
-        remedy="decide: trigger DAG rollback, or accept the release and clean up by hand",
+        remedy="decide: clear this task to watch for another window, or trigger DAG rollback",
     )

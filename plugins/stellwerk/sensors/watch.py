@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from include.errors import StellwerkError
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
@@ -23,12 +23,16 @@ class ReleaseWatch(StellwerkOperator):
     that also fires when another triggerer takes over.
     """
 
-    def act(self, run: ReleaseRun) -> NoReturn:
-        """Begin (or resume) the watch and defer."""
+    def act(self, run: ReleaseRun) -> dict[str, Any]:  # noqa: RET503 - defer never returns
+        """Begin (or resume) the watch and defer; a watch that has passed stays passed."""
+        from include.steps.record import WATCH_PASSED, recorded
         from include.steps.watch import begin_watch
         from stellwerk.triggers.watch import WatchTrigger
 
         ledger = self.ledger(run)
+        if passed := recorded(ledger, run, WATCH_PASSED):
+            self.log.info("nothing to do: the watch has passed, ledger entry %d", passed.sequence)
+            return dict(passed.payload)
         config = self.with_cluster(run, lambda cluster: begin_watch(run, cluster, ledger))
         self.log.info("watching %s until %s", config.target, config.deadline_text)
         self.defer(trigger=WatchTrigger(config=config.dump()), method_name="execute_complete")
