@@ -12,12 +12,15 @@ export UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup demo up down test check format bench evidence clean
+.PHONY: help setup programs demo up down test check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.synced ## install the locked Python dependencies into .venv (the other commands do it themselves)
+
+programs: setup ## build the pinned programs (the other commands build what they need themselves)
+	$(PYTHON) -m include.sandbox.programs $(ARGS)
 
 demo: setup ## release 3.0.0 under load, then a faulty 3.0.1 that is rolled back by itself; prints what happened
 	$(PYTHON) -m include.sandbox.demo $(ARGS)
