@@ -24,11 +24,12 @@ def only(kubectl: Kubectl, name: str) -> Document:
 
 
 def test_a_pod_gets_traffic_only_when_its_readiness_probe_succeeds(kubectl: Kubectl, node_url: NodeUrl) -> None:
-    late = container(env={"READY_AFTER": "4"}, readinessProbe=http_probe("/readyz"))
+    late = container(env={"READY_AFTER": "8"}, readinessProbe=http_probe("/readyz"))
     kubectl.apply(deployment("late", late, replicas=1), service("late", {"app": "late"}))
     kubectl.until(lambda: "started" in container_status(only(kubectl, "late")), "the container runs")
     kubectl.until(lambda: container_status(only(kubectl, "late"))["started"], "the container has started")
     assert not is_ready(only(kubectl, "late"))
+    kubectl.until(lambda: len(kubectl.endpoints("late")) == 1, "the controller has written its endpoint")
     (endpoint,) = kubectl.endpoints("late")
     assert not endpoint["conditions"]["ready"]
     kubectl.until(lambda: is_ready(only(kubectl, "late")), "the pod is ready")
