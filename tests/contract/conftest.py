@@ -42,16 +42,28 @@ def sandbox(cluster: ClusterUnderTest) -> SandboxCluster:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def emptied(cluster: ClusterUnderTest) -> Iterator[list[Kubectl]]:
+    """Namespaces that were deleted during the session; all of them must really go."""
+    deleted: list[Kubectl] = []
+    yield deleted
+    for kubectl in deleted:
+        kubectl("wait", "--for=delete", f"namespace/{kubectl.namespace}", "--timeout=90s")
+
+
 @pytest.fixture(scope="module")
-def kubectl(cluster: ClusterUnderTest, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the module's own, which must be deletable at the end."""
+def kubectl(
+    cluster: ClusterUnderTest, emptied: list[Kubectl], request: pytest.FixtureRequest
+) -> Iterator[Kubectl]:
+    """kubectl in a namespace of the module's own, deleted at the end."""
     subject = Path(str(request.node.path)).stem.removeprefix("test_").replace("_", "-")
     namespace = f"contract-{subject}-{uuid.uuid4().hex[:6]}"
     kubectl = Kubectl(_program("kubectl"), cluster.kubeconfig, namespace)
     kubectl("create", "namespace", namespace)
     kubectl.until(lambda: kubectl.get("serviceaccount", "default"), "the namespace's service account exists")
     yield kubectl
-    kubectl("delete", "namespace", namespace, "--wait=true", "--timeout=90s")
+    kubectl("delete", "namespace", namespace, "--wait=false")
+    emptied.append(kubectl)
 
 
 @pytest.fixture(params=[4, 3], ids=["helm4", "helm3"])
