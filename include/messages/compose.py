@@ -61,31 +61,28 @@ class Rollback:
 
 def deployment_started(occasion: Occasion, *, by: str, at: datetime) -> Message:
     """The release has begun."""
-    return _status(occasion, "deployment-started", "Deployment started", at, f"Gestartet von {by}.")
+    return _status(occasion, "deployment-started", "Deployment started", at, by=by)
 
 
 def slot_deployment_started(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """The idle slot gets the new version."""
-    detail = f"Slot {slot} erhält {occasion.version}; die Nutzer bleiben auf {occasion.previous}."
-    return _status(occasion, f"{slot}-deployment-started", f"{slot.capitalize()} deployment started", at, detail)
+    line = f"{slot.capitalize()} deployment started"
+    return _status(occasion, "slot-deployment-started", line, at, slot=slot)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """Users are on the new version from now on."""
-    detail = f"Die Nutzer sind jetzt auf {occasion.version} (Slot {slot}); das Beobachtungsfenster läuft."
-    return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, detail)
+    return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, slot=slot)
 
 
 def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """The old slot is gone, or asleep."""
-    detail = f"Das Beobachtungsfenster ist bestanden, Slot {slot} ({occasion.previous}) ist außer Betrieb."
-    return _status(occasion, "cleanup", f"{slot.capitalize()} cleanup completed", at, detail)
+    return _status(occasion, "cleanup", f"{slot.capitalize()} cleanup completed", at, slot=slot)
 
 
 def deployment_successful(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """The release is verified."""
-    detail = f"{occasion.version} läuft in Slot {slot} und ist abschließend geprüft."
-    return _status(occasion, "successful", "Deployment successful", at, detail)
+    return _status(occasion, "successful", "Deployment successful", at, slot=slot)
 
 
 def rollback_alert(occasion: Occasion, rollback: Rollback) -> Message:
@@ -125,10 +122,10 @@ def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     )
 
 
-def _status(occasion: Occasion, name: str, line: str, at: datetime, detail: str) -> Message:
-    facts = {**_facts(occasion), "line": line, "at": at, "detail": detail}
+def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:
+    facts = {**_facts(occasion), "event": event, "line": line, "at": at, **told}
     text = render("status.slack.j2", facts, timezone=occasion.timezone)
-    return _slack(occasion, name, occasion.status_channel, text, urgent=False)
+    return _slack(occasion, event, occasion.status_channel, text, urgent=False)
 
 
 def _slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bool) -> Message:
@@ -151,22 +148,19 @@ def _facts(occasion: Occasion) -> dict[str, Any]:
         "previous": occasion.previous,
         "environment": occasion.environment,
         "run_id": occasion.run_id,
-        "head": occasion.head.short if occasion.head else "nicht erreichbar, Eintrag folgt",
+        "head": occasion.head.short if occasion.head else None,
     }
 
 
 def _rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
+    by = re.sub(r"^rollback \((.*)\)$", r"\1", rollback.by)
     return {
         **_facts(occasion),
         "from_slot": rollback.from_slot,
         "to_slot": rollback.to_slot,
         "reason": shortened(rollback.reason),
-        "by": _by(rollback.by),
+        "by": shortened(by),
+        "itself": by in _ITSELF,
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
     }
-
-
-def _by(by: str) -> str:
-    name = re.sub(r"^rollback \((.*)\)$", r"\1", by)
-    return "automatisch durch Stellwerk" if name in _ITSELF else f"von {shortened(name)}"

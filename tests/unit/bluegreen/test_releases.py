@@ -13,9 +13,9 @@ from include.bluegreen.decisions import AlreadyThere, Permitted
 from include.bluegreen.fence import RELEASE_ID, release_id
 from include.bluegreen.guards import may_clean_up, may_deploy, target_slot
 from include.bluegreen.slots import SLOTS, Slot, active_slot, other
-from include.bluegreen.steps import Goal, Progress, next_step
 from include.bluegreen.switch import Patch, check_back, check_claim, check_forward, claim_patch, switch_patch
 from include.errors import PatchRefused
+from tests.unit.bluegreen.conductor import Goal, Progress, next_step
 from tests.unit.bluegreen.model import TRAFFIC, ClusterModel, SlotModel, apply_patch, endpoints, preview
 
 RELEASES = ("r1", "r2")

@@ -1,4 +1,4 @@
-"""What a release does next, from what is observed and what is on record.
+"""The order of a release's steps as the DAG has it, for the state machine of ``test_releases``.
 
 The world wins over the record: a release that finds itself cut over does not cut over again because a record is
 missing, and one that finds itself back on the old slot never goes forward again. Whatever process died where,
