@@ -15,6 +15,7 @@ from pathlib import Path
 from include.errors import StellwerkError
 from include.sandbox.airflow_environment import USERS
 from include.sandbox.environment import REPOSITORY, Options, Sandbox
+from include.sandbox.external_cluster import demo_namespace
 from include.sandbox.signals import end_on_signals
 
 STATE = REPOSITORY / "build" / "sandbox"
@@ -36,7 +37,8 @@ def main() -> int:
         return down(arguments.state)
     with end_on_signals():
         try:
-            return up(Options(state=arguments.state, port=arguments.port, watch_seconds=arguments.watch_seconds))
+            options = Options(arguments.state, demo_namespace(), arguments.watch_seconds, port=arguments.port)
+            return up(options)
         except StellwerkError as error:
             print(f"The sandbox did not come up: {error}", file=sys.stderr)
             return 1

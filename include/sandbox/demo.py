@@ -17,6 +17,7 @@ from include.report.evidence import Evidence, Measure, write
 from include.report.table import tables
 from include.sandbox.airflow_client import Run
 from include.sandbox.environment import REPOSITORY, Options, Sandbox
+from include.sandbox.external_cluster import demo_namespace
 from include.sandbox.people import answer_gate, trigger_release
 from include.sandbox.story import Story, measures_of, observe_story
 
@@ -30,7 +31,8 @@ def main() -> int:
 
     with end_on_signals():
         try:
-            evidence = demo(Options(state=REPOSITORY / "build" / "demo", watch_seconds=25))
+            state = REPOSITORY / "build" / "demo"
+            evidence = demo(Options(state=state, namespace=demo_namespace(), watch_seconds=25))
         except StellwerkError as error:
             print(f"\nThe demo failed: {error}", file=sys.stderr)
             return 1

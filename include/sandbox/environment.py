@@ -23,11 +23,19 @@ from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
 from include.sandbox.erp.migrate import migrate_erp
+from include.sandbox.external_cluster import ExternalCluster
 from include.sandbox.postgres import SUPERUSER, Postgres
 from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.programs import program
 from include.sandbox.settings import load_settings
-from include.sandbox.world import Addresses, create_world, environment_of, install_first_version
+from include.sandbox.world import (
+    Addresses,
+    create_namespace,
+    create_world,
+    environment_of,
+    install_first_version,
+    remove_namespace,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 PLAN_TEMPLATE = Path(__file__).parent / "plan"
@@ -40,7 +48,7 @@ class Options:
     """What differs between the demo, ``make up`` and the tests.
 
     :param state: folder for everything that is written
-    :param namespace: of the application
+    :param namespace: of the application; on somebody else's cluster it is created and removed again
     :param watch_seconds: length of the watch after cutover
     :param gate_seconds: how long a gate waits for an answer
     :param port: of Airflow's web server; None picks a free one
@@ -116,6 +124,9 @@ class Sandbox:
         build_images(cluster.import_image)
         migrate_erp(self.postgres.url("valeo_erp"), FINAL_SCHEMA)
         database = self.postgres.url("valeo_erp", host=cluster.host_address)
+        if isinstance(cluster, ExternalCluster):
+            create_namespace(cluster.kubeconfig, options.namespace)
+            self._stack.callback(remove_namespace, cluster.kubeconfig, options.namespace)
         self.addresses = create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
         self._render_plan()
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))

@@ -10,6 +10,7 @@ from include.errors import SandboxError
 from include.sandbox.erp.build import command_importer
 
 LOOPBACK = "127.0.0.1"
+DEMO_NAMESPACE = "stellwerk-demo"
 KUBECONFIG_VARIABLES = ("STELLWERK_TEST_KUBECONFIG", "KUBECONFIG")
 IMPORT_VARIABLE = "STELLWERK_IMAGE_IMPORT"
 HOST_VARIABLE = "STELLWERK_HOST_ADDRESS"
@@ -48,6 +49,11 @@ class ExternalCluster:
         if not value:
             raise SandboxError(f"{variable} is not set", expected=meaning, remedy=f"export {variable}=…")
         return value
+
+
+def demo_namespace() -> str:
+    """Where the demo's application goes: on somebody else's cluster into a namespace that says whose it is."""
+    return DEMO_NAMESPACE if named_kubeconfig() else "production"
 
 
 def named_kubeconfig() -> Path | None:

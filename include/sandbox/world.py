@@ -23,10 +23,13 @@ from include.errors import SandboxError
 from include.plan.loader import Plan
 from include.plan.models import Environment, ImageRef, Release
 from include.plan.values import slot_values
+from include.sandbox.processes import wait_until
 from include.sandbox.programs import program
 
 FIRST_VERSION = "2.9.0"
 SECRET = "valeo-erp-database"
+REMOVAL_SECONDS = 120.0
+CONFLICT = 409
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,41 @@ def create_world(kubeconfig: Path, namespace: str, database_url: str, node_addre
             _create(partial(core.create_namespaced_service, namespace, _service(name, slot)))
             ports.append(core.read_namespaced_service(name, namespace).spec.ports[0].node_port)
     return Addresses(*(f"http://{node_address}:{port}" for port in ports))
+
+
+def create_namespace(kubeconfig: Path, namespace: str) -> None:
+    """Create a namespace for a demo or a test on somebody else's cluster.
+
+    :raises SandboxError: it exists, and whatever is in it is not ours
+    """
+    with config.new_client_from_config(config_file=str(kubeconfig)) as api:
+        try:
+            client.CoreV1Api(api).create_namespace({"metadata": {"name": namespace}})
+        except ApiException as error:
+            if error.status != CONFLICT:
+                raise
+            raise SandboxError(
+                f"namespace {namespace} exists on this cluster",
+                expected="a namespace of the sandbox's own, which is removed at the end",
+                seen="somebody else's, or one left by a sandbox that was killed",
+                remedy=f"look into it; if nobody needs it: kubectl delete namespace {namespace}",
+            ) from None
+
+
+def remove_namespace(kubeconfig: Path, namespace: str) -> None:
+    """Delete a namespace and wait until it is gone.
+
+    :raises SandboxError: not within two minutes
+    """
+    with config.new_client_from_config(config_file=str(kubeconfig)) as api:
+        core = client.CoreV1Api(api)
+
+        def gone() -> bool:
+            return not core.list_namespace(field_selector=f"metadata.name={namespace}").items
+
+        if not gone():
+            core.delete_namespace(namespace)
+        wait_until(gone, deadline_seconds=REMOVAL_SECONDS, what=f"namespace {namespace} is gone", poll_seconds=0.5)
 
 
 async def install_first_version(kubeconfig: Path, environment: Environment, chart: Path) -> None:
@@ -119,5 +157,5 @@ def _create(call: Callable[[], object]) -> None:
     try:
         call()
     except ApiException as error:
-        if error.status != 409:
+        if error.status != CONFLICT:
             raise
