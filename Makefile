@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 # uv as it is on PATH, else this pinned one, installed below build/.
 UV_FOLDER := build/tools/uv-$(UV_VERSION)
 UV_ON_PATH := $(shell command -v uv)
-export UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
+UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 

@@ -6,16 +6,15 @@ They go into the image and nowhere else; the environment Airflow runs in never s
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
+
+from uv import find_uv_bin
 
 from include.errors import SandboxError
 
@@ -28,7 +27,7 @@ _INSTALL_SECONDS = 600.0
 def libraries(cache: Path) -> Path:
     """The folder with the installed libraries, made now if this list was never installed here.
 
-    :raises SandboxError: another Python, no installer, or the installation failed
+    :raises SandboxError: another Python, or the installation failed
     """
     if sys.version_info[:2] != _PYTHON:
         raise SandboxError(
@@ -76,28 +75,10 @@ def publish(made: Path, target: Path) -> None:
             raise
 
 
-def installer(python: str = sys.executable, env: Mapping[str, str] = os.environ) -> list[str]:
-    """The command that installs packages: uv, else a pip that some Python at hand has.
-
-    :raises SandboxError: neither can be found
-    """
-    uv = env.get("UV") or shutil.which(
-        "uv", path=f"{Path(python).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-    )
-    if uv:
-        return [uv, "pip", "install", "--quiet", "--python", python]
-    if importlib.util.find_spec("pip"):
-        return [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    raise SandboxError(
-        "the demo ERP's libraries cannot be installed",
-        expected="uv on PATH, or pip in the project's environment",
-        remedy="install uv (https://docs.astral.sh/uv/), or: python -m ensurepip",
-    )
-
-
 def _install(folder: Path) -> None:
     options = ["--target", str(folder), "--require-hashes", "--only-binary", ":all:", "--no-deps"]
-    _run([*installer(), *options, "-r", str(REQUIREMENTS)], "installing the demo ERP's libraries")
+    argv = [find_uv_bin(), "pip", "install", "--quiet", "--python", sys.executable, *options]
+    _run([*argv, "-r", str(REQUIREMENTS)], "installing the demo ERP's libraries")
 
 
 def _run(argv: list[str], what: str) -> None:

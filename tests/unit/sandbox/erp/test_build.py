@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from include.errors import SandboxError
 from include.sandbox.erp import build as module
 from include.sandbox.erp.build import build_folder, build_images, command_importer
-from include.sandbox.erp.libraries import installer, publish
+from include.sandbox.erp.libraries import publish
 from include.sandbox.erp.versions import VERSIONS, ErpVersion
 from include.sandbox.images import ImageStore
 
@@ -97,26 +96,6 @@ def test_a_cluster_is_given_images_by_a_command(tmp_path: Path) -> None:
 def test_a_failing_import_is_told(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="could not be imported"):
         command_importer("/bin/false")("erp:1", tmp_path, entrypoint=["/x"], env={})
-
-
-def test_the_installer_is_uv_where_it_can_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uv = tmp_path / "uv"
-    uv.touch(mode=0o755)
-    assert installer(env={"PATH": str(tmp_path)})[0] == str(uv)
-    assert installer(env={"UV": "/opt/uv", "PATH": ""})[:3] == ["/opt/uv", "pip", "install"]
-
-
-@pytest.mark.parametrize("pip", [True, False])
-def test_without_uv_it_is_pip_or_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pip: bool) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if pip else None)
-    env: Mapping[str, str] = {"PATH": str(tmp_path)}
-    python = str(tmp_path / "python")
-    if pip:
-        command: Sequence[str] = installer(python, env)
-        assert command[:4] == [python, "-m", "pip", "install"]
-    else:
-        with pytest.raises(SandboxError, match="install uv"):
-            installer(python, env)
 
 
 def test_the_first_of_two_builders_wins(tmp_path: Path) -> None:
