@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -27,8 +28,8 @@ PAIR = KeyPair(Path("/pki/one.crt"), Path("/pki/one.key"))
 
 @pytest.fixture(autouse=True)
 def _own_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Sandboxes that run on this machine meanwhile hold lanes of the usual range.
-    monkeypatch.setattr(lanes, "FIRST_PORT", 9500)
+    # Sandboxes that run on this machine meanwhile hold lanes of the usual range, other test runs some of theirs.
+    monkeypatch.setattr(lanes, "FIRST_PORT", 10_000 + os.getpid() % 50 * 160)
     monkeypatch.setattr(lanes, "PORTS_PER_LANE", 10)
 
 
