@@ -10,6 +10,7 @@ from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Questi
 from include.sandbox.environment import Sandbox
 from include.sandbox.people import DECIDERS, answer_gate, trigger_release
 from tests.e2e.conftest import World
+from tests.e2e.worlds import staging_like_production
 
 FAILED = frozenset({"failed"})
 
@@ -105,13 +106,14 @@ def test_a_role_that_was_never_in_the_plan_opens_nothing(
 
 def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:
     before = world.service().selector
-    run = trigger_release(sandbox.airflow, "3.0.0")
-    for index in range(len(DECIDERS)):
-        client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
-    for question in client.questions(run)[:2]:
-        with sandbox.airflow.client(question.assigned_users[0]) as person:
-            person.answer(question, "Go")
-    client.wait_for_run(run, deadline_seconds=200, states=FAILED)
+    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 12}}):
+        run = trigger_release(sandbox.airflow, "3.0.0", "staging")
+        for index in range(len(DECIDERS)):
+            client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
+        for question in client.questions(run)[:2]:
+            with sandbox.airflow.client(question.assigned_users[0]) as person:
+                person.answer(question, "Go")
+        client.wait_for_run(run, deadline_seconds=120, states=FAILED)
     silent = next(t for t in client.tasks(run) if t.task_id == "go_no_go.decide" and t.state == "failed")
     assert "no answer from" in client.log(run, "go_no_go.decide", map_index=silent.map_index)
     assert world.service().selector == before
