@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from include.errors import SandboxError
+from include.sandbox import audit
 from include.sandbox.addresses import NODE_ADDRESS
 from include.sandbox.certificates import Authority, KeyPair, service_account_key, write_kubeconfig
 from include.sandbox.control_plane_flags import (
@@ -67,6 +68,7 @@ class ControlPlane:
         self.kubeconfig = self.state_dir / "admin.kubeconfig"
         self.node_kubeconfig = self.state_dir / "node.kubeconfig"
         self.egress_socket = socket_path(self.state_dir)
+        self.audit_log = self.state_dir / "logs" / "audit.log"
         self.url = ""
         self._pki = self.state_dir / "pki"
         self._supervisor = Supervisor()
@@ -147,6 +149,8 @@ class ControlPlane:
             to_kubelet=authority.issue("kubelet-client", "kube-apiserver", organization="system:masters"),
             account_key=service_account_key(self._pki),
             egress=self._egress_configuration(),
+            audit_policy=self._document("audit-policy.yaml", audit.POLICY),
+            audit_log=self.audit_log,
             lane=lane,
         )
         server = self._process("kube-apiserver", flags)
@@ -162,8 +166,11 @@ class ControlPlane:
             "kind": "EgressSelectorConfiguration",
             "egressSelections": [selection],
         }
-        path = self.state_dir / "egress.yaml"
-        path.write_text(yaml.safe_dump(document))
+        return self._document("egress.yaml", document)
+
+    def _document(self, name: str, content: Mapping[str, Any]) -> Path:
+        path = self.state_dir / name
+        path.write_text(yaml.safe_dump(dict(content)))
         return path
 
     def _write_kubeconfigs(self, authority: Authority) -> None:

@@ -45,6 +45,8 @@ def api_server_flags(
     to_kubelet: KeyPair,
     account_key: Path,
     egress: Path,
+    audit_policy: Path,
+    audit_log: Path,
     lane: Lane,
 ) -> Flags:
     """The API server on loopback, reaching pods and the node through the egress configuration."""
@@ -73,6 +75,10 @@ def api_server_flags(
         ("authorization-mode", "Node,RBAC"),
         ("allow-privileged", "true"),  # the node refuses such pods, as its Event says
         ("egress-selector-config-file", egress),
+        ("audit-policy-file", audit_policy),
+        ("audit-log-path", audit_log),
+        ("audit-log-maxsize", 100),  # MB, of two files
+        ("audit-log-maxbackup", 1),
         ("profiling", "false"),
     ]
 

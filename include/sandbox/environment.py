@@ -19,6 +19,7 @@ from types import TracebackType
 from include.ledger.migrate import migrate
 from include.plan.loader import load_plan
 from include.plan.models import Environment
+from include.sandbox.account import create_account
 from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
@@ -83,6 +84,7 @@ class Sandbox:
         self.postgres: Postgres
         self.airflow: AirflowRuntime
         self.addresses: Addresses
+        self.account = options.state / "stellwerk.kubeconfig"
         self.plan_folder = options.state / "plan"
         self.inbox = options.state / "inbox"
 
@@ -128,6 +130,7 @@ class Sandbox:
             create_namespace(cluster.kubeconfig, options.namespace)
             self._stack.callback(remove_namespace, cluster.kubeconfig, options.namespace)
         self.addresses = create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
+        create_account(cluster.kubeconfig, options.namespace, self.account)
         self._render_plan()
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
         self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
@@ -178,7 +181,7 @@ class Sandbox:
     def _airflow(self) -> None:
         settings = load_settings(
             {
-                "KUBECONFIG_PATH": str(self.cluster.kubeconfig),
+                "KUBECONFIG_PATH": str(self.account),
                 "HEADS_URL": (self.options.state / "ledger-heads").absolute().as_uri(),
                 "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
                 "SLACK_TOKEN": self.slack_token,

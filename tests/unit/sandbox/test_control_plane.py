@@ -99,6 +99,8 @@ def test_api_server_flags(lane: Lane) -> None:
         to_kubelet=PAIR,
         account_key=PAIR.key,
         egress=Path("/egress"),
+        audit_policy=Path("/audit"),
+        audit_log=Path("/log"),
         lane=lane,
     )
     assert value(flags, "endpoint-reconciler-type") == "none"
@@ -108,6 +110,8 @@ def test_api_server_flags(lane: Lane) -> None:
     assert value(flags, "service-cluster-ip-range") == str(lane.services)
     assert value(flags, "service-node-port-range") == f"{lane.node_ports[0]}-{lane.node_ports[-1]}"
     assert value(flags, "egress-selector-config-file") == "/egress"
+    assert value(flags, "audit-policy-file") == "/audit"
+    assert value(flags, "audit-log-path") == "/log"
 
 
 def test_etcd_asks_everybody_for_a_certificate(tmp_path: Path) -> None:
