@@ -1,7 +1,7 @@
 """Least privilege: under ``deploy/rbac.yaml`` everything works, and not one verb of it is superfluous.
 
 One exercise does all that Stellwerk does with its account. The API server's audit log then tells which rights it
-took: a verb that is missing from the file is refused there, a verb that nobody uses is found here. So nothing can be
+took: a verb that is missing from the file is refused there, one that nobody uses is found here. So nothing can be
 taken away without a test that fails.
 """
 
