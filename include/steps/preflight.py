@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from include.bluegreen.capacity import usable_endpoints
@@ -14,10 +14,16 @@ from include.bluegreen.guards import target_slot
 from include.bluegreen.slots import active_slot, other
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
+from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
-from include.errors import ChartError, NotEnoughEndpoints, TrafficServiceMissing
+from include.errors import ClusterRefused
 from include.ledger.store import Ledger
+from include.plan.models import Traffic
+from include.plan.slots import Slot
+from include.report.preview import markdown, summary
+from include.steps.chart_preflight import check_chart, lacking_rights
+from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
 from include.steps.run import ReleaseRun, parse_release_id
 
@@ -27,9 +33,19 @@ log = logging.getLogger(__name__)
 async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Check, bind the slots of this run in the ledger, and return the evidence for the gate.
 
-    :return: ``from``, ``to``, ``switch_back`` (a sentence) and ``facts`` (sentences)
-    :raises StellwerkError: what is not as it has to be
+    :return: ``from``, ``to``, ``switch_back`` (a sentence), ``facts`` and ``changes`` (sentences), ``preview``
+    :raises PreflightFailed: with everything that was found
+    :raises StellwerkError: what is not as it has to be, so that nothing could be found out
     """
+    try:
+        return await _look(run, cluster, helm, ledger)
+    except ClusterRefused as error:
+        if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
+            raise lacking from error
+        raise
+
+
+async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     environment, traffic = run.environment, run.environment.traffic
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
 
@@ -39,7 +55,7 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     target = target_slot(service, active, run.release_id)
     source = other(target)
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
-    await _preview_exists(run, cluster)
+    preview = await cluster.service(traffic.preview_service)
 
     claim = check_claim(service, traffic, run.release_id, holder_ended=holder_ended(service, ledger))
     if isinstance(claim, Refused):
@@ -47,60 +63,67 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
 
     ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     facts.append(f"{ready} ready endpoint(s) serve users now")
-    if ready < 1:
-        raise NotEnoughEndpoints(
-            f"{active} has no ready endpoint: users are down before the release begins",
-            expected="a running production to release into and to return to",
-            seen="0 ready endpoints",
-            remedy=f"bring {active} up first",
-        )
+    checked = await check_chart(run, cluster, helm, target, [one for one in (service, preview) if one])
+    facts += refuse(run, [*surroundings(traffic, preview, active=active, ready=ready), *checked.findings])
     name = environment.slot_release(target)
-    manifests = await helm.template(name, run.chart, run.values(target))
-    facts.append(f"chart {run.chart.name} renders to {len(manifests)} objects as Helm release {name}")
-    check_image(manifests, run)
+    facts.append(f"chart {run.chart.name} renders to {len(checked.manifests)} objects as Helm release {name}")
 
     way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
+    changes = await plan_preview(
+        run, cluster, helm, active=active, after=checked.manifests, ready=ready, options=options
+    )
+    whole = markdown(changes)
+    keep_preview(ledger, run, whole)
     for fact in facts:
         log.info("%s", fact)
     switch_back = "yes, by itself" if automatic_allowed(way) else "no: a human has to"
-    return {"from": source, "to": target, "switch_back": switch_back, "facts": facts}
+    return {
+        "from": source,
+        "to": target,
+        "switch_back": switch_back,
+        "facts": facts,
+        "changes": summary(changes),
+        "preview": whole,
+    }
 
 
-async def _preview_exists(run: ReleaseRun, cluster: Cluster) -> None:
-    name = run.environment.traffic.preview_service
-    if await cluster.service(name) is None:
-        raise TrafficServiceMissing(
-            f"preview Service {name} not found",
-            expected=f"a Service {name} in namespace {run.environment.namespace}",
-            remedy="create it once, outside of any Helm release, pointing at the idle slot",
+def surroundings(traffic: Traffic, preview: ServiceState | None, *, active: Slot, ready: int) -> list[Finding]:
+    """What the world around the slots lacks."""
+    found = []
+    if preview is None:
+        name = traffic.preview_service
+        found.append(
+            Finding(
+                "preview-service",
+                "block",
+                f"Service/{name}",
+                "",
+                "the preview Service does not exist",
+                "create it once, outside of any Helm release, pointing at the idle slot",
+            )
         )
+    if ready < 1:
+        what = f"slot {active} has no ready endpoint: users are down before the release begins"
+        remedy = f"bring {active} up first: it is what a release returns to"
+        found.append(Finding("active-slot", "block", f"Service/{traffic.service}", "", what, remedy))
+    return found
 
 
-def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None:
-    """Refuse a chart that does not deploy the image which the release names.
+def refuse(run: ReleaseRun, findings: Iterable[Finding]) -> list[str]:
+    """Log every finding, and return the warnings as facts for those who decide.
 
-    :raises ChartError: no Deployment uses the release's image
+    :raises PreflightFailed: with every finding that blocks
     """
-    wanted = run.release.image
-    images = sorted(
-        container.get("image", "")
-        for item in manifests
-        if item.get("kind") == "Deployment"
-        for container in item["spec"]["template"]["spec"].get("containers", ())
-    )
-    if not any(
-        f"{wanted.repository}:{wanted.tag}" in image or (wanted.digest or "\0") in image for image in images
-    ):
-        raise ChartError(
-            "the chart does not deploy the release's image",
-            expected=wanted.reference,
-            seen=", ".join(images) or "no Deployment",
-            remedy="let the chart take image.repository, image.tag and image.digest from its values",
-        )
+    found = accepted(findings, run.environment.chart_accept)
+    for one in found:
+        log.log(logging.ERROR if one.severity == "block" else logging.WARNING, "%s", one)
+    if error := failed(found):
+        raise error
+    return [f"warning: {one}" for one in found]
 
 
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:

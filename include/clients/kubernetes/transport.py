@@ -72,7 +72,7 @@ class Transport:
             await asyncio.sleep(pause)
 
     async def _once(self, request: Request) -> tuple[int, Mapping[str, str], str]:
-        headers = {"Accept": "*/*" if request.relayed else "application/json"}
+        headers = {"Accept": "*/*" if request.relayed else request.accept}
         if request.content_type:
             headers["Content-Type"] = request.content_type
         response: aiohttp.ClientResponse = await self._api.call_api(
@@ -80,7 +80,7 @@ class Transport:
             request.method,
             query_params=list(request.query),
             header_params=headers,
-            body=request.body,
+            body=request.body.encode() if isinstance(request.body, str) else request.body,
             auth_settings=["BearerToken"],
             _preload_content=False,
         )
