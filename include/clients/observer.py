@@ -78,6 +78,10 @@ class Observer:
 
     async def _one(self) -> None:
         sent_at = time.time()
-        result = await check(self._base_url, self._smoke)
+        try:
+            result = await check(self._base_url, self._smoke)
+        except Exception as error:  # noqa: BLE001 - the check makes everything a result; this is a defect of ours
+            self._failure = error
+            return
         problem = "" if result.ok else result.sentence
         self._probes.append(Probe(sent_at, result.seconds, result.ok, result.slot, problem))
