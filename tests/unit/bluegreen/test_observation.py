@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +103,7 @@ def test_every_request_is_in_the_account_whatever_the_order(found, random):
     assert one.sent == len(found) == sum(stretch.number for stretch in one.stretches)
     assert one.lost == sum(stretch.number for stretch in one.stretches if not stretch.ok)
     assert 0 <= one.lost_before <= one.lost
-    for before, after in zip(one.stretches, one.stretches[1:], strict=False):
+    for before, after in pairwise(one.stretches):
         assert (before.slot, before.ok) != (after.slot, after.ok)
         assert before.last_seconds <= after.first_seconds
     shuffled = list(found)
@@ -121,5 +122,5 @@ def test_what_is_recorded_is_json_of_bounded_size(found):
 def test_no_good_answer_is_farther_than_the_gap_from_the_next(found):
     one = seen(*found)
     good = sorted(probe.ended_at for probe in found if probe.ok)
-    for before, after in zip(good, good[1:], strict=False):
+    for before, after in pairwise(good):
         assert after - before <= one.longest_gap_seconds + 0.001
