@@ -47,10 +47,9 @@ format: setup ## let the linter and the formatter mend what they can
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-bench: ## name the benchmarks of benchmarks/ and how to run them
-	@found=$$(find benchmarks -name 'bench_*.py' 2>/dev/null | sort || true); \
-	if [ -n "$$found" ]; then for file in $$found; do echo "$(PYTHON) $$file"; done; \
-	else echo "benchmarks/ holds no benchmark yet; 'make demo' measures a release, 'make evidence' shows the figures"; fi
+bench: setup ## measure cutovers and what the DAG costs beside plain commands; names the other benchmarks
+	$(PYTHON) benchmarks/bench_cutover.py $(ARGS)
+	@find benchmarks -name 'bench_*.py' ! -name bench_cutover.py | sort | sed 's|^|$(PYTHON) |'
 
 evidence: setup ## show the measured figures of build/evidence as a table
 	$(PYTHON) -m include.report.evidence $(ARGS)

@@ -7,7 +7,13 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from stellwerk.operators.message import Announce
-from stellwerk.operators.rollback import RollbackEligibility, RollbackSummary, SwitchBack, VerifyTraffic
+from stellwerk.operators.rollback import (
+    DrainBadSlot,
+    RollbackEligibility,
+    RollbackSummary,
+    SwitchBack,
+    VerifyTraffic,
+)
 from stellwerk.params import release_params
 
 with DAG(
@@ -43,11 +49,13 @@ ends as "rolled back by hand".
 ) as dag:
     eligibility = RollbackEligibility(task_id="eligibility")
     switch_back = SwitchBack(task_id="switch_back")
+    drain = DrainBadSlot(task_id="drain")
     traffic = VerifyTraffic(task_id="verify_traffic")
     slack = Announce(task_id="slack_alert", event="rollback-alert", trigger_rule="all_done")
     mail = Announce(task_id="mail_stakeholders", event="rollback-mail", trigger_rule="all_done")
     summary = RollbackSummary(task_id="summary")
 
     eligibility >> switch_back >> traffic >> summary
+    switch_back >> drain
     switch_back >> slack
     traffic >> mail

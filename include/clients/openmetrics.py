@@ -112,6 +112,7 @@ async def snapshot(
     """
     started = asyncio.get_running_loop().time()
     errors: list[str] = []
+    unread: list[str] = []
     try:
         pods = await cluster.pods(traffic.selector_for(slot))
     except ClusterError as error:
@@ -139,6 +140,7 @@ async def snapshot(
             seen = str(error)
         if not pod.deleting:  # a pod on its way out may stop answering at any moment
             errors.append(seen)
+            unread.extend([pod.name] if pod.ready else [])
         return None
 
     asked = []
@@ -158,6 +160,7 @@ async def snapshot(
         pods=tuple(sample for sample in found if sample is not None),
         ready_endpoints=None if endpoints is None else usable_endpoints(endpoints, traffic.port),
         errors=tuple(errors),
+        unread=tuple(unread),
     )
 
 

@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
+from include.plan.rules import Criteria, PlanModel, Prober, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
-    "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Messages", "PlanModel", "Ratio",
-    "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
+    "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Messages", "PlanModel", "Prober",
+    "Ratio", "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
 ]  # fmt: skip
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
@@ -218,6 +218,7 @@ class Environment(PlanModel):
     :param slots: Helm values of single slots, laid over ``values``
     :param helm_release: stem of the Helm releases' names; a slot's is ``<stem>-<slot>``
     :param replicas: pods that have to be ready before a slot may take traffic
+    :param prober: how closely the public URL is observed while the traffic moves, by the first smoke check
     :param drain: what happens to connections that stay open on the slot that was left
     :param cleanup: what happens to that slot once the watch has passed
     :param chart_accept: rule or object (``hook``, ``Job/erp-migrate``) to the reason why preflight's finding is
@@ -239,6 +240,7 @@ class Environment(PlanModel):
     smoke: tuple[SmokeCheck, ...]
     slo: SloRules = SloRules()
     watch: Watch = Watch()
+    prober: Prober = Prober()
     gate: Gate
     messages: Messages
     drain: Literal["restart", "leave"] = "restart"

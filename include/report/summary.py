@@ -50,7 +50,7 @@ PHASES: Sequence[tuple[str, str, str]] = (
     ("Aufräumen", "watch.passed", "cleanup.done"),
 )
 
-_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "ledger.head")
+_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "ledger.head")
 _DETAILS: Mapping[str, str] = {
     "slot": "Slot",
     "from": "von",

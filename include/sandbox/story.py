@@ -45,7 +45,7 @@ class Story:
 def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], Sequence[Run]]) -> Story:
     """Play a story under constant load and observe it."""
     began = time.monotonic()
-    with _load(sandbox, name, rate) as requests, _switches(sandbox) as switches:
+    with load(sandbox, name, rate, streams=10) as requests, _switches(sandbox) as switches:
         time.sleep(LEAD_SECONDS)
         runs = play()
         time.sleep(TAIL_SECONDS)
@@ -60,14 +60,17 @@ def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], S
 
 
 @contextmanager
-def _load(sandbox: Sandbox, name: str, rate: float) -> Iterator[Path]:
-    """Keep requests coming, half of them on fresh connections, half on kept ones, beside event streams."""
+def load(sandbox: Sandbox, name: str, rate: float, *, streams: int = 0) -> Iterator[Path]:
+    """Keep requests coming, half of them on fresh connections, half on kept ones, beside event streams.
+
+    :return: the file of records, whole when the context has ended
+    """
     out = sandbox.options.state / f"requests-{name}.ndjson"
     out.unlink(missing_ok=True)
     arguments = ["--url", sandbox.addresses.public_url, "--rate", str(rate), "--keep-alive-ratio", "0.5"]
     process = Process(
         f"load-{name}",
-        [sys.executable, "-m", "include.sandbox.load", *arguments, "--sse", "10", "--out", str(out)],
+        [sys.executable, "-m", "include.sandbox.load", *arguments, "--sse", str(streams), "--out", str(out)],
         cwd=REPOSITORY,
         log=sandbox.options.state / "logs" / f"load-{name}.log",
     )

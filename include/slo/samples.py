@@ -44,6 +44,7 @@ class Snapshot:
     :param pods: the pods that could be read
     :param ready_endpoints: ready endpoints of the slot that serve the needed port; None when nobody could be asked
     :param errors: one sentence for each thing that could not be read; empty when the snapshot is whole
+    :param unread: ready pods that did not show their metrics: what they served is not known
     :param public_ok: what the independent probe of the public URL saw; None when it was not asked
     """
 
@@ -53,3 +54,4 @@ class Snapshot:
     ready_endpoints: int | None = None
     errors: tuple[str, ...] = ()
     public_ok: bool | None = None
+    unread: tuple[str, ...] = ()

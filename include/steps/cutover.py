@@ -1,10 +1,8 @@
-"""Move the traffic once, and then the connections that stayed behind."""
+"""Move the traffic once."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +10,24 @@ from include.bluegreen.capacity import pinned_minimum, usable_endpoints
 from include.bluegreen.decisions import AlreadyThere, Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed
 from include.bluegreen.fence import last_switch
-from include.bluegreen.guards import may_drain
 from include.bluegreen.slots import Slot
 from include.bluegreen.state import HpaState
-from include.bluegreen.switch import SETTLE_SECONDS, check_forward
+from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
-from include.errors import SlotNotReady, TrafficError
+from include.errors import TrafficError
 from include.ledger.store import Ledger
-from include.steps.record import CUT_OVER, DRAINED, VERIFIED, record, require, require_approval, slots_of
+from include.steps.observe import SwitchWitness, account, none_because, witnessed
+from include.steps.record import (
+    CUT_OVER,
+    OBSERVED,
+    VERIFIED,
+    record,
+    recorded,
+    require,
+    require_approval,
+    slots_of,
+)
 from include.steps.run import ReleaseRun
 from include.steps.verify import prove_traffic
 
@@ -30,17 +37,28 @@ log = logging.getLogger(__name__)
 async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
     """Send the traffic to the verified slot, exactly once, and prove it.
 
-    :return: ``from``, ``to``, ``at`` and whether the watch may switch back by itself
+    A prober asks the public URL from before to after it; what it saw is recorded, and is no condition.
+
+    :return: ``from``, ``to``, ``at``, ``observation`` and whether the watch may switch back by itself
     :raises ApprovalMissing: no valid Go
     :raises TrafficError: a precondition does not hold; nothing was moved
     """
     require_approval(ledger, run)
     require(ledger, run, VERIFIED, before="cutover")
+    with witnessed(run.environment) as witness:
+        return await _cut_over(run, cluster, ledger, witness)
+
+
+async def _cut_over(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, witness: SwitchWitness | None
+) -> dict[str, Any]:
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
 
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     hpa = await _pin(run, cluster, source, active_ready)
+    if witness:
+        await witness.lead()
     service = await cluster.service(traffic.service)
     decision = check_forward(
         service,
@@ -63,7 +81,7 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
     if isinstance(decision, AlreadyThere):
         log.info("%s", decision.reason)
     else:
-        await switch(
+        switched = await switch(
             cluster,
             traffic,
             target=target,
@@ -72,11 +90,22 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
             reason=f"cutover of {run.release.version}",
             now=datetime.now(UTC),
         )
+        if switched.changed:
+            # Before the proof, which may fail: then the evidence is wanted most, and no other attempt can have it.
+            record(ledger, run, OBSERVED, await account(witness, to=target, at=switched.at))
     results = await prove_traffic(run, cluster, target)
     done = last_switch(await cluster.service(traffic.service) or _gone(run))
-    at = (done.at if done else datetime.now(UTC)).isoformat()
-    log.info("traffic went from %s to %s at %s", source, target, at)
-    facts = {**intent.payload, "at": at, "checks": [result.sentence for result in results]}
+    at = done.at if done else datetime.now(UTC)
+    log.info("traffic went from %s to %s at %s", source, target, at.isoformat())
+    seen = recorded(ledger, run, OBSERVED)
+    observed = seen.payload if seen else none_because("nobody watched the attempt that moved the traffic")
+    facts = {
+        **intent.payload,
+        "at": at.isoformat(),
+        "checks": [result.sentence for result in results],
+        "observation": dict(observed),
+        "sentence": observed["sentence"],
+    }
     return dict(record(ledger, run, CUT_OVER, facts).payload)
 
 
@@ -92,54 +121,6 @@ async def _pin(run: ReleaseRun, cluster: Cluster, source: Slot, ready: int) -> H
             return await cluster.set_hpa_minimum(hpa.name, minimum)
         return hpa
     return None
-
-
-async def drain_left_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
-    """Restart the pods of the slot that was left, so that lingering connections reconnect to the new one.
-
-    :raises SlotNotReady: the restarted pods do not come up; that slot is the way back
-    """
-    at = datetime.fromisoformat(require(ledger, run, CUT_OVER, before="draining").payload["at"])
-    source, _ = slots_of(ledger, run)
-    if run.environment.drain == "leave":
-        log.info("connections stay where they are: the environment's policy is `leave`")
-        return dict(record(ledger, run, DRAINED, {"slot": source, "policy": "leave"}).payload)
-    seconds = await restart_slot(run, cluster, source, at)
-    payload = {"slot": source, "policy": "restart", "seconds": round(seconds, 1)}
-    return dict(record(ledger, run, DRAINED, payload).payload)
-
-
-async def restart_slot(run: ReleaseRun, cluster: Cluster, slot: Slot, at: datetime) -> float:
-    """Restart a slot that takes no traffic, once per ``at``, and wait until all its pods are new and ready.
-
-    :return: seconds it took
-    :raises TrafficError: the slot takes traffic
-    :raises SlotNotReady: it did not come up in time
-    """
-    environment, traffic = run.environment, run.environment.traffic
-    name = environment.slot_release(slot)
-    await asyncio.sleep(max(0.0, SETTLE_SECONDS - (datetime.now(UTC) - at).total_seconds()))
-    service = await cluster.service(traffic.service)
-    decision = may_drain(service, traffic, slot, release_id=run.release_id, now=datetime.now(UTC))
-    if isinstance(decision, Refused):
-        raise decision.error()
-    started = time.monotonic()
-    await cluster.restart_deployment(name, at)
-    while True:
-        left = await cluster.pods_not_restarted(traffic.selector_for(slot), at)
-        deployment = await cluster.deployment(name)
-        waited = time.monotonic() - started
-        if not left and deployment and deployment.ready >= deployment.replicas:
-            log.info("drained: every pod of %s was replaced within %.1f s", slot, waited)
-            return waited
-        if waited >= environment.deploy_timeout_seconds:
-            raise SlotNotReady(
-                f"{slot} did not come back after its restart",
-                expected="all pods replaced and ready",
-                seen=f"{len(left)} old pod(s) left, {deployment.ready if deployment else 0} ready",
-                remedy=f"look at the pods of {name}: it is the way back",
-            )
-        await asyncio.sleep(0.5)
 
 
 def _gone(run: ReleaseRun) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.eligibility import WayBack, rollback_options
@@ -15,12 +15,16 @@ from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
 from include.errors import LedgerError, NotEnoughEndpoints, TrafficError, TrafficServiceMissing
 from include.ledger.store import Ledger
-from include.steps.record import ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, record, recorded
+from include.steps.drain import LeftSlot, drained
+from include.steps.observe import account, none_because, witnessed
+from include.steps.record import DRAINED, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, record, recorded
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.verify import prove_traffic
 from include.steps.watch import drain_after_back
 
 log = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 60.0
 
 
 async def _held(run: ReleaseRun, cluster: Cluster) -> tuple[ServiceState, str, LastSwitch]:
@@ -93,28 +97,23 @@ async def _ready_pods(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
 async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[str, Any]:
     """Return the traffic to the slot it came from, then move the connections that stayed behind.
 
-    Waits for no record and for no message (DESIGN, invariant 11).
+    Waits for no record, for no message (DESIGN, invariant 11) and not for the prober that observes it.
 
-    :return: ``from``, ``to``, ``by``, ``reason``, ``at`` and ``release_id``
+    :return: ``from``, ``to``, ``by``, ``reason``, ``at``, ``release_id`` and ``observation``
     :raises TrafficError: nothing to roll back, or nobody to take the traffic
     """
-    _, holder, moved = await _held(run, cluster)
-    if moved.direction == "forward":
-        who = run.triggered_by or "scheduler"
-        await switch(
-            cluster,
-            run.environment.traffic,
-            target=other(moved.to),
-            release_id=holder,
-            by=f"rollback ({who})",
-            reason=reason or "rolled back by hand",
-            now=datetime.now(UTC),
-            back=True,
-            required=run.environment.replicas,
-        )
-        _, _, moved = await _held(run, cluster)
-    log.info("traffic is on %s since %s (%s: %s)", moved.to, moved.at.isoformat(), moved.by, moved.reason)
-    await drain_after_back(run.environment, cluster, other(moved.to), moved.at)
+    with witnessed(run.environment) as witness:
+        _, holder, moved = await _held(run, cluster)
+        made_here = False
+        if moved.direction == "forward":
+            made_here = await _go_back(run, cluster, other(moved.to), holder, reason)
+            _, _, moved = await _held(run, cluster)
+        log.info("traffic is on %s since %s (%s: %s)", moved.to, moved.at.isoformat(), moved.by, moved.reason)
+        await drain_after_back(run.environment, cluster, other(moved.to), moved.at)
+        if made_here:
+            observed = await account(witness, to=moved.to, at=moved.at)
+        else:
+            observed = none_because("the traffic had been switched back before this step began")
     return {
         "from": other(moved.to),
         "to": moved.to,
@@ -122,12 +121,54 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
         "reason": moved.reason,
         "at": moved.at.isoformat(),
         "release_id": holder,
+        "observation": observed,
+        "sentence": observed["sentence"],
     }
+
+
+async def _go_back(run: ReleaseRun, cluster: Cluster, target: Slot, holder: str, reason: str) -> bool:
+    """Make the switch; whether it was this call that did."""
+    done = await switch(
+        cluster,
+        run.environment.traffic,
+        target=target,
+        release_id=holder,
+        by=f"rollback ({run.triggered_by or 'scheduler'})",
+        reason=reason or "rolled back by hand",
+        now=datetime.now(UTC),
+        back=True,
+        required=run.environment.replicas,
+    )
+    return done.changed
 
 
 def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) -> None:
     """Write the switch to the ledger, after the fact."""
     record(ledger, run, SWITCHED_BACK, done, actor=str(done["by"]))
+
+
+async def drain_bad_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+    """Move the connections that stayed on the slot that was left, whoever switched back, and measure it.
+
+    A faulty version need not come up again: that is said, and no error.
+
+    :raises TrafficError: the traffic has not been switched back
+    """
+    _, holder, moved = await _held(run, cluster)
+    _require_back(moved)
+    left = LeftSlot(run.environment, other(moved.to), holder, moved.at)
+    facts = await drained(left, cluster, limit_seconds=DRAIN_SECONDS, must_come_back=False)
+    return dict(record(ledger, run, DRAINED, facts).payload)
+
+
+def _require_back(moved: LastSwitch) -> None:
+    if moved.direction != "back":
+        raise TrafficError(
+            "the traffic has not been switched back",
+            expected="a switch back",
+            seen=moved.encode(),
+            remedy="clear the task switch_back",
+        )
 
 
 async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
@@ -136,13 +177,7 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
     :raises VerificationFailed: they do not
     """
     _, _, moved = await _held(run, cluster)
-    if moved.direction != "back":
-        raise TrafficError(
-            "the traffic has not been switched back",
-            expected="a switch back",
-            seen=moved.encode(),
-            remedy="clear the task switch_back",
-        )
+    _require_back(moved)
     results = await prove_traffic(run, cluster, moved.to)
     service = await cluster.endpoints(run.environment.traffic.service)
     usable = usable_endpoints(service, run.environment.traffic.port)

@@ -19,12 +19,13 @@ from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_back, left_before, switch_patch
 from include.clients.kubernetes import Cluster
-from include.errors import ClusterUnreachable, PatchRefused, VerificationFailed
+from include.errors import ClusterRefused, ClusterUnreachable, PatchRefused, VerificationFailed
 from include.plan.models import Traffic
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 4
+NOT_FOUND: Final = 404
 _PAUSE_SECONDS: Final = 0.2
 
 
@@ -93,6 +94,11 @@ async def switch(
         )
         try:
             patched = await cluster.patch_service(traffic.service, patch)
+        except ClusterRefused as error:
+            if error.status != NOT_FOUND:
+                raise
+            active_slot(await cluster.service(traffic.service), traffic)  # raises: deleted since it was looked at
+            raise
         except (PatchRefused, ClusterUnreachable) as error:
             log.info("switch to %s, attempt %d: %s", target, number + 1, error)
             failure = error

@@ -58,8 +58,8 @@ class Drain(StellwerkOperator):
     """Move the connections that stayed open on the slot that was left."""
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
-        """See :func:`include.steps.cutover.drain_left_slot`."""
-        from include.steps.cutover import drain_left_slot
+        """See :func:`include.steps.drain.drain_left_slot`."""
+        from include.steps.drain import drain_left_slot
 
         ledger = self.ledger(run)
         return self.with_cluster(run, lambda cluster: drain_left_slot(run, cluster, ledger))

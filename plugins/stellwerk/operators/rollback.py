@@ -52,6 +52,17 @@ class SwitchBack(_Rollback):
         return done
 
 
+class DrainBadSlot(StellwerkOperator):
+    """Move the connections that stayed on the slot that was left, and measure until nobody is there."""
+
+    def act(self, run: ReleaseRun) -> dict[str, Any]:
+        """See :func:`include.steps.rollback.drain_bad_slot`."""
+        from include.steps.rollback import drain_bad_slot
+
+        ledger = self.ledger(run)
+        return self.with_cluster(run, lambda cluster: drain_bad_slot(run, cluster, ledger))
+
+
 class VerifyTraffic(_Rollback):
     """Prove that users get the old version again."""
 

@@ -1,0 +1,178 @@
+"""The step from before to after: observed from outside, proven, drained, and the way back; against a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from include.clients.kubernetes import Cluster
+from include.clients.traffic import claim
+from include.errors import TrafficServiceMissing, VerificationFailed
+from include.ledger.store import Ledger
+from include.plan.loader import load_plan, plan_folder
+from include.plan.models import SmokeCheck, Traffic
+from include.steps import cutover
+from include.steps.cutover import cut_over
+from include.steps.drain import drain_left_slot
+from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
+from include.steps.rollback import drain_bad_slot, switch_back
+from include.steps.run import ReleaseRun, open_run
+from tests.contract.conftest import NodeUrl
+from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
+from tests.unit.steps.test_watch import Memory
+
+
+def traffic(url: str) -> Traffic:
+    return Traffic(
+        service="erp",
+        preview_service="erp-preview",
+        selector={"app": "erp"},
+        slot_label="version",
+        public_url=url,
+        preview_url=url,
+    )
+
+
+@pytest.fixture
+def run(slots: None, node_url: NodeUrl, monkeypatch: pytest.MonkeyPatch) -> ReleaseRun:
+    """A run whose approval is not the subject."""
+    monkeypatch.setattr(cutover, "require_approval", lambda *_: None)
+    run = open_run(
+        load_plan(plan_folder()),
+        release="3.0.0",
+        environment="production",
+        phase="production-blue-green",
+        run_id="r1",
+        triggered_by="release-manager",
+    )
+    changes: dict[str, Any] = {
+        "helm_release": "erp",
+        "traffic": traffic(node_url("erp", "")),
+        "smoke": (SmokeCheck(name="page", path="/"),),
+        "replicas": 2,
+        "deploy_timeout_seconds": 60.0,
+    }
+    environment = run.environment.model_copy(update=changes)
+    return ReleaseRun(run.release, environment, run.chart, run.phase, run.run_id, run.triggered_by)
+
+
+@pytest.fixture(scope="module")
+def slots(kubectl: Kubectl) -> None:
+    """Two Deployments that name their slot and count what they answer."""
+    for slot in ("blue", "green"):
+        env = {"VERSION": slot, "METRICS": "yes", "DRAIN_SECONDS": "3"}
+        one = deployment(f"erp-{slot}", container(readinessProbe=http_probe("/readyz"), env=env))
+        for labels in (one["spec"]["selector"]["matchLabels"], one["spec"]["template"]["metadata"]["labels"]):
+            labels.update({"app": "erp", "version": slot})
+        kubectl.apply(one)
+    kubectl.apply(service("erp", {"app": "erp", "version": "blue"}))
+    for slot in ("blue", "green"):
+        kubectl("rollout", "status", f"deployment/erp-{slot}", "--timeout=60s")
+
+
+@pytest.fixture
+async def cluster_client(kubectl: Kubectl, run: ReleaseRun, node_url: NodeUrl) -> AsyncIterator[Cluster]:
+    """The client; traffic on blue, held by the run, and everybody knows."""
+    chosen = run.environment.traffic
+    for name, slot in ((chosen.service, "blue"), (chosen.preview_service, "green")):
+        changed = service(name, {"app": "erp", "version": slot})
+        changed["metadata"]["annotations"] = {"stellwerk.io/release-id": "", "stellwerk.io/last-switch": ""}
+        kubectl.apply(changed)
+    kubectl("annotate", "service", chosen.service, "stellwerk.io/release-id-", "stellwerk.io/last-switch-")
+    kubectl.until(lambda: {fetch(node_url("erp"))["version"] for _ in range(6)} == {"blue"}, "blue answers")
+    async with Cluster.from_kubeconfig(kubectl.kubeconfig, kubectl.namespace) as client:
+        await claim(client, chosen, run.release_id)
+        await asyncio.sleep(2)  # kube-proxy may know endpoints later than the API server
+        yield client
+
+
+@pytest.fixture
+def ledger(run: ReleaseRun) -> Ledger:
+    memory = cast(Ledger, Memory())
+    record(memory, run, STARTED, {"from": "blue", "to": "green"})
+    record(memory, run, VERIFIED, {})
+    return memory
+
+
+async def test_there_drained_back_and_drained_again_with_everything_observed(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, node_url: NodeUrl
+) -> None:
+    with load(node_url("erp"), workers=4, keep_alive=True) as kept:
+        done = await cut_over(run, cluster_client, ledger)
+        drained = await drain_left_slot(run, cluster_client, ledger)
+
+        seen = done["observation"]
+        assert (seen["lost"], seen["old_after_new"]) == (0, 0), seen
+        assert seen["sent"] > 60
+        assert seen["old_last_seconds"] < 2
+        assert [stretch[0] for stretch in seen["stretches"]] == ["blue", "green"]
+        assert seen["stretches"][0][3] < -0.9, "it began a second before"
+        assert seen["stretches"][1][4] > 1.8, "and went on until the switch had settled"
+
+        assert drained["verdict"] == "DRAINED", drained["sentence"]
+        shares = [share for _, _, _, share, _ in drained["points"]]
+        assert max(share for share in shares if share is not None) > 0.5, "kept connections had stayed on blue"
+        assert shares[-1] == 0
+
+        again = await cut_over(run, cluster_client, ledger)
+        assert again == done, "a second time observes and changes nothing"
+
+        rolling = ReleaseRun(run.release, run.environment, run.chart, "rollback", "rb1", "release-manager")
+        back = await switch_back(rolling, cluster_client, "key users")
+        left = await drain_bad_slot(rolling, cluster_client, ledger)
+        assert (back["observation"]["lost"], back["observation"]["old_after_new"]) == (0, 0)
+        assert back["observation"]["old_last_seconds"] < 2
+        assert (left["slot"], left["verdict"]) == ("green", "DRAINED")
+        repeated = await switch_back(rolling, cluster_client, "key users")
+        assert repeated["observation"] == {
+            "sentence": "no observation because the traffic had been switched back before this step began"
+        }
+    assert kept.lost == []
+    assert set(kept.versions) == {"blue", "green"}
+
+
+async def test_an_attempt_that_was_killed_after_the_switch_leaves_no_pretended_observation(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """What SIGKILL is to a step."""
+
+    async def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cutover, "account", killed)
+        with pytest.raises(Killed):
+            await cut_over(run, cluster_client, ledger)
+    done = await cut_over(run, cluster_client, ledger)
+    assert done["observation"] == {
+        "sentence": "no observation because nobody watched the attempt that moved the traffic"
+    }
+    assert done["to"] == "green"
+
+
+async def test_the_evidence_outlives_a_proof_that_fails(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failed(*_: Any) -> None:
+        raise VerificationFailed("a check failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cutover, "prove_traffic", failed)
+        with pytest.raises(VerificationFailed):
+            await cut_over(run, cluster_client, ledger)
+    done = await cut_over(run, cluster_client, ledger)
+    assert done["observation"]["lost"] == 0
+    assert done["observation"]["sent"] > 60
+
+
+async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, kubectl: Kubectl
+) -> None:
+    kubectl("delete", "service", run.environment.traffic.service)
+    with pytest.raises(TrafficServiceMissing):
+        await cut_over(run, cluster_client, ledger)
+    assert not [entry for entry in cast(Memory, ledger).written if entry.kind == CUT_OVER]
