@@ -20,6 +20,7 @@ from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
 from include.errors import SlotNotReady, TrafficError
 from include.ledger.store import Ledger
+from include.steps.lease import hold, holding
 from include.steps.record import CUT_OVER, DRAINED, VERIFIED, record, require, require_approval, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.verify import prove_traffic
@@ -32,6 +33,7 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
 
     :return: ``from``, ``to``, ``at`` and whether the watch may switch back by itself
     :raises ApprovalMissing: no valid Go
+    :raises LeaseError: another release has the environment
     :raises TrafficError: a precondition does not hold; nothing was moved
     """
     require_approval(ledger, run)
@@ -39,6 +41,8 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
 
+    if not await _is_cut_over(run, cluster):
+        await hold(run, cluster, ledger)
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     hpa = await _pin(run, cluster, source, active_ready)
     service = await cluster.service(traffic.service)
@@ -80,6 +84,16 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
     return dict(record(ledger, run, CUT_OVER, facts).payload)
 
 
+async def _is_cut_over(run: ReleaseRun, cluster: Cluster) -> bool:
+    """Whether this release moved the traffic before: what is left is to prove it, whoever has the Lease by now.
+
+    Nor is the Lease watched while the traffic moves: a cutover that is broken off has no watch behind it.
+    """
+    service = await cluster.service(run.environment.traffic.service)
+    moved = last_switch(service) if service else None
+    return moved is not None and moved.release == run.release_id
+
+
 async def _pin(run: ReleaseRun, cluster: Cluster, source: Slot, ready: int) -> HpaState | None:
     """Keep the slot that will be left at its size: idle, its autoscaler would shrink it."""
     name = run.environment.slot_release(source)
@@ -97,6 +111,7 @@ async def _pin(run: ReleaseRun, cluster: Cluster, source: Slot, ready: int) -> H
 async def drain_left_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
     """Restart the pods of the slot that was left, so that lingering connections reconnect to the new one.
 
+    :raises LeaseError: another release has the environment
     :raises SlotNotReady: the restarted pods do not come up; that slot is the way back
     """
     at = datetime.fromisoformat(require(ledger, run, CUT_OVER, before="draining").payload["at"])
@@ -104,7 +119,8 @@ async def drain_left_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> 
     if run.environment.drain == "leave":
         log.info("connections stay where they are: the environment's policy is `leave`")
         return dict(record(ledger, run, DRAINED, {"slot": source, "policy": "leave"}).payload)
-    seconds = await restart_slot(run, cluster, source, at)
+    async with holding(run, cluster, ledger):
+        seconds = await restart_slot(run, cluster, source, at)
     payload = {"slot": source, "policy": "restart", "seconds": round(seconds, 1)}
     return dict(record(ledger, run, DRAINED, payload).payload)
 

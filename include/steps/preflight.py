@@ -9,28 +9,29 @@ from typing import Any
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.decisions import Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
-from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.fence import release_id
 from include.bluegreen.guards import target_slot
 from include.bluegreen.slots import active_slot, other
-from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.errors import ChartError, NotEnoughEndpoints, TrafficServiceMissing
 from include.ledger.store import Ledger
-from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.lease import hold, look, override_claim
+from include.steps.record import STARTED, holder_ended, record
+from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
 
 async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
-    """Check, bind the slots of this run in the ledger, and return the evidence for the gate.
+    """Check, take the Lease, bind the slots of this run in the ledger, and return the evidence for the gate.
 
     :return: ``from``, ``to``, ``switch_back`` (a sentence) and ``facts`` (sentences)
     :raises StellwerkError: what is not as it has to be
     """
     environment, traffic = run.environment, run.environment.traffic
+    await look(run, cluster)
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
 
     service = await cluster.service(traffic.service)
@@ -41,7 +42,8 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
     await _preview_exists(run, cluster)
 
-    claim = check_claim(service, traffic, run.release_id, holder_ended=holder_ended(service, ledger))
+    ended = holder_ended(service, ledger)
+    claim = check_claim(service, traffic, run.release_id, holder_ended=ended or bool(run.override_reason))
     if isinstance(claim, Refused):
         raise claim.error()
 
@@ -62,6 +64,12 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
+    lease = await hold(run, cluster, ledger, take_over=True)
+    facts.append(f"Lease {lease.name}: {lease.describe()}")
+    if not ended and (holder := release_id(service)) not in (None, run.release_id):
+        override_claim(run, ledger, str(holder))
+    if run.override_reason:
+        facts.append(f"OVERRIDE by {run.triggered_by or 'the scheduler'}: {run.override_reason}")
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
     for fact in facts:
@@ -101,25 +109,3 @@ def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None
             seen=", ".join(images) or "no Deployment",
             remedy="let the chart take image.repository, image.tag and image.digest from its values",
         )
-
-
-def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
-    """Whether the release whose id is on the Service has come to its end.
-
-    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved
-    back, or when the ledger says that it was verified.
-    """
-    holder = release_id(service)
-    if holder is None:
-        return True
-    switch = last_switch(service)
-    if switch is None or switch.release != holder or switch.direction == "back":
-        return True
-    parsed = parse_release_id(holder)
-    if parsed is None:
-        return False
-    version, environment, run_id = parsed
-    return any(
-        entry.kind == ROLLED_BACK or entry.run_id == run_id
-        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
-    )
