@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from stellwerk.gates import go_no_go
 from stellwerk.operators.message import Announce
@@ -15,6 +15,7 @@ from stellwerk.operators.release import (
     Drain,
     FinalVerification,
     Preflight,
+    ReleaseLease,
     VerifyIdleSlot,
 )
 from stellwerk.operators.rollback import StartRollback
@@ -25,14 +26,25 @@ with DAG(
     dag_id="production-blue-green",
     description="Deploy the idle slot, decide, cut over, watch, clean up - or switch back by itself",
     schedule=None,
-    max_active_runs=1,
+    max_active_runs=16,  # a second release is refused by the Lease at once instead of waiting behind the first
     catchup=False,
-    params=release_params(),
+    params=release_params(
+        override_reason=Param(
+            "",
+            type="string",
+            maxLength=300,
+            title="Hotfix override",
+            description="Leave it empty. Only for a hotfix that cannot wait: why the environment is to be taken "
+            "from the release that holds it. That release goes no further; it is recorded with your name",
+        ),
+    ),
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     tags=["stellwerk", "T-0"],
     doc_md="""
 Trigger it for a release and an environment. It looks before it writes, asks every role for a Go, and only then
 deploys to the slot that takes no traffic. After the cutover it watches: a rollback trigger switches back at once.
+
+One release at a time has an environment: a second one is refused by its preflight, which says who has it.
 
 Every task may be retried or cleared; setting a task's state by hand does not get past the gate.
 """,
@@ -47,10 +59,13 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     clean_up = CleanUp(task_id="clean_up")
     verification = FinalVerification(task_id="final_verification")
     roll_back = StartRollback(task_id="start_rollback", trigger_rule="one_failed")
+    # A teardown: it runs whatever failed before it, and has no say in whether the run has failed.
+    release_lease = ReleaseLease(task_id="release_lease").as_teardown()
 
     preflight >> gate >> deploy >> verify >> cutover >> [drain, watch]
     [drain, watch] >> clean_up >> verification
     watch >> roll_back
+    [verification, roll_back] >> release_lease
 
     gate >> Announce(task_id="announce_deployment", event="deployment-started")
     cutover >> Announce(task_id="announce_cutover", event="cutover")

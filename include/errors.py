@@ -33,6 +33,9 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── ReleaseFenced              the Service belongs to another release by now
     │   ├── NotEnoughEndpoints
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    ├── LeaseError                     whose turn it is in an environment
+    │   ├── EnvironmentHeld            another release holds it: who, since when, until when
+    │   └── LeaseLost                  it was taken over from this release, or not renewed in time
     ├── SlotNotReady                   pods of the idle slot do not become ready
     │   └── ImageMissing               … because their image cannot be had
     ├── WatchError
@@ -231,6 +234,18 @@ class VerificationFailed(TrafficError):
     """A health endpoint, a smoke check or the final state is not as it has to be."""
 
     retryable = True
+
+
+class LeaseError(StellwerkError):
+    """Whose turn it is in an environment (DESIGN, invariant 8)."""
+
+
+class EnvironmentHeld(LeaseError):
+    """Another release holds the environment."""
+
+
+class LeaseLost(LeaseError):
+    """The environment was taken over from this release: nothing of it goes forward any more."""
 
 
 class SlotNotReady(StellwerkError):

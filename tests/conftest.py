@@ -1,17 +1,22 @@
-"""How the tests are shared out to parallel workers: by file, the slowest rooms first."""
+"""What all tests share: no judgement by the clock, and how they are shared out to parallel workers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOMS = ("e2e", "contract", "unit")
 SANDBOX = "the e2e sandbox"
 
+# How long an example takes says something about the machine; timing lives in benchmarks/.
+settings.register_profile("stellwerk", deadline=None)
+settings.load_profile("stellwerk")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, and all tests of the one big sandbox, too."""
+    """Keep a file's tests on one worker, and all tests of the one big sandbox, too; the slowest rooms come first."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=lambda item: (ROOMS.index(_room(item)), _group(item) != SANDBOX))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from include.bluegreen.decisions import Decision, Permitted, Refused
 from include.bluegreen.fence import last_switch
@@ -11,6 +13,34 @@ from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import SETTLE_SECONDS, not_ours, observe
 from include.errors import ReleaseFenced
 from include.plan.models import Traffic
+
+
+@dataclass(frozen=True)
+class Lingering:
+    """What still reaches a slot that takes no traffic.
+
+    :param endpoints: its pods that are endpoints of the traffic Service
+    :param requests: answered within ``seconds``, health endpoints left out
+    :param streams: open event streams
+    :param unreadable: why pods that are ready do not tell, one sentence each
+    """
+
+    endpoints: tuple[str, ...] = ()
+    requests: int = 0
+    streams: int = 0
+    seconds: float = 0.0
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, for humans."""
+        seen = f"{self.requests} request(s) within {self.seconds:.1f} s, {self.streams} open stream(s)"
+        parts = (
+            *((f"endpoint(s) of the traffic Service: {', '.join(self.endpoints)}",) if self.endpoints else ()),
+            seen,
+            *self.unreadable,
+        )
+        return "; ".join(parts)
 
 
 def target_slot(service: ServiceState, active: Slot, release_id: str) -> Slot:
@@ -101,6 +131,26 @@ def may_clean_up(
             remedy=f"find out who moved the traffic; clean up {slot} by hand when nobody needs it",
         )
     return Permitted()
+
+
+def may_retire(lingering: Lingering, slot: Slot, drain: Literal["restart", "leave"]) -> Decision:
+    """Whether the pods of ``slot`` may end: nobody reaches them any more, or the plan leaves whoever does."""
+    if lingering.endpoints:
+        refusal = "pods of it are endpoints of the traffic Service"
+    elif drain == "leave":
+        return Permitted(warning=f"{slot} ends with what lingers on it: {lingering.sentence}")
+    elif lingering.requests or lingering.streams:
+        refusal = "somebody still reaches it"
+    elif lingering.unreadable:
+        refusal = "whether anybody still reaches it is not known"
+    else:
+        return Permitted()
+    return Refused(
+        f"{slot} is not cleaned up: {refusal}",
+        expected="no endpoint of the traffic Service, no request, no open stream",
+        seen=lingering.sentence,
+        remedy="find out who does (its own Service, a pod's address, an open connection), then clear this task",
+    )
 
 
 def _takes_traffic(slot: Slot, consequence: str) -> Refused:

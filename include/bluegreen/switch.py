@@ -7,6 +7,7 @@ completely or not at all; a refused patch means "observe again, decide again", n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -109,7 +110,8 @@ def check_claim(
     if held_by == release_id:
         return AlreadyThere(f"Service {service.name} is held by release {release_id}")
     if held_by is not None and not holder_ended:
-        return fenced(service.name, held_by, release_id)
+        refusal = fenced(service.name, held_by, release_id)
+        return replace(refusal, remedy=f"{refusal.remedy}; for a hotfix, start a new run with override_reason")
     return Permitted()
 
 

@@ -17,6 +17,7 @@ from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
 from include.errors import TrafficError
 from include.ledger.store import Ledger
+from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
 from include.steps.record import (
     CUT_OVER,
@@ -41,6 +42,7 @@ async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[st
 
     :return: ``from``, ``to``, ``at``, ``observation`` and whether the watch may switch back by itself
     :raises ApprovalMissing: no valid Go
+    :raises LeaseError: another release has the environment
     :raises TrafficError: a precondition does not hold; nothing was moved
     """
     require_approval(ledger, run)
@@ -55,6 +57,8 @@ async def _cut_over(
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
 
+    if not await _is_cut_over(run, cluster):
+        await hold(run, cluster, ledger)
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     hpa = await _pin(run, cluster, source, active_ready)
     if witness:
@@ -107,6 +111,16 @@ async def _cut_over(
         "sentence": observed["sentence"],
     }
     return dict(record(ledger, run, CUT_OVER, facts).payload)
+
+
+async def _is_cut_over(run: ReleaseRun, cluster: Cluster) -> bool:
+    """Whether this release moved the traffic before: what is left is to prove it, whoever has the Lease by now.
+
+    Nor is the Lease watched while the traffic moves: a cutover that is broken off has no watch behind it.
+    """
+    service = await cluster.service(run.environment.traffic.service)
+    moved = last_switch(service) if service else None
+    return moved is not None and moved.release == run.release_id
 
 
 async def _pin(run: ReleaseRun, cluster: Cluster, source: Slot, ready: int) -> HpaState | None:

@@ -10,17 +10,18 @@ from typing import Any
 from include.bluegreen.capacity import required_endpoints, usable_endpoints
 from include.bluegreen.decisions import Refused
 from include.bluegreen.diagnosis import SlotVerdict, diagnose
-from include.bluegreen.fence import last_switch
+from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.guards import may_deploy
 from include.bluegreen.recovery import recovery_action
 from include.bluegreen.slots import Slot
+from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, point_preview
 from include.ledger.store import Ledger
-from include.steps.preflight import holder_ended
-from include.steps.record import DEPLOYED, record, recorded, require_approval, slots_of
+from include.steps.lease import holding, overridden
+from include.steps.record import DEPLOYED, holder_ended, record, recorded, require_approval, slots_of
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
 
     :return: the recorded entry: ``slot``, ``helm_release``, ``revision``, ``ready``
     :raises ApprovalMissing: no valid Go
+    :raises LeaseError: another release has the environment
     :raises SlotNotReady: the pods do not come up, with the reason of the first pod that says one
     """
     approval = require_approval(ledger, run)
@@ -46,8 +48,15 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
     if done and switch and switch.release == run.release_id:
         log.info("nothing to do: deployed and cut over at %s", switch.at.isoformat())
         return dict(done.payload)
+    async with holding(run, cluster, ledger):
+        return await _deploy(run, cluster, helm, ledger, service, target)
 
-    ended = service is None or holder_ended(service, ledger)
+
+async def _deploy(
+    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, service: ServiceState | None, target: Slot
+) -> dict[str, Any]:
+    traffic = run.environment.traffic
+    ended = service is None or holder_ended(service, ledger) or overridden(run, ledger, release_id(service))
     decision = check_claim(service, traffic, run.release_id, holder_ended=ended)
     if isinstance(decision, Refused):
         raise decision.error()

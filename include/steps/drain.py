@@ -21,6 +21,7 @@ from include.errors import SlotNotReady
 from include.ledger.store import Ledger
 from include.plan.models import Environment
 from include.slo.draining import DrainPoint, Look, last_point
+from include.steps.lease import holding
 from include.steps.record import CUT_OVER, DRAINED, record, require, slots_of
 from include.steps.run import ReleaseRun
 
@@ -54,12 +55,14 @@ async def drain_left_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> 
     """Restart the pods of the slot that was left, so that lingering connections reconnect to the new one.
 
     :return: the recorded entry: ``slot``, ``policy``, ``seconds``, ``verdict``, ``points``, ``sentence``
+    :raises LeaseError: another release has the environment
     :raises SlotNotReady: the restarted pods do not come up; that slot is the way back
     """
     at = datetime.fromisoformat(require(ledger, run, CUT_OVER, before="draining").payload["at"])
     source, _ = slots_of(ledger, run)
     left = LeftSlot(run.environment, source, run.release_id, at)
-    facts = await drained(left, cluster, limit_seconds=run.environment.deploy_timeout_seconds)
+    async with holding(run, cluster, ledger):
+        facts = await drained(left, cluster, limit_seconds=run.environment.deploy_timeout_seconds)
     return dict(record(ledger, run, DRAINED, facts).payload)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.decisions import Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
-from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.fence import release_id
 from include.bluegreen.guards import target_slot
 from include.bluegreen.slots import active_slot, other
 from include.bluegreen.state import ServiceState
@@ -23,15 +23,16 @@ from include.plan.models import Traffic
 from include.plan.slots import Slot
 from include.report.preview import markdown, summary
 from include.steps.chart_preflight import check_chart, lacking_rights
+from include.steps.lease import hold, look, override_claim
 from include.steps.plan_preview import keep_preview, plan_preview
-from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.record import STARTED, holder_ended, record
+from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
 
 async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
-    """Check, bind the slots of this run in the ledger, and return the evidence for the gate.
+    """Check, take the Lease, bind the slots of this run in the ledger, and return the evidence for the gate.
 
     :return: ``from``, ``to``, ``switch_back`` (a sentence), ``facts`` and ``changes`` (sentences), ``preview``
     :raises PreflightFailed: with everything that was found
@@ -47,6 +48,7 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
 
 async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     environment, traffic = run.environment, run.environment.traffic
+    await look(run, cluster)
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
 
     service = await cluster.service(traffic.service)
@@ -57,7 +59,8 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
     preview = await cluster.service(traffic.preview_service)
 
-    claim = check_claim(service, traffic, run.release_id, holder_ended=holder_ended(service, ledger))
+    ended = holder_ended(service, ledger)
+    claim = check_claim(service, traffic, run.release_id, holder_ended=ended or bool(run.override_reason))
     if isinstance(claim, Refused):
         raise claim.error()
 
@@ -71,6 +74,12 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
     way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
+    lease = await hold(run, cluster, ledger, take_over=True)
+    facts.append(f"Lease {lease.name}: {lease.describe()}")
+    if not ended and (holder := release_id(service)) not in (None, run.release_id):
+        override_claim(run, ledger, str(holder))
+    if run.override_reason:
+        facts.append(f"OVERRIDE by {run.triggered_by or 'the scheduler'}: {run.override_reason}")
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
     changes = await plan_preview(
@@ -124,25 +133,3 @@ def refuse(run: ReleaseRun, findings: Iterable[Finding]) -> list[str]:
     if error := failed(found):
         raise error
     return [f"warning: {one}" for one in found]
-
-
-def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
-    """Whether the release whose id is on the Service has come to its end.
-
-    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved
-    back, or when the ledger says that it was verified.
-    """
-    holder = release_id(service)
-    if holder is None:
-        return True
-    switch = last_switch(service)
-    if switch is None or switch.release != holder or switch.direction == "back":
-        return True
-    parsed = parse_release_id(holder)
-    if parsed is None:
-        return False
-    version, environment, run_id = parsed
-    return any(
-        entry.kind == ROLLED_BACK or entry.run_id == run_id
-        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
-    )

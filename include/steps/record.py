@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.state import ServiceState
 from include.errors import TrafficError
 from include.ledger.approvals import DECISION, Approval, approval
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, parse_release_id
 
 STARTED = "release.started"
 PREVIEWED = "preflight.preview"
@@ -27,6 +29,8 @@ SWITCHED_BACK = "switch.back"
 CLEANED_UP = "cleanup.done"
 RELEASED = "release.verified"
 ROLLED_BACK = "rollback.done"
+LEASE_TAKEOVER_INTENDED = "lease.takeover-intended"
+LEASE_TAKEN_OVER = "lease.taken-over"
 
 
 def record(
@@ -117,3 +121,27 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
     if isinstance(found, Approval):
         return found
     raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
+
+
+def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
+    """Whether the release whose id is on the Service has come to its end.
+
+    It has when it never moved the traffic (the Lease says whether it still runs), when the traffic was moved back,
+    by Stellwerk or by hand, or when the ledger says that it was verified.
+    """
+    holder = release_id(service)
+    if holder is None:
+        return True
+    switch = last_switch(service)
+    if switch is None or switch.release != holder or switch.direction == "back":
+        return True
+    if switch.to not in service.selector.values():
+        return True
+    parsed = parse_release_id(holder)
+    if parsed is None:
+        return False
+    version, environment, run_id = parsed
+    return any(
+        entry.kind == ROLLED_BACK or entry.run_id == run_id
+        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
+    )

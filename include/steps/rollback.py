@@ -13,12 +13,13 @@ from include.bluegreen.slots import Slot, other
 from include.bluegreen.state import PodState, ServiceState
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
-from include.errors import LedgerError, NotEnoughEndpoints, TrafficError, TrafficServiceMissing
+from include.errors import ClusterError, LedgerError, NotEnoughEndpoints, TrafficError, TrafficServiceMissing
 from include.ledger.store import Ledger
 from include.steps.drain import LeftSlot, drained
+from include.steps.lease import give_up
 from include.steps.observe import account, none_because, witnessed
 from include.steps.record import DRAINED, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, record, recorded
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.run import ReleaseRun, lease_name, parse_release_id
 from include.steps.verify import prove_traffic
 from include.steps.watch import drain_after_back
 
@@ -185,7 +186,7 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
 
 
 async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: str) -> dict[str, Any]:
-    """Write the end of the rollback to the ledger."""
+    """Write the end of the rollback to the ledger and give the environment free."""
     _, holder, moved = await _held(run, cluster)
     payload = {
         "release_id": holder,
@@ -195,7 +196,12 @@ async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: s
         "reason": moved.reason or reason,
     }
     log.info("%s of %s is rolled back to slot %s: %s", run.release.version, holder, moved.to, payload["reason"])
-    return dict(record(ledger, run, ROLLED_BACK, payload).payload)
+    entry = record(ledger, run, ROLLED_BACK, payload)
+    try:
+        await give_up(cluster, lease_name(run.environment), holder)
+    except ClusterError as error:
+        log.warning("the Lease of %s could not be given up, it will expire: %s", holder, error)
+    return dict(entry.payload)
 
 
 async def why_roll_back(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> str | None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from include.bluegreen.lease import Terms, lease_seconds
 from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
@@ -23,6 +24,7 @@ class ReleaseRun:
     :param phase: the DAG's id, for example ``production-blue-green``
     :param run_id: Airflow's id of the run
     :param triggered_by: the user who started the run; None for a run the scheduler started
+    :param override_reason: why the environment may be taken from a release that holds it; empty: it may not
     """
 
     release: Release
@@ -31,11 +33,17 @@ class ReleaseRun:
     phase: str
     run_id: str
     triggered_by: str | None
+    override_reason: str = ""
 
     @property
     def release_id(self) -> str:
         """What fences the traffic Service: unique for each run, readable for humans."""
         return f"{self.release.version}@{self.environment.name}/{self.run_id}"
+
+    @property
+    def lease_terms(self) -> Terms:
+        """Under what this run holds its environment."""
+        return lease_terms(self.environment, self.release_id, self.triggered_by)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,8 +79,30 @@ class ReleaseRun:
         )
 
 
+def lease_name(environment: Environment) -> str:
+    """Name of the Lease that says which release holds an environment."""
+    return f"stellwerk-{environment.application}-{environment.name}"
+
+
+def lease_terms(environment: Environment, release_id: str, started_by: str | None) -> Terms:
+    """Under what a release holds an environment."""
+    return Terms(
+        name=lease_name(environment),
+        release_id=release_id,
+        started_by=started_by or "the scheduler",
+        duration_seconds=lease_seconds(environment.gate.timeout_seconds),
+    )
+
+
 def open_run(
-    plan: Plan, *, release: str, environment: str, phase: str, run_id: str, triggered_by: str | None
+    plan: Plan,
+    *,
+    release: str,
+    environment: str,
+    phase: str,
+    run_id: str,
+    triggered_by: str | None,
+    override_reason: str = "",
 ) -> ReleaseRun:
     """Bind a run's parameters to the plan.
 
@@ -86,6 +116,7 @@ def open_run(
         phase=phase,
         run_id=run_id,
         triggered_by=triggered_by,
+        override_reason=override_reason.strip(),
     )
 
 

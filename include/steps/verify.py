@@ -15,6 +15,7 @@ from include.clients.prober import ProbeResult, run_smoke
 from include.errors import NotEnoughEndpoints, VerificationFailed
 from include.ledger.store import Ledger
 from include.plan.models import Environment, SmokeCheck
+from include.steps.lease import holding
 from include.steps.record import CUT_OVER, DEPLOYED, RELEASED, VERIFIED, record, require, slots_of
 from include.steps.run import ReleaseRun
 
@@ -27,10 +28,16 @@ PATIENCE_SECONDS = 15.0
 async def verify_idle(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
     """Prove the slot that was deployed: endpoints, health endpoints, smoke suite through the preview Service.
 
+    :raises LeaseError: another release has the environment
     :raises NotEnoughEndpoints: fewer ready endpoints than production has
     :raises VerificationFailed: a check did not get the answer it expects
     """
     require(ledger, run, DEPLOYED, before="verification")
+    async with holding(run, cluster, ledger):
+        return await _verify_idle(run, cluster, ledger)
+
+
+async def _verify_idle(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
     _, target = slots_of(ledger, run)
     traffic = run.environment.traffic
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.lease import Terms
 from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster
@@ -36,6 +37,7 @@ from include.slo.evaluate import evaluate, retention_seconds
 from include.slo.samples import Snapshot
 from include.slo.summary import Tally, summarise
 from include.slo.verdict import Verdict
+from include.steps.lease import renewed_beside
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
@@ -47,7 +49,7 @@ from include.steps.record import (
     require,
     slots_of,
 )
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, lease_terms
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class WatchConfig(_Portable):
     :param baseline: counters of the watched pods when the watch began
     :param may_switch_back: whether the watch may act by itself, decided before the cutover
     :param number: 0 for the first window of the run; a watch that was held may be run again
+    :param started_by: the user who started the run
     """
 
     release_id: str
@@ -95,6 +98,12 @@ class WatchConfig(_Portable):
     baseline: Snapshot
     may_switch_back: bool
     number: int = 0
+    started_by: str | None = None
+
+    @property
+    def lease_terms(self) -> Terms:
+        """Under what the release holds the environment."""
+        return lease_terms(self.environment, self.release_id, self.started_by)
 
     @property
     def connection(self) -> str:
@@ -153,14 +162,16 @@ async def begin_watch(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> Watc
         baseline=await snapshot(cluster, run.environment.traffic, target, now=now),
         may_switch_back=bool(cut.payload.get("automatic_switch_back")),
         number=number,
+        started_by=run.triggered_by,
     )
     entry = record(ledger, run, WATCH_STARTED, {"config": config.dump()}, number=number)
     return WatchConfig.load(entry.payload["config"])
 
 
 async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
-    """Watch one window, see :func:`_watch`."""
-    outcome = await _watch(config, cluster)
+    """Watch one window, see :func:`_watch`; the Lease is renewed beside it and has no say in it."""
+    async with renewed_beside(config.lease_terms, cluster):
+        outcome = await _watch(config, cluster)
     return outcome.model_copy(update={"number": config.number})
 
 

@@ -28,6 +28,7 @@ def release_run(context: Context) -> ReleaseRun:
         phase=context["dag"].dag_id,
         run_id=dag_run.run_id,
         triggered_by=getattr(dag_run, "triggering_user_name", None),
+        override_reason=str(params.get("override_reason", "")),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused
 from include.sandbox.environment import CHART, Sandbox
@@ -79,9 +80,9 @@ def test_an_environment_that_cannot_be_released_to(
     kubeconfig = tmp_path / "kubeconfig"
     with sandbox.airflow.client() as admin:
         if fault == "unreachable":
-            text = sandbox.cluster.kubeconfig.read_text()
-            server = next(line for line in text.splitlines() if "server:" in line)
-            kubeconfig.write_text(text.replace(server, server.split("server:")[0] + "server: https://127.0.0.1:9"))
+            content = yaml.safe_load(sandbox.cluster.kubeconfig.read_text())
+            content["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+            kubeconfig.write_text(yaml.safe_dump(content))
         admin.request(
             "POST",
             "connections",

@@ -13,6 +13,7 @@ from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.client import Configuration as ApiConfiguration
 
+from include.bluegreen.lease import LeaseState
 from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodState, ServiceState
 from include.clients.kubernetes import parse, requests
 from include.clients.kubernetes.answers import decode, failure, is_failed_test, reason
@@ -151,6 +152,41 @@ class Cluster:
         items = await self._list("events", fields={"involvedObject.name": name})
         found = [parse.event(item) for item in items]
         return tuple(sorted(found, key=lambda one: one.last_seen.timestamp() if one.last_seen else 0.0))
+
+    async def lease(self, name: str) -> LeaseState | None:
+        """A Lease, None when there is none of that name."""
+        item = await self._read("leases", name)
+        return None if item is None else parse.lease(item)
+
+    async def create_lease(self, lease: LeaseState) -> LeaseState:
+        """Make a Lease where none was observed.
+
+        :raises PatchRefused: there is one by now
+        """
+        item = requests.lease(lease)
+        return parse.lease(await self._guarded(requests.create("leases", self.namespace, lease.name, item)))
+
+    async def replace_lease(self, lease: LeaseState) -> LeaseState:
+        """Write a Lease in the place of the one that was observed.
+
+        :raises PatchRefused: it was changed, deleted or made anew since
+        """
+        item = requests.lease(lease)
+        return parse.lease(await self._guarded(requests.replace("leases", self.namespace, lease.name, item)))
+
+    async def delete_lease(self, lease: LeaseState) -> None:
+        """Delete the Lease that was observed; one that is gone already is fine.
+
+        :raises PatchRefused: it was changed or made anew since
+        """
+        request = requests.delete(
+            "leases", self.namespace, lease.name, uid=lease.uid, resource_version=lease.resource_version
+        )
+        try:
+            await self._guarded(request)
+        except ClusterRefused as error:
+            if error.status != 404:
+                raise
 
     async def _disown(self, kind: Kind, name: str) -> None:
         for _ in range(3):

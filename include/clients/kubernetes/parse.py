@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from include.bluegreen.lease import LeaseState
 from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodState, ServicePort, ServiceState
 
 Object = Mapping[str, Any]
@@ -107,6 +108,22 @@ def hpa(item: Object) -> HpaState:
         target=_map(spec, "scaleTargetRef").get("name", ""),
         min_replicas=spec.get("minReplicas", 1),
         max_replicas=spec.get("maxReplicas", 0),
+    )
+
+
+def lease(item: Object) -> LeaseState:
+    """A Lease; one that somebody else made may lack any of its fields."""
+    metadata, spec = _map(item, "metadata"), _map(item, "spec")
+    return LeaseState(
+        name=metadata.get("name", ""),
+        holder=spec.get("holderIdentity") or None,
+        acquired_at=timestamp(spec.get("acquireTime")),
+        renewed_at=timestamp(spec.get("renewTime")),
+        duration_seconds=spec.get("leaseDurationSeconds"),
+        transitions=spec.get("leaseTransitions") or 0,
+        resource_version=metadata.get("resourceVersion", ""),
+        uid=metadata.get("uid", ""),
+        annotations=dict(_map(metadata, "annotations")),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from urllib.parse import quote
+
+from include.bluegreen.lease import LeaseState
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -17,11 +19,12 @@ YAML: Final = "application/yaml"
 DISCOVERY: Final = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
+JSON: Final = "application/json"
 
 FIELD_MANAGER: Final = "stellwerk"
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 
-Kind = Literal["services", "pods", "events", "endpointslices", "deployments", "horizontalpodautoscalers"]
+Kind = Literal["services", "pods", "events", "endpointslices", "deployments", "horizontalpodautoscalers", "leases"]
 
 _GROUPS: Final[Mapping[Kind, str]] = {
     "services": "/api/v1",
@@ -30,6 +33,7 @@ _GROUPS: Final[Mapping[Kind, str]] = {
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "deployments": "/apis/apps/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "leases": "/apis/coordination.k8s.io/v1",
 }
 
 
@@ -42,7 +46,7 @@ class Request:
     :param relayed: the answer comes from a pod through the API server, so its status is the pod's
     """
 
-    method: Literal["GET", "PATCH", "POST"]
+    method: Literal["GET", "PATCH", "POST", "PUT", "DELETE"]
     path: str
     what: str
     query: tuple[tuple[str, str], ...] = ()
@@ -84,6 +88,45 @@ def merge_patch(
 ) -> Request:
     """Set the given fields, whatever they were."""
     return _patch(kind, namespace, name, change, MERGE_PATCH, subresource)
+
+
+def create(kind: Kind, namespace: str, name: str, item: Mapping[str, Any]) -> Request:
+    """Make an object that must not exist yet."""
+    query = (("fieldManager", FIELD_MANAGER),)
+    return Request("POST", collection(kind, namespace), _what(kind, namespace, name), query, item, JSON)
+
+
+def replace(kind: Kind, namespace: str, name: str, item: Mapping[str, Any]) -> Request:
+    """Put an object in the place of the one that was observed.
+
+    ``item`` has to carry that one's resource version *and* its uid: with the version alone the API server makes a
+    deleted object anew (FACTS, Lease as a lock).
+    """
+    path = f"{collection(kind, namespace)}/{_segment(name)}"
+    return Request("PUT", path, _what(kind, namespace, name), (("fieldManager", FIELD_MANAGER),), item, JSON)
+
+
+def delete(kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> Request:
+    """Delete the very object that was observed, as long as nobody has changed it."""
+    path = f"{collection(kind, namespace)}/{_segment(name)}"
+    preconditions = {"uid": uid, "resourceVersion": resource_version}
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+    return Request("DELETE", path, _what(kind, namespace, name), (), body, JSON)
+
+
+def lease(state: LeaseState) -> dict[str, Any]:
+    """A Lease as the API takes it."""
+    metadata: dict[str, Any] = {"name": state.name, "annotations": dict(state.annotations)}
+    if state.resource_version:
+        metadata |= {"resourceVersion": state.resource_version, "uid": state.uid}
+    spec = {
+        "holderIdentity": state.holder,
+        "leaseDurationSeconds": state.duration_seconds,
+        "acquireTime": _micro_time(state.acquired_at),
+        "renewTime": _micro_time(state.renewed_at),
+        "leaseTransitions": state.transitions,
+    }
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
 
 def restart(at: datetime) -> dict[str, Any]:
@@ -188,6 +231,7 @@ def _what(kind: Kind, namespace: str, name: str) -> str:
         "pods": "Pod",
         "deployments": "Deployment",
         "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+        "leases": "Lease",
     }
     return f"{singular.get(kind, kind)} {name} in {namespace}"
 
@@ -198,3 +242,8 @@ def _selector(pairs: Mapping[str, str]) -> str:
 
 def _segment(text: str) -> str:
     return quote(text, safe="")
+
+
+def _micro_time(moment: datetime | None) -> str | None:
+    """A ``MicroTime``: the API server refuses one without its six digits of a second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None

@@ -64,6 +64,7 @@ class ClusterHook:
 
         :raises ClusterUnreachable: the kubeconfig cannot be read
         """
+        import yaml
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
         from kubernetes_asyncio.config import ConfigException
 
@@ -71,7 +72,7 @@ class ClusterHook:
         try:
             context = hook.get_conn()
             api = await context.__aenter__()
-        except (ConfigException, OSError) as error:
+        except (ConfigException, OSError, yaml.YAMLError) as error:
             raise self._unusable(error) from error
         try:
             yield Cluster(api, namespace)

@@ -85,3 +85,14 @@ class FinalVerification(StellwerkOperator):
 
         ledger = self.ledger(run)
         return self.with_cluster(run, lambda cluster: verify_released(run, cluster, ledger))
+
+
+class ReleaseLease(StellwerkOperator):
+    """Give the environment free for the next release; kept while the traffic is on a release nobody has proven."""
+
+    def act(self, run: ReleaseRun) -> dict[str, Any]:
+        """See :func:`include.steps.lease.release_lease`."""
+        from include.steps.lease import release_lease
+
+        ledger = self.ledger(run)
+        return self.with_cluster(run, lambda cluster: release_lease(run, cluster, ledger))

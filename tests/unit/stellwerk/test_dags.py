@@ -45,8 +45,27 @@ def test_no_message_stands_before_a_step(dags: DagBag) -> None:
                 assert not task.downstream_task_ids, f"{task.task_id} would delay what comes after it"
 
 
-def test_one_release_at_a_time(dags: DagBag) -> None:
-    assert {dag.max_active_runs for dag in dags.dags.values()} == {1}
+def test_a_second_release_is_refused_and_not_queued(dags: DagBag) -> None:
+    assert dags.dags["production-blue-green"].max_active_runs > 1
+    assert dags.dags["rollback"].max_active_runs == 1
+
+
+def test_the_lease_is_given_up_whatever_failed_and_hides_no_failure(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    last = dag.get_task("release_lease")
+    assert last.is_teardown
+    assert not last.on_failure_fail_dagrun
+    assert last.trigger_rule == "all_done_setup_success"
+    assert last.upstream_task_ids == {"final_verification", "start_rollback"}
+    acting = {"preflight", "deploy_idle_slot", "verify_idle_slot", "cutover", "drain", "watch", "clean_up"}
+    assert acting <= _all_upstream(dag, "release_lease")
+
+
+def test_nothing_that_switches_back_asks_for_the_lease(dags: DagBag) -> None:
+    assert not any(task.is_teardown for task in dags.dags["rollback"].tasks)
+    assert "override_reason" not in dags.dags["rollback"].params
+    override = dags.dags["production-blue-green"].params.get_param("override_reason")
+    assert (override.value, override.schema["maxLength"]) == ("", 300)
 
 
 def test_only_options_that_exist_are_offered(dags: DagBag) -> None:

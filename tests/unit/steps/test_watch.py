@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,23 +16,7 @@ from include.steps import watch as watching
 from include.steps.record import CUT_OVER, STARTED, WATCH_PASSED, record, recorded
 from include.steps.run import ReleaseRun, open_run
 from include.steps.watch import WatchOutcome, begin_watch, conclude_watch
-
-
-@dataclass
-class Memory:
-    """A ledger of this process."""
-
-    written: list[Any] = field(default_factory=list)
-
-    def append(self, new: Any) -> Any:
-        for entry in self.written:
-            if entry.key == new.key:
-                return entry
-        self.written.append(new)
-        return new
-
-    def entries(self, *, kinds: tuple[str, ...], **_: object) -> tuple[Any, ...]:
-        return tuple(entry for entry in self.written if entry.kind in kinds)
+from tests.unit.steps.memory import Memory
 
 
 @pytest.fixture
