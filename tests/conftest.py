@@ -16,7 +16,7 @@ settings.load_profile("stellwerk")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, and all tests of the one big sandbox, too; the slowest rooms come first."""
+    """Keep a file's tests on one worker, and all of the one big sandbox, too; the slowest rooms come first."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=lambda item: (ROOMS.index(_room(item)), _group(item) != SANDBOX))
