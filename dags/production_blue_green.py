@@ -59,8 +59,9 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     clean_up = CleanUp(task_id="clean_up")
     verification = FinalVerification(task_id="final_verification")
     roll_back = StartRollback(task_id="start_rollback", trigger_rule="one_failed")
-    # A teardown: it runs whatever failed before it, and has no say in whether the run has failed.
-    release_lease = ReleaseLease(task_id="release_lease").as_teardown()
+    # A teardown runs whatever failed before it, even when somebody ends the run by hand.
+    release_lease = ReleaseLease(task_id="release_lease", proven_by="final_verification")
+    release_lease.as_teardown(on_failure_fail_dagrun=True)
 
     preflight >> gate >> deploy >> verify >> cutover >> [drain, watch]
     [drain, watch] >> clean_up >> verification

@@ -89,6 +89,7 @@ def test_a_step_skipped_by_hand_after_the_gate_stops_the_cutover(
     deployed = client.xcom(run, "deploy_idle_slot")
     assert deployed["slot"] != source, "an overwritten XCom must not lead into the active slot"
     client.set_run_state(run, "failed")
+    client.wait_for_run(run, deadline_seconds=60, states=FAILED)
     assert world.service().selector == before
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from include.errors import ClusterError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from include.steps.run import ReleaseRun
 
 
@@ -88,7 +93,33 @@ class FinalVerification(StellwerkOperator):
 
 
 class ReleaseLease(StellwerkOperator):
-    """Give the environment free for the next release; kept while the traffic is on a release nobody has proven."""
+    """Give the environment free for the next release; kept while the traffic is on a release nobody has proven.
+
+    As a teardown it is all that still runs when somebody ends the run by hand. Airflow would then call the run a
+    success, every other task being skipped: this one fails it.
+
+    :param proven_by: id of the task that is the release's last step
+    """
+
+    def __init__(self, *, proven_by: str, retries: int = 2, **kwargs: Any) -> None:
+        super().__init__(retries=retries, **kwargs)
+        self.proven_by = proven_by
+        self.give_up_after = retries
+
+    def execute(self, context: Context) -> Any:
+        """Give up the Lease, or say why not; a cluster that gives no answer makes no release a failure."""
+        ti, run_id = context["ti"], context["dag_run"].run_id
+        result = None
+        try:
+            result = super().execute(context)
+        except AirflowException as error:
+            if not isinstance(error.__cause__, ClusterError) or ti.try_number <= self.give_up_after:
+                raise
+            self.log.warning("the Lease is left to expire: %s", error)
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.proven_by], run_ids=[run_id])
+        if states.get(run_id, {}).get(self.proven_by) == "skipped":
+            raise AirflowFailException(f"the run was ended by hand before {self.proven_by}: it is no success")
+        return result
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.lease.release_lease`."""

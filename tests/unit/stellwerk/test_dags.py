@@ -54,9 +54,11 @@ def test_the_lease_is_given_up_whatever_failed_and_hides_no_failure(dags: DagBag
     dag = dags.dags["production-blue-green"]
     last = dag.get_task("release_lease")
     assert last.is_teardown
-    assert not last.on_failure_fail_dagrun
+    assert last.on_failure_fail_dagrun, "it fails a run that was ended by hand"
     assert last.trigger_rule == "all_done_setup_success"
     assert last.upstream_task_ids == {"final_verification", "start_rollback"}
+    leaves = {task.task_id for task in dag.tasks if not task.downstream_task_ids}
+    assert "announce_success" in leaves, "a failed step has to reach a task that decides about the run"
     acting = {"preflight", "deploy_idle_slot", "verify_idle_slot", "cutover", "drain", "watch", "clean_up"}
     assert acting <= _all_upstream(dag, "release_lease")
 
