@@ -13,20 +13,46 @@ from include.errors import ImageMissing, SlotNotReady
 IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 CRASH_REASON: Final = "CrashLoopBackOff"
+# A node may be refused a ConfigMap or Secret for a moment after a pod came to it; kubelet tries again after 10 s.
+HEAL_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
 class SlotVerdict:
-    """``ready``, ``progressing`` (wait) or ``failed`` (waiting is pointless), with a sentence that says why."""
+    """``ready``, ``progressing`` (wait) or ``failed`` (waiting is pointless), with a sentence that says why.
+
+    :param may_heal: what failed is tried again by the node and may succeed then; see :class:`Course`
+    """
 
     state: Literal["ready", "progressing", "failed"]
     sentence: str
     kind: type[SlotNotReady] = SlotNotReady
     remedy: str = ""
+    may_heal: bool = False
 
     def error(self) -> SlotNotReady:
         """The verdict as an exception."""
         return self.kind(self.sentence, expected="a slot whose pods are all ready", remedy=self.remedy)
+
+
+@dataclass
+class Course:
+    """The verdicts of one wait: a trouble that may heal counts once it has lasted."""
+
+    since: float | None = None
+
+    def judged(self, verdict: SlotVerdict, now: float) -> SlotVerdict:
+        """The verdict, or that it is too early for it.
+
+        :param now: of any clock, in seconds; the same one each time
+        """
+        if not verdict.may_heal:
+            self.since = None
+            return verdict
+        self.since = now if self.since is None else self.since
+        if now - self.since >= HEAL_SECONDS:
+            return verdict
+        return SlotVerdict("progressing", verdict.sentence)
 
 
 def diagnose(
@@ -95,6 +121,7 @@ def _configuration(pod: PodState) -> SlotVerdict | None:
         "failed",
         f"the container of pod {pod.name} cannot be started: {_waiting(pod)}",
         remedy="mend the chart or its values: a ConfigMap, Secret, key or command is missing",
+        may_heal=True,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from include.bluegreen.capacity import required_endpoints, usable_endpoints
 from include.bluegreen.decisions import Refused
-from include.bluegreen.diagnosis import SlotVerdict, diagnose
+from include.bluegreen.diagnosis import Course, SlotVerdict, diagnose
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.guards import may_deploy
 from include.bluegreen.recovery import recovery_action
@@ -96,6 +96,7 @@ async def _install(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot) ->
     timeout = environment.deploy_timeout_seconds
     before = {pod.uid for pod in await cluster.pods(environment.traffic.selector_for(slot))}
     log.info("helm upgrade --install %s (image %s)", name, run.release.image.reference)
+    course = Course()
     installing = asyncio.ensure_future(
         helm.upgrade_install(name, run.chart, run.values(slot), timeout_seconds=timeout)
     )
@@ -103,7 +104,7 @@ async def _install(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot) ->
         while not installing.done():
             await asyncio.wait({installing}, timeout=POLL_SECONDS)
             if not installing.done():
-                verdict = await _verdict(run, cluster, slot, ignore=before)
+                verdict = course.judged(await _verdict(run, cluster, slot, ignore=before), time.monotonic())
                 if verdict.state == "failed":
                     raise await explained(verdict, run, cluster, slot)
         await installing
@@ -126,10 +127,10 @@ async def _size(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
         log.info("scaling %s from %d to %d", name, deployment.replicas, required)
         await cluster.scale(name, required)
     started = time.monotonic()
-    said = ""
+    said, course = "", Course()
     while True:
         waited = time.monotonic() - started
-        verdict = await _verdict(run, cluster, slot, waited=waited)
+        verdict = course.judged(await _verdict(run, cluster, slot, waited=waited), waited)
         usable = usable_endpoints(await cluster.endpoints(traffic.preview_service), traffic.port)
         if verdict.state == "ready" and usable >= required:
             log.info("%s; %d endpoint(s) of %s", verdict.sentence, usable, traffic.preview_service)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from include.bluegreen.diagnosis import diagnose
+from include.bluegreen.diagnosis import HEAL_SECONDS, Course, diagnose
 from include.bluegreen.state import DeploymentState, PodState
 from include.errors import ImageMissing, SlotNotReady
 
@@ -55,6 +55,21 @@ def test_a_missing_config_map_ends_the_wait():
     verdict = diagnose([waiting("CreateContainerConfigError", waiting_message="configmap x not found")], ROLLING)
     assert verdict.state == "failed"
     assert "configmap x not found" in verdict.sentence
+
+
+def test_a_config_map_the_node_cannot_read_yet_ends_the_wait_only_when_it_lasts():
+    hidden = diagnose([waiting("CreateContainerConfigError")], ROLLING)
+    course = Course()
+    assert course.judged(hidden, 100.0).state == "progressing"
+    assert course.judged(hidden, 100.0 + HEAL_SECONDS - 0.1).state == "progressing"
+    assert course.judged(hidden, 100.0 + HEAL_SECONDS) == hidden
+    assert course.judged(diagnose([pod(ready=False)], ROLLING), 120.0).state == "progressing"
+    assert course.judged(hidden, 121.0).state == "progressing", "it had healed in between"
+
+
+def test_what_never_heals_ends_the_wait_at_once():
+    verdict = diagnose([waiting("ErrImagePull")], ROLLING)
+    assert Course().judged(verdict, 0.0) == verdict
 
 
 @pytest.mark.parametrize(
