@@ -11,6 +11,12 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── ApprovalMissing
     │   └── ApprovalRefused            a No-Go, or silence until the deadline
     ├── ChartError                     helm cannot render or install the chart
+    │   ├── ChartUnreadable            no chart there, a truncated archive, files that cannot be read
+    │   ├── ChartDependencyMissing     a dependency of Chart.yaml is not in charts/
+    │   ├── ChartValueMissing          a template uses a value that nobody sets
+    │   ├── ChartValuesInvalid         values that are no mapping, or that the chart's schema refuses
+    │   └── ChartKubeVersion           the chart is not made for this cluster's Kubernetes
+    ├── PreflightFailed                the chart or the account cannot be released like this: all findings in one
     ├── HelmError                      helm failed in another way
     │   ├── HelmUnusable               binary missing or of an unsupported version
     │   ├── HelmReleaseMissing         no Helm release of that name
@@ -116,6 +122,30 @@ class ApprovalRefused(ApprovalError):
 
 class ChartError(StellwerkError):
     """Helm cannot render or install the chart."""
+
+
+class ChartUnreadable(ChartError):
+    """There is no chart, its archive is truncated, or a file of it cannot be read."""
+
+
+class ChartDependencyMissing(ChartError):
+    """Chart.yaml names a dependency that charts/ does not hold."""
+
+
+class ChartValueMissing(ChartError):
+    """A template uses a value that nobody sets."""
+
+
+class ChartValuesInvalid(ChartError):
+    """The values are no mapping, or the chart's schema refuses them."""
+
+
+class ChartKubeVersion(ChartError):
+    """The chart says that it is not made for this version of Kubernetes."""
+
+
+class PreflightFailed(StellwerkError):
+    """Something was found that cannot be released like this; nothing was written to the cluster."""
 
 
 class HelmError(StellwerkError):

@@ -13,11 +13,15 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ServicePort:
-    """One port of a Service; ``node_port`` is None for a Service that has none."""
+    """One port of a Service; ``node_port`` is None for a Service that has none.
+
+    ``target`` is the container port it forwards to, by name or number.
+    """
 
     name: str
     port: int
     node_port: int | None = None
+    target: str | int | None = None
 
 
 @dataclass(frozen=True)

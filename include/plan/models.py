@@ -220,6 +220,8 @@ class Environment(PlanModel):
     :param replicas: pods that have to be ready before a slot may take traffic
     :param drain: what happens to connections that stay open on the slot that was left
     :param cleanup: what happens to that slot once the watch has passed
+    :param chart_accept: rule or object (``hook``, ``Job/erp-migrate``) to the reason why preflight's finding is
+        only a warning here
     """
 
     name: Literal["staging", "production"]
@@ -241,6 +243,7 @@ class Environment(PlanModel):
     messages: Messages
     drain: Literal["restart", "leave"] = "restart"
     cleanup: Literal["scale-to-zero", "uninstall"] = "scale-to-zero"
+    chart_accept: Mapping[str, Text] = Field(default_factory=dict)
 
     @field_validator("smoke")
     @classmethod

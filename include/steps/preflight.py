@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from include.bluegreen.capacity import usable_endpoints
@@ -14,10 +14,13 @@ from include.bluegreen.guards import target_slot
 from include.bluegreen.slots import active_slot, other
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
+from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
-from include.errors import ChartError, NotEnoughEndpoints, TrafficServiceMissing
 from include.ledger.store import Ledger
+from include.plan.models import Traffic
+from include.plan.slots import Slot
+from include.steps.chart_preflight import check_chart
 from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
 from include.steps.run import ReleaseRun, parse_release_id
 
@@ -39,7 +42,7 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     target = target_slot(service, active, run.release_id)
     source = other(target)
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
-    await _preview_exists(run, cluster)
+    preview = await cluster.service(traffic.preview_service)
 
     claim = check_claim(service, traffic, run.release_id, holder_ended=holder_ended(service, ledger))
     if isinstance(claim, Refused):
@@ -47,17 +50,10 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
 
     ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     facts.append(f"{ready} ready endpoint(s) serve users now")
-    if ready < 1:
-        raise NotEnoughEndpoints(
-            f"{active} has no ready endpoint: users are down before the release begins",
-            expected="a running production to release into and to return to",
-            seen="0 ready endpoints",
-            remedy=f"bring {active} up first",
-        )
+    checked = await check_chart(run, cluster, helm, target, [one for one in (service, preview) if one])
+    facts += refuse(run, [*surroundings(traffic, preview, active=active, ready=ready), *checked.findings])
     name = environment.slot_release(target)
-    manifests = await helm.template(name, run.chart, run.values(target))
-    facts.append(f"chart {run.chart.name} renders to {len(manifests)} objects as Helm release {name}")
-    check_image(manifests, run)
+    facts.append(f"chart {run.chart.name} renders to {len(checked.manifests)} objects as Helm release {name}")
 
     way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
     options = rollback_options(way)
@@ -70,37 +66,39 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     return {"from": source, "to": target, "switch_back": switch_back, "facts": facts}
 
 
-async def _preview_exists(run: ReleaseRun, cluster: Cluster) -> None:
-    name = run.environment.traffic.preview_service
-    if await cluster.service(name) is None:
-        raise TrafficServiceMissing(
-            f"preview Service {name} not found",
-            expected=f"a Service {name} in namespace {run.environment.namespace}",
-            remedy="create it once, outside of any Helm release, pointing at the idle slot",
+def surroundings(traffic: Traffic, preview: ServiceState | None, *, active: Slot, ready: int) -> list[Finding]:
+    """What the world around the slots lacks."""
+    found = []
+    if preview is None:
+        name = traffic.preview_service
+        found.append(
+            Finding(
+                "preview-service",
+                "block",
+                f"Service/{name}",
+                "",
+                "the preview Service does not exist",
+                "create it once, outside of any Helm release, pointing at the idle slot",
+            )
         )
+    if ready < 1:
+        what = f"slot {active} has no ready endpoint: users are down before the release begins"
+        remedy = f"bring {active} up first: it is what a release returns to"
+        found.append(Finding("active-slot", "block", f"Service/{traffic.service}", "", what, remedy))
+    return found
 
 
-def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None:
-    """Refuse a chart that does not deploy the image which the release names.
+def refuse(run: ReleaseRun, findings: Iterable[Finding]) -> list[str]:
+    """Log every finding, and return the warnings as facts for those who decide.
 
-    :raises ChartError: no Deployment uses the release's image
+    :raises PreflightFailed: with every finding that blocks
     """
-    wanted = run.release.image
-    images = sorted(
-        container.get("image", "")
-        for item in manifests
-        if item.get("kind") == "Deployment"
-        for container in item["spec"]["template"]["spec"].get("containers", ())
-    )
-    if not any(
-        f"{wanted.repository}:{wanted.tag}" in image or (wanted.digest or "\0") in image for image in images
-    ):
-        raise ChartError(
-            "the chart does not deploy the release's image",
-            expected=wanted.reference,
-            seen=", ".join(images) or "no Deployment",
-            remedy="let the chart take image.repository, image.tag and image.digest from its values",
-        )
+    found = accepted(findings, run.environment.chart_accept)
+    for one in found:
+        log.log(logging.ERROR if one.severity == "block" else logging.WARNING, "%s", one)
+    if error := failed(found):
+        raise error
+    return [f"warning: {one}" for one in found]
 
 
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:

@@ -1,6 +1,6 @@
 """Helm, driven as a program: versions 3 and 4."""
 
 from include.clients.helm.client import Helm
-from include.clients.helm.version import HelmVersion
+from include.clients.helm.version import Capabilities, HelmVersion
 
-__all__ = ["Helm", "HelmVersion"]
+__all__ = ["Capabilities", "Helm", "HelmVersion"]

@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from include.errors import (
+    ChartDependencyMissing,
     ChartError,
+    ChartKubeVersion,
+    ChartUnreadable,
+    ChartValueMissing,
+    ChartValuesInvalid,
     ClusterRefused,
     ClusterUnreachable,
     HelmError,
@@ -93,21 +98,53 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Maker, str], ...]] = (
     ),
     (
         ("missing in charts/ directory",),
-        ChartError,
+        ChartDependencyMissing,
         "put the dependencies into the chart (helm dependency build) before it is released",
+    ),
+    (
+        ("chart requires kubeversion",),
+        ChartKubeVersion,
+        "release a chart made for this cluster's Kubernetes, or upgrade the cluster first",
+    ),
+    (
+        (
+            "unexpected eof",
+            "gzip: ",
+            "does not appear to be a gzipped archive",
+            "unable to load chart archive",
+            "error unpacking subchart",
+            "unable to detect chart at",
+            "non-absolute urls should be in form of",
+            "cannot load chart.yaml",
+            "chart.yaml file is missing",
+            "chart metadata is missing",
+        ),
+        ChartUnreadable,
+        "correct `chart` of the environment, or package the chart and its dependencies again",
+    ),
+    (
+        ("cannot load values.yaml", "failed to parse -:", "don't meet the specifications of the schema"),
+        ChartValuesInvalid,
+        "correct the values of the environment, or the chart's values.yaml: a mapping that fits its schema",
+    ),
+    (
+        (
+            "nil pointer evaluating",
+            "can't evaluate field",
+            "invalid value; expected",
+            "wrong type for value; expected",
+            "map has no entry for key",
+        ),
+        ChartValueMissing,
+        "set the value that the template uses in `values` of the environment, or give it a default in the chart",
     ),
     (
         (
             "execution error at",
             "parse error",
             "failed to load",
-            "chart.yaml file is missing",
-            "chart metadata is missing",
             "error calling",
-            "nil pointer evaluating",
-            "can't evaluate field",
             "function \"",
-            "don't meet the specifications of the schema",
             "validation: ",
             "unable to build kubernetes objects",
             "error validating",

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from include.bluegreen.state import HelmRevision
+from include.chart.manifest import Manifest
 from include.clients.helm.classify import classify, redact
 from include.clients.helm.output import parse_history, parse_manifests
 from include.clients.helm.process import Finished, run, signal_group
-from include.clients.helm.version import HelmVersion, parse_version
+from include.clients.helm.version import Capabilities, HelmVersion, parse_version
 from include.errors import HelmReleaseMissing
 
 log = logging.getLogger(__name__)
@@ -99,14 +100,29 @@ class Helm:
         arguments = ["upgrade", release, str(chart), "--install", "--dry-run=server", "--values", "-"]
         await self._run(arguments, action=f"helm dry run of {release}", values=values)
 
-    async def template(self, release: str, chart: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The objects the chart renders to. They hold Secrets: not for a log.
+    async def template(
+        self, release: str, chart: Path, values: Mapping[str, Any], *, capabilities: Capabilities | None = None
+    ) -> tuple[Manifest, ...]:
+        """The objects the chart renders to, hooks included. They hold Secrets: not for a log.
 
+        :param capabilities: of the cluster it is rendered for; helm's own idea of one when not given
         :raises ChartError: the chart does not render
         """
         arguments = ["template", release, str(chart), "--values", "-"]
+        if capabilities is not None:
+            arguments += ["--kube-version", capabilities.kube_version]
+            arguments += ["--api-versions", ",".join(capabilities.api_versions)]
         finished = await self._run(arguments, action=f"helm template of {release}", values=values)
         return parse_manifests(finished.stdout, chart=chart.name)
+
+    async def manifest(self, release: str, revision: int) -> tuple[Manifest, ...]:
+        """The objects of a revision, hooks excepted; empty when there is none. Not for a log either."""
+        arguments = ["get", "manifest", release, "--revision", str(revision)]
+        try:
+            finished = await self._run(arguments, action=f"helm get manifest of {release}")
+        except HelmReleaseMissing:
+            return ()
+        return parse_manifests(finished.stdout, chart=release)
 
     async def rollback(
         self, release: str, revision: int, *, timeout_seconds: float = 300.0, wait: bool = True

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import yaml
 
 from include.bluegreen.state import HelmRevision
+from include.chart.manifest import Manifest
 from include.errors import ChartError, HelmError
 
 _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
+_BOUNDARY = re.compile(r"^---[ \t]*$", re.MULTILINE)
+_SOURCE = re.compile(r"^# Source: (\S+)", re.MULTILINE)
 
 
 def parse_history(output: str) -> tuple[HelmRevision, ...]:
@@ -40,25 +43,43 @@ def parse_history(output: str) -> tuple[HelmRevision, ...]:
     return tuple(sorted(revisions, key=lambda one: one.revision))
 
 
-def parse_manifests(output: str, *, chart: str) -> list[dict[str, Any]]:
-    """The objects of a rendered chart.
+def parse_manifests(output: str, *, chart: str) -> tuple[Manifest, ...]:
+    """The objects of a rendered chart, each with the file it comes from; a ``List`` is taken apart.
 
     :raises ChartError: it renders to something that is no YAML, or no object
     """
+    return tuple(
+        manifest for text in _BOUNDARY.split(output) if text.strip() for manifest in _manifests(text, chart)
+    )
+
+
+def _manifests(text: str, chart: str) -> Iterator[Manifest]:
+    found = _SOURCE.search(text)
+    source = found[1] if found else ""
     try:
-        documents = [document for document in yaml.safe_load_all(output) if document is not None]
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
         raise ChartError(
-            f"chart {chart} renders to something that is no YAML", seen=" ".join(str(error).split())[:300]
+            f"chart {chart} renders to something that is no YAML",
+            seen=f"{source}: {' '.join(str(error).split())[:300]}",
+            remedy="correct the template",
         ) from error
     for document in documents:
         if not isinstance(document, dict) or not document.get("kind"):
             raise ChartError(
                 f"chart {chart} renders to something that is no Kubernetes object",
                 expected="a mapping with apiVersion and kind",
-                seen=repr(document)[:80],
+                seen=f"{source}: {document!r}"[:160],
+                remedy="correct the template",
             )
-    return documents
+        if document["kind"] == "List" and isinstance(items := document.get("items"), list):
+            yield from (part for item in items for part in _manifests(_again(item, source), chart))
+        else:
+            yield Manifest(source, text, document)
+
+
+def _again(item: object, source: str) -> str:
+    return f"# Source: {source}\n{yaml.safe_dump(item)}"
 
 
 def _moment(text: str | None) -> datetime | None:

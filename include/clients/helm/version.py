@@ -27,6 +27,18 @@ class HelmVersion:
         return options
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What a chart may ask about the cluster it is rendered for.
+
+    :param kube_version: for example ``v1.34.4``
+    :param api_versions: ``group/version`` and ``group/version/Kind`` of all it serves
+    """
+
+    kube_version: str
+    api_versions: tuple[str, ...]
+
+
 def parse_version(output: str) -> HelmVersion:
     """The version from the output of ``helm version --short``.
 

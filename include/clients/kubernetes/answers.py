@@ -56,11 +56,11 @@ def is_failed_test(status: int, body: str) -> bool:
     return status == 409 or (status == 422 and not _details(body).get("causes"))
 
 
-def reason(body: str) -> str:
+def reason(body: str, *, longest: int = _LONGEST_TEXT) -> str:
     """The server's own words: the message of its ``Status`` object, else the beginning of the text."""
     message = _object(body).get("message")
     text = message if isinstance(message, str) and message else " ".join(body.split())
-    return text[:_LONGEST_TEXT] + "…" if len(text) > _LONGEST_TEXT else text or "no further words"
+    return text[:longest] + "…" if len(text) > longest else text or "no further words"
 
 
 def decode(request: Request, body: str) -> dict[str, Any]:

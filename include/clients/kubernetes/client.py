@@ -16,6 +16,7 @@ from kubernetes_asyncio.client import Configuration as ApiConfiguration
 from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodState, ServiceState
 from include.clients.kubernetes import parse, requests
 from include.clients.kubernetes.answers import decode, failure, is_failed_test, reason
+from include.clients.kubernetes.inspection import Inspector
 from include.clients.kubernetes.parse import ClusterEvent
 from include.clients.kubernetes.requests import Kind, Request
 from include.clients.kubernetes.transport import Transport
@@ -60,6 +61,10 @@ class Cluster:
     async def server_version(self) -> str:
         """The API server's version, for example ``v1.34.4``."""
         return str((await self._transport.json(requests.version())).get("gitVersion", ""))
+
+    def inspector(self) -> Inspector:
+        """What tells beforehand whether objects and an account would do; it changes nothing."""
+        return Inspector(self._transport, self.namespace)
 
     async def service(self, name: str) -> ServiceState | None:
         """A Service, None when there is none of that name."""

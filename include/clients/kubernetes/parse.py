@@ -32,7 +32,7 @@ def service(item: Object) -> ServiceState:
         annotations=dict(_map(metadata, "annotations")),
         resource_version=metadata.get("resourceVersion", ""),
         ports=tuple(
-            ServicePort(port.get("name") or "", port["port"], port.get("nodePort") or None)
+            ServicePort(port.get("name") or "", port["port"], port.get("nodePort") or None, port.get("targetPort"))
             for port in spec.get("ports") or ()
         ),
     )

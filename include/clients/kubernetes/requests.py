@@ -10,6 +10,12 @@ from urllib.parse import quote
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+YAML: Final = "application/yaml"
+# One answer with every group, version and kind (Kubernetes 1.26 and later).
+DISCOVERY: Final = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
+)
 
 FIELD_MANAGER: Final = "stellwerk"
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
@@ -31,16 +37,18 @@ class Request:
     """One request.
 
     :param what: what it asks for, as the errors name it (``"Service valeo-erp in production"``)
+    :param body: sent as JSON; a text as it is
     :param relayed: the answer comes from a pod through the API server, so its status is the pod's
     """
 
-    method: Literal["GET", "PATCH"]
+    method: Literal["GET", "PATCH", "POST"]
     path: str
     what: str
     query: tuple[tuple[str, str], ...] = ()
-    body: Sequence[Any] | Mapping[str, Any] | None = None
+    body: Sequence[Any] | Mapping[str, Any] | str | None = None
     content_type: str | None = None
     relayed: bool = False
+    accept: str = "application/json"
 
 
 def collection(kind: Kind, namespace: str) -> str:
@@ -103,6 +111,34 @@ def pod_log(namespace: str, pod: str, *, lines: int, previous: bool, container: 
     return Request(
         "GET", f"{collection('pods', namespace)}/{_segment(pod)}/log", f"log of pod {pod}", tuple(query)
     )
+
+
+def discovery(root: Literal["/api", "/apis"]) -> Request:
+    """Everything that the core (``/api``) or the named groups (``/apis``) serve."""
+    return Request("GET", root, f"API discovery of {root}", accept=DISCOVERY)
+
+
+def may(attributes: Mapping[str, str]) -> Request:
+    """Whether the account may do something; the server keeps nothing of the question."""
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": dict(attributes)},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    return Request("POST", path, "the account's own rights", body=body, content_type="application/json")
+
+
+def dry_run(path: str, manifest: str, what: str, *, create: bool = False) -> Request:
+    """What the server would say to an object if Helm applied it (or created it); nothing is written.
+
+    :param path: of the object; of its collection when it is to be created
+    :param manifest: YAML as rendered
+    """
+    query = [("dryRun", "All"), ("fieldManager", "helm"), ("fieldValidation", "Strict")]
+    if create:
+        return Request("POST", path, what, tuple(query), manifest, YAML)
+    return Request("PATCH", path, what, (*query, ("force", "true")), manifest, APPLY_PATCH)
 
 
 def version() -> Request:
