@@ -66,6 +66,11 @@ async def check_chart(
     return ChartCheck(tuple(dict.fromkeys(found)), manifests)
 
 
+async def lacking_rights(run: ReleaseRun, cluster: Cluster) -> list[Finding]:
+    """The verbs that every release needs and this account lacks, for when not even looking was allowed."""
+    return await missing_rights(cluster.inspector(), Api({}), (), run.environment.namespace)
+
+
 async def missing_rights(
     inspector: Inspector, api: Api, manifests: Iterable[Manifest], namespace: str
 ) -> list[Finding]:
@@ -115,6 +120,8 @@ async def _helm_refusal(run: ReleaseRun, helm: Helm, slot: Slot) -> list[Finding
         # The deployment recovers the Helm release before it installs; until then helm refuses to look.
         return [Finding("helm-pending", "warn", name, "", f"helm could not try it: {error.seen}", "nothing")]
     except (ChartError, ClusterRefused) as error:
+        if isinstance(error, ClusterRefused) and error.status == 403 and "cannot" in error.seen:
+            return []  # the rights are asked for one by one
         file = _FILE.search(error.seen)
         return [Finding("helm-dry-run", "block", name, file[0] if file else "", error.seen, error.remedy)]
     return []

@@ -17,10 +17,11 @@ from include.bluegreen.switch import check_claim
 from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
+from include.errors import ClusterRefused
 from include.ledger.store import Ledger
 from include.plan.models import Traffic
 from include.plan.slots import Slot
-from include.steps.chart_preflight import check_chart
+from include.steps.chart_preflight import check_chart, lacking_rights
 from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
 from include.steps.run import ReleaseRun, parse_release_id
 
@@ -30,9 +31,19 @@ log = logging.getLogger(__name__)
 async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Check, bind the slots of this run in the ledger, and return the evidence for the gate.
 
-    :return: ``from``, ``to``, ``switch_back`` (a sentence) and ``facts`` (sentences)
-    :raises StellwerkError: what is not as it has to be
+    :return: ``from``, ``to``, ``switch_back`` (a sentence), ``facts`` and ``changes`` (sentences), ``preview``
+    :raises PreflightFailed: with everything that was found
+    :raises StellwerkError: what is not as it has to be, so that nothing could be found out
     """
+    try:
+        return await _look(run, cluster, helm, ledger)
+    except ClusterRefused as error:
+        if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
+            raise lacking from error
+        raise
+
+
+async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     environment, traffic = run.environment, run.environment.traffic
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
 

@@ -77,7 +77,7 @@ async def test_values_arrive_as_they_are(client: Helm, helm: HelmCommand, tmp_pa
     values = {"text": "3.10", "word": "on", "number": 3, "quotes": "a \"b\" 'c' {{ .d }} $(e)\n", "none": "~"}
     template = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\ndata: {all: {{ toJson .Values | quote }}}\n"
     (rendered,) = await client.template("tiny", chart(tmp_path / "chart", template), values)
-    assert yaml.safe_load(rendered["data"]["all"]) == values
+    assert yaml.safe_load(rendered.document["data"]["all"]) == values
 
 
 async def test_a_missing_image_is_a_timeout_and_the_next_upgrade_works(client: Helm, helm: HelmCommand) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from include.chart.manifest import Manifest
 from include.clients.kubernetes import requests
 from include.clients.kubernetes.answers import failure, reason
@@ -10,6 +12,8 @@ from include.clients.kubernetes.transport import Transport
 from include.errors import ClusterRefused
 
 _LONGEST_WORDS = 1200
+# Role-based access control's words; admission (quotas, policies) forbids in others.
+_NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot \w+ resource')
 # Server-side apply tells of wrong types and unknown fields with status 500.
 _TYPED = ("failed to create typed", "failed to convert", "field not declared in schema")
 
@@ -35,7 +39,8 @@ class Inspector:
     async def refusal(self, manifest: Manifest, resource: Resource) -> str | None:
         """Why the server would not take an object, in its own words; None when it would.
 
-        A hook is asked about as a new object (helm deletes the one before), all else as Helm 4 applies it.
+        A hook is asked about as a new object (helm deletes the one before), all else as Helm 4 applies it. Where
+        the account lacks the right there is no answer either: :meth:`may` tells of those.
         """
         namespace = manifest.namespace or self._namespace
         what = f"{manifest.object} in {namespace}"
@@ -47,6 +52,8 @@ class Inspector:
         if error is None or (create and status == 409):
             return None
         words = reason(body, longest=_LONGEST_WORDS)
+        if status == 403 and _NO_RIGHT.search(words):
+            return None
         typed = any(word in words for word in _TYPED)
         if typed or (isinstance(error, ClusterRefused) and status != 401):
             return words

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"
+# With its parameter: the API client makes JSON of a body of the bare type, and the server is to read the YAML itself.
+APPLY_PATCH: Final = "application/apply-patch+yaml; charset=utf-8"
 YAML: Final = "application/yaml"
 # One answer with every group, version and kind (Kubernetes 1.26 and later).
 DISCOVERY: Final = ",".join(

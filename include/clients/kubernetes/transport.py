@@ -80,7 +80,7 @@ class Transport:
             request.method,
             query_params=list(request.query),
             header_params=headers,
-            body=request.body,
+            body=request.body.encode() if isinstance(request.body, str) else request.body,
             auth_settings=["BearerToken"],
             _preload_content=False,
         )

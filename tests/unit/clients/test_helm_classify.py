@@ -8,7 +8,12 @@ from include.clients.helm.classify import classify, error_text, redact
 from include.clients.helm.output import parse_history, parse_manifests
 from include.clients.helm.version import HelmVersion, parse_version
 from include.errors import (
+    ChartDependencyMissing,
     ChartError,
+    ChartKubeVersion,
+    ChartUnreadable,
+    ChartValueMissing,
+    ChartValuesInvalid,
     ClusterRefused,
     ClusterUnreachable,
     HelmError,
@@ -36,13 +41,26 @@ WORDS = [
     ('kubernetes cluster unreachable: Get "http://localhost:8080/version": connect: refused', ClusterUnreachable),
     ("Kubernetes cluster unreachable: context deadline exceeded", ClusterUnreachable),
     ("query: failed to query with labels: dial tcp 127.0.0.1:1: connect: connection refused", ClusterUnreachable),
-    ("chart dependencies: found in Chart.yaml, but missing in charts/ directory: x", ChartError),
+    ("chart dependencies: found in Chart.yaml, but missing in charts/ directory: x", ChartDependencyMissing),
     ("execution error at (app/templates/a.yaml:1:3): image.tag is required", ChartError),
     ("execution error at (app/templates/a.yaml:1:3): cluster unreachable, says the chart", ChartError),
     ("parse error at (app/templates/a.yaml:3): unclosed action", ChartError),
     ("YAML parse error on app/templates/a.yaml: error converting YAML to JSON", ChartError),
-    ("path \"/nowhere\" not found", ChartError),
-    ("values don't meet the specifications of the schema(s) in the following chart(s)", ChartError),
+    ("path \"/nowhere\" not found", ChartUnreadable),
+    ("non-absolute URLs should be in form of repo_name/path_to_chart, got: nowhere", ChartUnreadable),
+    ("error unpacking subchart sub-1.0.0.tgz in tiny: unexpected EOF", ChartUnreadable),
+    ("error unpacking subchart sub-1.0.0.tgz in tiny: gzip: invalid header", ChartUnreadable),
+    ("file '/c.tgz' does not appear to be a gzipped archive; got 'application/octet-stream'", ChartUnreadable),
+    ("unable to detect chart at /c/Chart.yaml: open /c/Chart.yaml: no such file or directory", ChartUnreadable),
+    ("chart requires kubeVersion: >=1.99.0 which is incompatible with Kubernetes v1.34.4", ChartKubeVersion),
+    ("template: c/templates/a.yaml:4:13: executing \"a\" at <.Values.a.b>: nil pointer evaluating interface {}.b",
+     ChartValueMissing),
+    ("tiny/templates/a.yaml:4:18\n  executing \"a\" at <upper>:\n    invalid value; expected string",
+     ChartValueMissing),
+    ("executing \"a\" at <.Values.a>: wrong type for value; expected string; got interface {}", ChartValueMissing),
+    ("cannot load values.yaml: error unmarshaling JSON: json: cannot unmarshal array", ChartValuesInvalid),
+    ("failed to parse -: error unmarshaling JSON: json: cannot unmarshal array", ChartValuesInvalid),
+    ("values don't meet the specifications of the schema(s) in the following chart(s)", ChartValuesInvalid),
     ('unable to build kubernetes objects: no matches for kind "Bogus" in version "x/v1"', ChartError),
     ('Deployment.apps "app" is invalid: spec.template.spec.containers[0].image: Required value', ChartError),
     ('Service "app" exists and cannot be imported into the current release: invalid ownership', ChartError),
@@ -147,7 +165,17 @@ def test_history_that_cannot_be_read(output):
 
 def test_manifests():
     output = "---\n# Source: a.yaml\nkind: Service\n---\n# nothing\n---\nkind: Deployment\nspec: {replicas: 2}\n"
-    assert [one["kind"] for one in parse_manifests(output, chart="erp")] == ["Service", "Deployment"]
+    service, deployment = parse_manifests(output, chart="erp")
+    assert (service.kind, service.source) == ("Service", "a.yaml")
+    assert (deployment.kind, deployment.source, deployment.document["spec"]) == ("Deployment", "", {"replicas": 2})
+
+
+def test_a_list_is_taken_apart():
+    output = "---\n# Source: c/templates/a.yaml\nkind: List\nitems: [{kind: Service}, {kind: Secret}]\n"
+    assert [(one.kind, one.source) for one in parse_manifests(output, chart="erp")] == [
+        ("Service", "c/templates/a.yaml"),
+        ("Secret", "c/templates/a.yaml"),
+    ]
 
 
 @pytest.mark.parametrize("output", ["kind: [", "- a", "just text", "apiVersion: v1"])
