@@ -23,6 +23,7 @@ from include.messages.render import render
 
 STEPS: Mapping[str, str] = {
     "release.started": "Release begonnen",
+    "preflight.preview": "Vorschau der Änderungen festgehalten",
     "gate.silence": "Keine Antwort bis zur Frist",
     "gate.approved": "Freigegeben",
     "deploy.done": "Neue Version bereitgestellt",

@@ -44,7 +44,10 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Questio
         f"| fingerprint | `{run.fingerprint[:16]}` |",
         f"| started by | {run.triggered_by or 'the scheduler'} |",
         "",
+        *(f"- {line}" for line in evidence.get("changes", ())),
         *(f"- {fact}" for fact in evidence.get("facts", ())),
+        "",
+        "The whole preview is in the log of `preflight` and in the ledger.",
         "",
         f"Every role has to say Go, at least {environment.gate.quorum} people have to. "
         f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",

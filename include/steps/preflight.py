@@ -21,7 +21,9 @@ from include.errors import ClusterRefused
 from include.ledger.store import Ledger
 from include.plan.models import Traffic
 from include.plan.slots import Slot
+from include.report.preview import markdown, summary
 from include.steps.chart_preflight import check_chart, lacking_rights
+from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
 from include.steps.run import ReleaseRun, parse_release_id
 
@@ -71,10 +73,22 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
+    changes = await plan_preview(
+        run, cluster, helm, active=active, after=checked.manifests, ready=ready, options=options
+    )
+    whole = markdown(changes)
+    keep_preview(ledger, run, whole)
     for fact in facts:
         log.info("%s", fact)
     switch_back = "yes, by itself" if automatic_allowed(way) else "no: a human has to"
-    return {"from": source, "to": target, "switch_back": switch_back, "facts": facts}
+    return {
+        "from": source,
+        "to": target,
+        "switch_back": switch_back,
+        "facts": facts,
+        "changes": summary(changes),
+        "preview": whole,
+    }
 
 
 def surroundings(traffic: Traffic, preview: ServiceState | None, *, active: Slot, ready: int) -> list[Finding]:

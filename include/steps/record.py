@@ -13,6 +13,7 @@ from include.plan.slots import Slot
 from include.steps.run import ReleaseRun
 
 STARTED = "release.started"
+PREVIEWED = "preflight.preview"
 APPROVED = "gate.approved"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"

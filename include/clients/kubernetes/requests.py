@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-# With its parameter: the API client makes JSON of a body of the bare type, and the server is to read the YAML itself.
+# With its parameter, else the API client makes JSON of the body: the server is to read the YAML itself.
 APPLY_PATCH: Final = "application/apply-patch+yaml; charset=utf-8"
 YAML: Final = "application/yaml"
 # One answer with every group, version and kind (Kubernetes 1.26 and later).
