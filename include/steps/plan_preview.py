@@ -50,7 +50,7 @@ async def plan_preview(
 
 
 def keep_preview(ledger: Ledger, run: ReleaseRun, text: str) -> None:
-    """Write the preview to the log and to the ledger; a run that is looked at again keeps what has changed since."""
+    """Write the preview to the log and to the ledger; a run that looks again keeps what has changed since."""
     log.info("%s", text)
     before = ledger.entries(
         release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(PREVIEWED,)
