@@ -1,4 +1,4 @@
-"""Questions to an API server that change nothing: what it serves, what it would refuse, what the account may do."""
+"""Questions to an API server that change nothing: what it serves, would refuse, and lets the account do."""
 
 from __future__ import annotations
 
