@@ -41,15 +41,13 @@ NEEDED: Final[tuple[Permission, ...]] = (
         "", "services", ("get", "patch"), "reads the traffic and preview Services and points them at a slot"
     ),
     Permission("discovery.k8s.io", "endpointslices", ("list",), "counts who stands ready behind a Service"),
-    Permission(
-        "", "pods", ("list", "watch"), "waits for the pods of a slot and diagnoses those that do not come up"
-    ),
+    Permission("", "pods", ("list",), "diagnoses a slot whose pods do not come up"),
     Permission("", "pods/log", ("get",), "shows the last words of a pod that does not come up"),
     Permission("", "pods/proxy", ("get",), "reads the metrics of every single pod, which the watch judges"),
     Permission("", "events", ("list",), "shows what the cluster says about a pod that does not come up"),
     Permission("apps", "deployments", ("get", "list", "patch"), "reads the slots' Deployments and drains them"),
     Permission("apps", "deployments/scale", ("patch",), "sets the size of a slot"),
-    Permission("apps", "replicasets", ("list", "watch"), "waits for a rollout (helm)"),
+    Permission("apps", "replicasets", ("list",), "waits for a rollout (helm)"),
     Permission(
         "autoscaling", "horizontalpodautoscalers", ("list", "patch"), "pins the size of the slot it leaves"
     ),
