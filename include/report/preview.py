@@ -124,14 +124,16 @@ def markdown(found: Preview) -> str:
 
 
 def _bounded(lines: Sequence[str]) -> str:
-    text = ""
+    kept: list[str] = []
     room = LONGEST_BYTES - 100  # for the sentence that says what was cut
     for number, line in enumerate(lines):
-        if len(text.encode()) + len(line.encode()) + 1 > room:
-            fence = "```\n" if text.count("```") % 2 else ""
-            return f"{text}{fence}\nCut here: {len(lines) - number} more line(s).\n"
-        text += f"{line}\n"
-    return text
+        room -= len(line.encode()) + 1
+        if room < 0:
+            fence = ["```"] if sum(one.startswith("```") for one in kept) % 2 else []
+            kept += [*fence, "", f"Cut here: {len(lines) - number} more line(s)."]
+            break
+        kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
 
 
 def _objects(found: Preview) -> str:

@@ -16,7 +16,9 @@ from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.plan.loader import load_plan, plan_folder
+from include.report.preview import Preview, markdown
 from include.steps.chart_preflight import ChartCheck, check_chart, lacking_rights
+from include.steps.plan_preview import plan_preview
 from include.steps.run import ReleaseRun, open_run
 from tests.contract.support import HelmCommand, Kubectl
 
@@ -248,3 +250,43 @@ def test_a_missing_right_is_named_with_verb_and_resource(
     ):
         assert any(right in what for what in lacking), right
     assert not [one for one in preflight.check().findings if one.rule == "permission"]
+
+
+def test_the_preview_tells_what_the_release_changes_from_what_helm_holds(
+    world: Kubectl, helm: HelmCommand, tmp_path: Path
+) -> None:
+    preflight = Preflight(world, helm, tmp_path / "valeo-erp")
+    run = preflight.run
+    name = run.environment.slot_release("blue")
+    before = run.values("blue")
+    before["image"]["tag"] = "2.9.0"
+    before["database"] = {"url": "postgresql://erp:hunter2hunter2@db/erp"}
+    before["config"] = {"LOG_LEVEL": "info"}
+
+    async def shown() -> Preview:
+        await preflight.helm.upgrade_install(name, run.chart, before, wait=False)
+        try:
+            after = await preflight.helm.template(
+                run.environment.slot_release("green"), run.chart, run.values("green")
+            )
+            async with Cluster.from_kubeconfig(world.kubeconfig, world.namespace) as cluster:
+                return await plan_preview(
+                    run, cluster, preflight.helm, active="blue", after=after, ready=3, options=()
+                )
+        finally:
+            await preflight.helm.uninstall(name)
+
+    found = asyncio.run(shown())
+    assert {one.object: one.change for one in found.changes} == {
+        "ConfigMap/<release>": "changed",
+        "Deployment/<release>": "changed",
+        "HorizontalPodAutoscaler/<release>": "changed",
+        "Service/<release>": "changed",
+        "Secret/<release>-database": "removed",
+    }
+    text = markdown(found)
+    assert "-  LOG_LEVEL: info" in text
+    assert "valeo-erp:2.9.0" in text
+    assert "hunter2" not in text
+    assert found.capacity.now == (3, 8) == found.capacity.then
+    world.until(lambda: not world.items("pods"), "the pods are gone")

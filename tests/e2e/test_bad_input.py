@@ -73,6 +73,29 @@ def _broken_chart(folder: Path) -> Path:
     return folder
 
 
+def _unsafe_chart(folder: Path) -> Path:
+    """A chart that renders, and that could not be switched."""
+    shutil.copytree(CHART, folder)
+    deployment = folder / "templates" / "deployment.yaml"
+    deployment.write_text(deployment.read_text().replace("readinessProbe:", "readynessProbe:"))
+    (folder / "templates" / "shared.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shared}\n"
+    )
+    return folder
+
+
+def test_everything_that_is_wrong_with_a_chart_is_in_one_error(
+    sandbox: Sandbox, client: AirflowClient, tmp_path: Path
+) -> None:
+    with staging_like_production(sandbox, {"chart": str(_unsafe_chart(tmp_path / "chart"))}):
+        run = client.trigger(DAG, {"release": "3.0.0", "environment": "staging"})
+        client.wait_for_run(run, deadline_seconds=180, states=FAILED)
+    log = client.log(run, "preflight")
+    assert "PreflightFailed" in log
+    for rule in ("readiness-probe", "slots-share-object", "api-refuses"):
+        assert f"({rule})" in log
+
+
 @pytest.mark.parametrize("fault", ["chart", "service", "connection", "kubeconfig", "unreachable"])
 def test_an_environment_that_cannot_be_released_to(
     sandbox: Sandbox, client: AirflowClient, tmp_path: Path, fault: str

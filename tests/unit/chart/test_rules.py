@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.bluegreen.state import ServicePort, ServiceState
@@ -175,6 +175,7 @@ DOCUMENTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(DOCUMENTS, max_size=4), st.lists(DOCUMENTS, max_size=4))
 def test_no_document_however_malformed_breaks_a_rule(target: list[Document], other: list[Document]) -> None:
     def rendered(documents: list[Document]) -> list[Manifest]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from include.chart.manifest import HOOK, Manifest
@@ -165,6 +167,24 @@ async def test_rights_are_asked_with_subresource_and_namespace() -> None:
         {"resource": "pods", "subresource": "log", "verb": "get", "namespace": "production"},
         {"group": "rbac.authorization.k8s.io", "resource": "clusterroles", "verb": "create"},
     ]
+
+
+def test_the_shipped_role_grants_what_preflight_asks_for_with_the_shipped_chart_and_nothing_else() -> None:
+    kinds = [("", "services"), ("", "configmaps"), ("", "secrets"), ("apps", "deployments")]
+    kinds.append(("autoscaling", "horizontalpodautoscalers"))
+    asked = {(one.group, one.resource, verb) for one in NEEDED for verb in one.verbs}
+    asked |= {(group, resource, verb) for group, resource in kinds for verb in CHART_VERBS}
+    objects = yaml.safe_load_all((Path(__file__).parents[3] / "deploy" / "rbac.yaml").read_text())
+    granted = {
+        (group, resource, verb)
+        for role in objects
+        if role["kind"] == "Role"
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert asked == granted
 
 
 def test_rights_are_those_of_every_release_and_of_the_charts_kinds_each_once() -> None:

@@ -6,7 +6,7 @@ import base64
 import copy
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.bluegreen.eligibility import RollbackOption
@@ -84,6 +84,7 @@ def test_a_secret_says_changed_or_nothing() -> None:
 SECRETS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=12, max_size=20).map(lambda text: f"Q7{text}")
 
 
+@settings(deadline=None)
 @given(SECRETS, SECRETS)
 def test_no_secret_is_ever_shown(one: str, two: str) -> None:
     def holding(value: str) -> list[Document]:
@@ -139,6 +140,7 @@ def test_nothing_changes_is_said() -> None:
     assert "full-restore: not possible, not offered" in text
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 60), st.integers(1, 2000))
 def test_the_preview_is_bounded_and_says_what_was_cut(number: int, length: int) -> None:
     after = [thing("ConfigMap", f"c{one}", data={"a": "ä" * length, "b": "```"}) for one in range(number)]
