@@ -11,12 +11,14 @@ import asyncio
 import inspect
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from include.bluegreen.lease import LeaseState
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, point_preview, switch
@@ -125,6 +127,10 @@ async def _stellwerk(kubeconfig: Path, kubectl: Kubectl, used: Counter[str]) -> 
         await cluster.events(pod.name)
         await cluster.restart_deployment(release, now)
         await cluster.pods_not_restarted(labels, now)
+        held = await cluster.create_lease(LeaseState("environment", "r1", now, now, 60))
+        held = await cluster.replace_lease(replace(held, renewed_at=now + timedelta(seconds=1)))
+        assert await cluster.lease("environment") == held
+        await cluster.delete_lease(held)
         assert await cluster.service(LAST_REQUEST) is None
         used.update(cluster.used)
 
