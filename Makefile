@@ -9,8 +9,8 @@ UV_VERSION := 0.13.9
 UV_FOLDER := build/tools/uv-$(UV_VERSION)
 UV_ON_PATH := $(shell command -v uv)
 UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
-# Most of the tests' time is waiting: two workers nearly halve it on two cores. `make test WORKERS=0` runs one by one.
-WORKERS ?= 2
+# One by one; `make test WORKERS=2` shares the tests out to two workers, by file.
+WORKERS ?= 0
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins

@@ -15,6 +15,7 @@ settings.register_profile("stellwerk", deadline=None)
 settings.load_profile("stellwerk")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests on one worker, and all of the one big sandbox, too; the slowest rooms come first."""
     for item in items:
