@@ -26,6 +26,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── UnknownSelector            the selector names neither slot
     │   ├── ReleaseFenced              the Service belongs to another release by now
     │   ├── NotEnoughEndpoints
+    │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
     ├── SlotNotReady                   pods of the idle slot do not become ready
     │   └── ImageMissing               … because their image cannot be had
@@ -195,6 +196,10 @@ class NotEnoughEndpoints(TrafficError):
     """The slot has too few ready endpoints to take the traffic (DESIGN, invariants 2 and 3)."""
 
     retryable = True
+
+
+class AdoptionRefused(TrafficError):
+    """What is installed cannot be taken over, or given back, without a risk for the traffic."""
 
 
 class VerificationFailed(TrafficError):

@@ -35,6 +35,7 @@ def service(item: Object) -> ServiceState:
             ServicePort(port.get("name") or "", port["port"], port.get("nodePort") or None)
             for port in spec.get("ports") or ()
         ),
+        labels=dict(_map(metadata, "labels")),
     )
 
 
@@ -96,6 +97,9 @@ def deployment(item: Object) -> DeploymentState:
         generation=metadata.get("generation", 0),
         observed_generation=status.get("observedGeneration", 0),
         labels=dict(_map(metadata, "labels")),
+        annotations=dict(_map(metadata, "annotations")),
+        match_labels=dict(_map(_map(spec, "selector"), "matchLabels")),
+        pod_labels=dict(_map(_map(_map(spec, "template"), "metadata"), "labels")),
     )
 
 
