@@ -1,7 +1,7 @@
 """The annotation by which an installation from before Stellwerk is one of the slots, and its guarded patches.
 
-While the traffic Service bears :data:`ADOPTED`, that slot *is* the old Deployment (docs/adr/0008). No patch here moves
-traffic: the one that narrows the selector is built only where the narrower one matches exactly the same pods.
+While the traffic Service bears :data:`ADOPTED`, that slot *is* the old Deployment (docs/adr/0008). No patch here
+moves traffic: the selector is narrowed only where the narrower one matches exactly the same pods.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def ownership(service: ServiceState) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def takeover_patch(service: ServiceState, legacy: Legacy, holder: str) -> Patch:
-    """The compare-and-swap that makes ``legacy`` a slot and takes the Service out of Helm's hands; empty when done.
+    """The compare-and-swap that makes ``legacy`` a slot and takes the Service out of Helm's hands.
 
-    One patch: there is no moment at which the Service is Helm's no more and not yet marked as adopted. The selector
-    is part of it only the first time: later the traffic may be on the other slot.
+    It is one patch: there is no moment at which the Service is Helm's no more and not yet marked as adopted. The
+    selector is part of it only the first time: later the traffic may be on the other slot. Empty when all is done.
 
     :param holder: the release id that is to hold the Service
     """

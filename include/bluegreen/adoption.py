@@ -1,4 +1,4 @@
-"""Whether an installation from before Stellwerk can be taken over as one of the slots, without touching the traffic.
+"""Whether an installation from before Stellwerk can become one of the slots without touching the traffic.
 
 It stays as it is: its Deployment becomes a slot, selected by labels that all its pods carry now and later.
 """
@@ -169,7 +169,7 @@ def _collision(found: Installation, rendered: Rendered) -> Refused | None:
 def _selector(
     service: ServiceState, deployment: DeploymentState, present: list[PodState], foreign: tuple[Labels, ...]
 ) -> dict[str, str] | None:
-    """The widest possible selector that matches the same pods as now, all later ones, and none of a new version."""
+    """The widest selector that matches the same pods as now, all later ones, and none of a new version."""
     instance = {key: value for key, value in deployment.pod_labels.items() if key == INSTANCE}
     more: Mapping[str, str]
     for more in ({}, deployment.match_labels, instance):

@@ -13,6 +13,7 @@ from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.errors import SlotNotReady
 from include.ledger.store import Ledger
+from include.steps.legacy import end_adoption, remove_legacy
 from include.steps.record import CLEANED_UP, WATCH_PASSED, record, recorded, require_approval, slots_of
 from include.steps.run import ReleaseRun
 
@@ -37,8 +38,10 @@ async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger
     )
     if isinstance(decision, Refused):
         raise decision.error()
-    name = environment.slot_release(source)
-    if environment.cleanup == "uninstall":
+    name, legacy = environment.slot_release(source), traffic.legacy
+    if legacy and legacy.slot == source:
+        await remove_legacy(run, cluster, ledger, legacy)
+    elif environment.cleanup == "uninstall":
         log.info("helm uninstall %s", name)
         await helm.uninstall(name)
     elif (deployment := await cluster.deployment(name)) and deployment.replicas:
@@ -46,7 +49,12 @@ async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger
         await cluster.scale(name, 0)
     await _until_gone(run, cluster, traffic.selector_for(source))
     payload = {"slot": source, "policy": environment.cleanup, "helm_release": name}
-    return dict(record(ledger, run, CLEANED_UP, payload).payload)
+    if legacy and legacy.slot == source:
+        payload = {"slot": source, "policy": "delete", "deployment": name}
+    done = record(ledger, run, CLEANED_UP, payload)
+    if legacy and legacy.slot == source:
+        await end_adoption(cluster, traffic.service, legacy)
+    return dict(done.payload)
 
 
 async def _until_gone(run: ReleaseRun, cluster: Cluster, labels: dict[str, str]) -> None:

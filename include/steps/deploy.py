@@ -19,8 +19,7 @@ from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, point_preview
 from include.ledger.store import Ledger
-from include.steps.preflight import holder_ended
-from include.steps.record import DEPLOYED, record, recorded, require_approval, slots_of
+from include.steps.record import DEPLOYED, holder_ended, record, recorded, require_approval, slots_of
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)

@@ -6,20 +6,20 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from include.bluegreen.adopted import foreseen
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.decisions import Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
-from include.bluegreen.fence import last_switch, release_id
-from include.bluegreen.guards import target_slot
+from include.bluegreen.guards import still_adopted, target_slot
 from include.bluegreen.slots import active_slot, other
-from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.errors import ChartError, NotEnoughEndpoints, TrafficServiceMissing
 from include.ledger.store import Ledger
-from include.steps.record import RELEASED, ROLLED_BACK, STARTED, record
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.adoption import plan
+from include.steps.record import STARTED, holder_ended, record
+from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,19 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
     :return: ``from``, ``to``, ``switch_back`` (a sentence) and ``facts`` (sentences)
     :raises StellwerkError: what is not as it has to be
     """
-    environment, traffic = run.environment, run.environment.traffic
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
+    run, adoption = await plan(run, cluster, helm, ledger)
+    facts.extend(adoption)
+    environment, traffic = run.environment, run.environment.traffic
 
     service = await cluster.service(traffic.service)
+    service = service and foreseen(service, traffic)
     active = active_slot(service, traffic)
     assert service is not None, "active_slot refuses a missing Service"
     target = target_slot(service, active, run.release_id)
     source = other(target)
+    if refusal := still_adopted(traffic, target):
+        raise refusal.error()
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
     await _preview_exists(run, cluster)
 
@@ -101,25 +106,3 @@ def check_image(manifests: Sequence[Mapping[str, Any]], run: ReleaseRun) -> None
             seen=", ".join(images) or "no Deployment",
             remedy="let the chart take image.repository, image.tag and image.digest from its values",
         )
-
-
-def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
-    """Whether the release whose id is on the Service has come to its end.
-
-    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved
-    back, or when the ledger says that it was verified.
-    """
-    holder = release_id(service)
-    if holder is None:
-        return True
-    switch = last_switch(service)
-    if switch is None or switch.release != holder or switch.direction == "back":
-        return True
-    parsed = parse_release_id(holder)
-    if parsed is None:
-        return False
-    version, environment, run_id = parsed
-    return any(
-        entry.kind == ROLLED_BACK or entry.run_id == run_id
-        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
-    )

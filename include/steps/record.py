@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from include.bluegreen.fence import last_switch, release_id
+from include.bluegreen.state import ServiceState
 from include.errors import TrafficError
 from include.ledger.approvals import DECISION, Approval, approval
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, parse_release_id
 
 STARTED = "release.started"
+ADOPTION_PLANNED = "adoption.planned"
+ADOPTED = "adoption.done"
+ADOPTION_UNDO = "adoption.undo"
+ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
@@ -115,3 +121,25 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
     if isinstance(found, Approval):
         return found
     raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
+
+
+def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
+    """Whether the release whose id is on the Service has come to its end.
+
+    It has when it never moved the traffic (runs of this phase follow one another), when the traffic was moved
+    back, or when the ledger says that it was verified.
+    """
+    holder = release_id(service)
+    if holder is None:
+        return True
+    switch = last_switch(service)
+    if switch is None or switch.release != holder or switch.direction == "back":
+        return True
+    parsed = parse_release_id(holder)
+    if parsed is None:
+        return False
+    version, environment, run_id = parsed
+    return any(
+        entry.kind == ROLLED_BACK or entry.run_id == run_id
+        for entry in ledger.entries(release=version, environment=environment, kinds=(RELEASED, ROLLED_BACK))
+    )

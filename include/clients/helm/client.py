@@ -108,6 +108,14 @@ class Helm:
         finished = await self._run(arguments, action=f"helm template of {release}", values=values)
         return parse_manifests(finished.stdout, chart=chart.name)
 
+    async def manifest(self, release: str) -> list[dict[str, Any]]:
+        """The objects of a release's newest revision, none when there is no such release. Not for a log."""
+        try:
+            finished = await self._run(["get", "manifest", release], action=f"helm get manifest of {release}")
+        except HelmReleaseMissing:
+            return []
+        return parse_manifests(finished.stdout, chart=release)
+
     async def rollback(
         self, release: str, revision: int, *, timeout_seconds: float = 300.0, wait: bool = True
     ) -> None:

@@ -91,7 +91,7 @@ def wait_seconds(headers: Mapping[str, str]) -> float:
 
 
 def _verb(request: Request) -> str:
-    return "to change" if request.method == "PATCH" else "to show"
+    return {"GET": "to show", "PATCH": "to change", "POST": "to create", "DELETE": "to delete"}[request.method]
 
 
 def _details(body: str) -> Mapping[str, Any]:

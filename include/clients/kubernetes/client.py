@@ -17,6 +17,7 @@ from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodStat
 from include.clients.kubernetes import parse, requests
 from include.clients.kubernetes.answers import decode, failure, is_failed_test, reason
 from include.clients.kubernetes.parse import ClusterEvent
+from include.clients.kubernetes.release_secrets import ReleaseSecrets
 from include.clients.kubernetes.requests import Kind, Request
 from include.clients.kubernetes.transport import Transport
 from include.errors import ClusterRefused, KubeconfigUnusable, PatchRefused
@@ -56,6 +57,11 @@ class Cluster:
             ) from error
         async with api:
             yield cls(api, namespace, timeout_seconds=timeout_seconds)
+
+    @property
+    def release_secrets(self) -> ReleaseSecrets:
+        """The Secrets in which Helm keeps its releases."""
+        return ReleaseSecrets(self._transport, self.namespace)
 
     async def server_version(self) -> str:
         """The API server's version, for example ``v1.34.4``."""
@@ -119,6 +125,14 @@ class Cluster:
         request = requests.merge_patch("deployments", self.namespace, name, requests.restart(at))
         return parse.deployment(await self._transport.json(request))
 
+    async def delete_deployment(self, name: str) -> None:
+        """Remove a Deployment, its pods end in the background; nothing when there is none."""
+        await self._delete("deployments", name)
+
+    async def delete_hpa(self, name: str) -> None:
+        """Remove an autoscaler; nothing when there is none."""
+        await self._delete("horizontalpodautoscalers", name)
+
     async def pods_not_restarted(self, labels: Mapping[str, str], at: datetime) -> tuple[str, ...]:
         """Names of the pods, terminating ones included, that the restart of ``at`` has not replaced yet."""
         stamp = at.isoformat()
@@ -146,6 +160,11 @@ class Cluster:
         items = await self._list("events", fields={"involvedObject.name": name})
         found = [parse.event(item) for item in items]
         return tuple(sorted(found, key=lambda one: one.last_seen.timestamp() if one.last_seen else 0.0))
+
+    async def _delete(self, kind: Kind, name: str) -> None:
+        status, body = await self._transport.answer(request := requests.delete(kind, self.namespace, name))
+        if status != 404 and (error := failure(request, status, body)):
+            raise error
 
     async def _disown(self, kind: Kind, name: str) -> None:
         for _ in range(3):

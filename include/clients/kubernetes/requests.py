@@ -9,17 +9,24 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 JSON_PATCH: Final = "application/json-patch+json"
+JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 FIELD_MANAGER: Final = "stellwerk"
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 
-Kind = Literal["services", "pods", "events", "endpointslices", "deployments", "horizontalpodautoscalers"]
+# Names, labels and annotations of objects, without their content.
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+Kind = Literal[
+    "services", "pods", "events", "secrets", "endpointslices", "deployments", "horizontalpodautoscalers"
+]
 
 _GROUPS: Final[Mapping[Kind, str]] = {
     "services": "/api/v1",
     "pods": "/api/v1",
     "events": "/api/v1",
+    "secrets": "/api/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "deployments": "/apis/apps/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
@@ -31,15 +38,17 @@ class Request:
     """One request.
 
     :param what: what it asks for, as the errors name it (``"Service valeo-erp in production"``)
+    :param accept: in which form the answer is wanted
     :param relayed: the answer comes from a pod through the API server, so its status is the pod's
     """
 
-    method: Literal["GET", "PATCH"]
+    method: Literal["GET", "PATCH", "POST", "DELETE"]
     path: str
     what: str
     query: tuple[tuple[str, str], ...] = ()
     body: Sequence[Any] | Mapping[str, Any] | None = None
     content_type: str | None = None
+    accept: str = "application/json"
     relayed: bool = False
 
 
@@ -63,6 +72,25 @@ def select(
     if fields:
         query.append(("fieldSelector", _selector(fields)))
     return Request("GET", collection(kind, namespace), f"{kind} in {namespace}", tuple(query))
+
+
+def create(kind: Kind, namespace: str, item: Mapping[str, Any]) -> Request:
+    """A new object."""
+    name = str(item["metadata"]["name"])
+    path, what = collection(kind, namespace), _what(kind, namespace, name)
+    return Request("POST", path, what, (("fieldManager", FIELD_MANAGER),), item, JSON)
+
+
+def delete(kind: Kind, namespace: str, name: str, *, preconditions: Mapping[str, str] | None = None) -> Request:
+    """Remove an object and what it owns.
+
+    :param preconditions: ``uid`` and ``resourceVersion`` that it must still have
+    """
+    options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    if preconditions:
+        options["preconditions"] = dict(preconditions)
+    path, what = f"{collection(kind, namespace)}/{_segment(name)}", _what(kind, namespace, name)
+    return Request("DELETE", path, what, body=options, content_type=JSON)
 
 
 def json_patch(kind: Kind, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]) -> Request:
@@ -149,6 +177,7 @@ def _what(kind: Kind, namespace: str, name: str) -> str:
     singular = {
         "services": "Service",
         "pods": "Pod",
+        "secrets": "Secret",
         "deployments": "Deployment",
         "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     }

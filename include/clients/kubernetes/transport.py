@@ -72,7 +72,7 @@ class Transport:
             await asyncio.sleep(pause)
 
     async def _once(self, request: Request) -> tuple[int, Mapping[str, str], str]:
-        headers = {"Accept": "*/*" if request.relayed else "application/json"}
+        headers = {"Accept": "*/*" if request.relayed else request.accept}
         if request.content_type:
             headers["Content-Type"] = request.content_type
         response: aiohttp.ClientResponse = await self._api.call_api(

@@ -18,7 +18,7 @@ class Preflight(StellwerkOperator):
         from include.steps.preflight import preflight
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: preflight(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: preflight(run, cluster, helm, ledger))
 
 
 class DeployIdleSlot(StellwerkOperator):
@@ -29,7 +29,7 @@ class DeployIdleSlot(StellwerkOperator):
         from include.steps.deploy import deploy
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: deploy(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: deploy(run, cluster, helm, ledger))
 
 
 class VerifyIdleSlot(StellwerkOperator):
@@ -40,7 +40,7 @@ class VerifyIdleSlot(StellwerkOperator):
         from include.steps.verify import verify_idle
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: verify_idle(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: verify_idle(run, cluster, ledger))
 
 
 class Cutover(StellwerkOperator):
@@ -51,7 +51,7 @@ class Cutover(StellwerkOperator):
         from include.steps.cutover import cut_over
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: cut_over(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: cut_over(run, cluster, ledger))
 
 
 class Drain(StellwerkOperator):
@@ -62,7 +62,7 @@ class Drain(StellwerkOperator):
         from include.steps.cutover import drain_left_slot
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: drain_left_slot(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: drain_left_slot(run, cluster, ledger))
 
 
 class CleanUp(StellwerkOperator):
@@ -73,7 +73,7 @@ class CleanUp(StellwerkOperator):
         from include.steps.cleanup import clean_up
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: clean_up(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: clean_up(run, cluster, helm, ledger))
 
 
 class FinalVerification(StellwerkOperator):
@@ -84,4 +84,4 @@ class FinalVerification(StellwerkOperator):
         from include.steps.verify import verify_released
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: verify_released(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: verify_released(run, cluster, ledger))
