@@ -79,7 +79,7 @@ class StellwerkOperator(BaseOperator):
             self._cancel()
 
     def with_cluster(self, run: ReleaseRun, step: Callable[[ReleaseRun, Cluster], Coroutine[Any, Any, T]]) -> T:
-        """Run ``step`` with a client of the environment's namespace, and the run as the traffic Service binds it."""
+        """Run ``step`` with a client of the namespace, and with the run as the traffic Service binds it."""
         from include.steps.legacy import bound
         from stellwerk.hooks.kubernetes import ClusterHook
 
