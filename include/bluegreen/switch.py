@@ -1,4 +1,4 @@
-"""The only place where the traffic Service's selector changes, and what has to hold before it may.
+"""The only place where the traffic moves, and what has to hold before it may.
 
 A switch is one JSON patch that tests what was observed and replaces the whole selector. The API server applies it
 completely or not at all; a refused patch means "observe again, decide again", never "try the same again".

@@ -412,3 +412,36 @@ async def test_a_release_under_way_cannot_cut_over_once_its_adoption_is_undone(
         with pytest.raises(ReleaseFenced):
             await cut_over(before, shop.client, shop.book)
         assert shop.service()["spec"]["selector"] == {NAME: shop.name, INSTANCE: shop.name}
+
+
+async def test_a_service_of_no_release_over_any_deployment_is_adopted_as_well(
+    kubectl: Kubectl, helm: HelmCommand, chart: Path
+) -> None:
+    async with world(kubectl, helm, chart, "bare") as shop:
+        shop.install("--set-json", 'traffic=""')
+        kubectl.apply(service(shop.name, {NAME: shop.name, INSTANCE: shop.name}))
+        kubectl.until(lambda: len(kubectl.endpoints(shop.name)) == 2, "the Service knows its pods")
+        before = shop.picture()
+        evidence = await shop.preflight()
+        assert (evidence["from"], evidence["to"]) == ("blue", "green")
+        shop.approves()
+        assert (await shop.adopt())["kept_revisions"] == 0
+        assert shop.seen_by_helm().count(shop.name) == 1, "a release without the Service cannot harm it"
+        assert shop.service()["spec"]["selector"] == before["selector"]
+        assert await shop.adopt() == await shop.adopt()
+        shop.starts("u1")
+        await shop.undo()
+        assert shop.picture()["adopted"] is False
+        assert await shop.undo() == {"undone": True, "deployment": shop.name, "reason": "a test"}
+
+
+async def test_what_was_approved_is_what_is_adopted(kubectl: Kubectl, helm: HelmCommand, chart: Path) -> None:
+    async with world(kubectl, helm, chart, "moved") as shop:
+        shop.install()
+        await shop.preflight()
+        shop.approves()
+        kubectl("delete", "hpa", shop.name)
+        before = shop.picture()
+        with pytest.raises(AdoptionRefused, match="not the one that was approved"):
+            await shop.adopt()
+        assert shop.picture() == before
