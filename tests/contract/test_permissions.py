@@ -125,6 +125,10 @@ async def _stellwerk(kubeconfig: Path, kubectl: Kubectl, used: Counter[str]) -> 
         await cluster.events(pod.name)
         await cluster.restart_deployment(release, now)
         await cluster.pods_not_restarted(labels, now)
+        for step in ("put_aside", "bring_back", "put_aside", "forget"):
+            assert await getattr(cluster.release_secrets, step)(release)
+        await cluster.delete_hpa(hpa.name)
+        await cluster.delete_deployment(release)
         assert await cluster.service(LAST_REQUEST) is None
         used.update(cluster.used)
 

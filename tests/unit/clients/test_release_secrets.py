@@ -1,4 +1,4 @@
-"""A Helm release is put aside and brought back as it was, whoever else works on it; nothing of its content is said."""
+"""A Helm release is put aside and brought back as it was, whoever else works on it; its content is never said."""
 
 from __future__ import annotations
 
