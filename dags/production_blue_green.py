@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from stellwerk.gates import go_no_go
+from stellwerk.operators.adoption import Adopt
 from stellwerk.operators.message import Announce
 from stellwerk.operators.release import (
     CleanUp,
@@ -51,6 +52,7 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
 ) as dag:
     preflight = Preflight(task_id="preflight")
     gate = go_no_go(evidence_from="preflight")
+    adopt = Adopt(task_id="adopt")
     deploy = DeployIdleSlot(task_id="deploy_idle_slot", pool="deployments")
     verify = VerifyIdleSlot(task_id="verify_idle_slot")
     cutover = Cutover(task_id="cutover")
@@ -63,7 +65,7 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     release_lease = ReleaseLease(task_id="release_lease", proven_by="final_verification")
     release_lease.as_teardown(on_failure_fail_dagrun=True)
 
-    preflight >> gate >> deploy >> verify >> cutover >> [drain, watch]
+    preflight >> gate >> adopt >> deploy >> verify >> cutover >> [drain, watch]
     [drain, watch] >> clean_up >> verification
     watch >> roll_back
     [verification, roll_back] >> release_lease

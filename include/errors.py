@@ -32,6 +32,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── UnknownSelector            the selector names neither slot
     │   ├── ReleaseFenced              the Service belongs to another release by now
     │   ├── NotEnoughEndpoints
+    │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
@@ -228,6 +229,10 @@ class NotEnoughEndpoints(TrafficError):
     """The slot has too few ready endpoints to take the traffic (DESIGN, invariants 2 and 3)."""
 
     retryable = True
+
+
+class AdoptionRefused(TrafficError):
+    """What is installed cannot be taken over, or given back, without a risk for the traffic."""
 
 
 class VerificationFailed(TrafficError):

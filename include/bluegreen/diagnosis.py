@@ -12,6 +12,7 @@ from include.errors import ImageMissing, SlotNotReady
 # ErrImageNeverPull and InvalidImageName never heal by waiting; the other two are what a wrong tag looks like.
 IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+TEMPLATE_HASH: Final = "pod-template-hash"
 CRASH_REASON: Final = "CrashLoopBackOff"
 # A node may be refused a ConfigMap or Secret for a moment after a pod came to it; kubelet tries again after 10 s.
 HEAL_SECONDS: Final = 15.0
@@ -63,15 +64,18 @@ def diagnose(
     limit_seconds: float | None = None,
     crash_restarts: int = 2,
     ignore: Collection[str] = (),
+    template: str | None = None,
 ) -> SlotVerdict:
     """Judge a slot while its Deployment rolls out.
 
     :param limit_seconds: after waiting so long, "not ready" is a failure; None means that the caller keeps time
     :param crash_restarts: a crash loop counts as one from so many restarts of a pod on
     :param ignore: uids of pods that were there before the deployment; their troubles are the previous ones'
+    :param template: ``pod-template-hash`` of today's template; None when it is not known. While a rollout goes on,
+        the controller still makes pods of the former one (as many as a changed size asks for)
     """
     present = [pod for pod in pods if not pod.deleting and pod.phase not in ("Succeeded", "Failed")]
-    counted = [pod for pod in present if pod.uid not in ignore]
+    counted = [pod for pod in present if pod.uid not in ignore and _of_template(pod, template)]
     # The Deployment's ready count includes pods of its former template; the pods themselves tell them apart.
     if deployment is not None and _rolled_out(deployment) and all(pod.ready for pod in present):
         return SlotVerdict(
@@ -92,6 +96,10 @@ def diagnose(
             remedy="read the pods' events and logs; raise deploy_timeout_seconds if the application starts slowly",
         )
     return SlotVerdict("progressing", sentence)
+
+
+def _of_template(pod: PodState, template: str | None) -> bool:
+    return template is None or pod.labels.get(TEMPLATE_HASH, template) == template
 
 
 def _rolled_out(deployment: DeploymentState) -> bool:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from include.bluegreen.slots import Slot
 from include.bluegreen.state import ServiceState
@@ -34,11 +34,7 @@ class LastSwitch:
     direction: Direction
 
     def encode(self) -> str:
-        """The annotation's value, in characters that every JSON encoder writes alike.
-
-        The API server's ``test`` compares the *encoded* strings: what one encoder escapes and another does not
-        (``<``, ``>``, ``&``, anything beyond ASCII) would make a patch fail against the very value that was read.
-        """
+        """The annotation's value."""
         content = {
             "to": self.to,
             "by": self.by,
@@ -47,8 +43,27 @@ class LastSwitch:
             "release": self.release,
             "direction": self.direction,
         }
-        text = json.dumps(content, ensure_ascii=True, sort_keys=True)
-        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        return annotation_text(content)
+
+
+def annotation_text(content: Mapping[str, Any]) -> str:
+    """JSON for an annotation, in characters that every encoder writes alike.
+
+    The API server's ``test`` compares the *encoded* strings: what one encoder escapes and another does not
+    (``<``, ``>``, ``&``, anything beyond ASCII) would make a patch fail against the very value that was read.
+    """
+    text = json.dumps(content, ensure_ascii=True, sort_keys=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def annotation_path(key: str) -> str:
+    """Where a JSON patch finds an annotation."""
+    return "/metadata/annotations/" + escaped(key)
+
+
+def escaped(key: str) -> str:
+    """A key as a step of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def release_id(service: ServiceState) -> str | None:

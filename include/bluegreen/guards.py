@@ -11,7 +11,7 @@ from include.bluegreen.fence import last_switch
 from include.bluegreen.slots import Slot, other
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import SETTLE_SECONDS, not_ours, observe
-from include.errors import ReleaseFenced
+from include.errors import AdoptionRefused, ReleaseFenced
 from include.plan.models import Traffic
 
 
@@ -64,6 +64,8 @@ def may_deploy(service: ServiceState | None, traffic: Traffic, slot: Slot, *, re
         return refusal
     if slot == active:
         return _takes_traffic(slot, "deploying into it would replace what users reach")
+    if refusal := still_adopted(traffic, slot):
+        return refusal
     switch = last_switch(service)
     if switch and switch.release == release_id:
         return Refused(
@@ -72,6 +74,19 @@ def may_deploy(service: ServiceState | None, traffic: Traffic, slot: Slot, *, re
             remedy="start a new release",
         )
     return Permitted()
+
+
+def still_adopted(traffic: Traffic, slot: Slot) -> Refused | None:
+    """The refusal to release into a slot that is the adopted installation: it is not Stellwerk's to replace."""
+    if traffic.legacy is None or traffic.legacy.slot != slot:
+        return None
+    return Refused(
+        f"slot {slot} is still the adopted installation (Deployment {traffic.legacy.deployment})",
+        kind=AdoptionRefused,
+        expected="a clean-up of the release that left it",
+        seen=f"adopted at {traffic.legacy.at}",
+        remedy="clear clean_up in that release's run; it deletes the old Deployment and frees the slot",
+    )
 
 
 def may_drain(

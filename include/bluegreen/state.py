@@ -28,8 +28,8 @@ class ServicePort:
 class ServiceState:
     """A Service as it was read.
 
-    ``selector`` and ``annotations`` are empty when the object has none. ``resource_version`` is the version that
-    was read: whatever is decided from this value is decided about that version.
+    ``selector``, ``annotations`` and ``labels`` are empty when the object has none. ``resource_version`` is the
+    version that was read: whatever is decided from this value is decided about that version.
     """
 
     name: str
@@ -37,6 +37,7 @@ class ServiceState:
     annotations: Mapping[str, str] = field(default_factory=dict)
     resource_version: str = ""
     ports: tuple[ServicePort, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ class PodState:
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """A Deployment: ``replicas`` is what the spec asks for, ``ready`` and ``updated`` what the status reports."""
+    """A Deployment: ``replicas`` is what the spec asks for, ``ready`` and ``updated`` what the status reports.
+
+    ``match_labels`` is what it knows its pods by, ``pod_labels`` what every new pod gets.
+    """
 
     name: str
     replicas: int
@@ -90,6 +94,9 @@ class DeploymentState:
     generation: int
     observed_generation: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

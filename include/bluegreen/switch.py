@@ -1,4 +1,4 @@
-"""The only place where the traffic Service's selector changes, and what has to hold before it may.
+"""The only place where the traffic moves, and what has to hold before it may.
 
 A switch is one JSON patch that tests what was observed and replaces the whole selector. The API server applies it
 completely or not at all; a refused patch means "observe again, decide again", never "try the same again".
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from include.bluegreen.capacity import pinned_minimum, required_endpoints, usable_endpoints
 from include.bluegreen.decisions import AlreadyThere, Decision, Permitted, Refused, fenced
-from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch, last_switch, release_id
-from include.bluegreen.slots import SLOTS, Slot, active_slot
+from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch, annotation_path, last_switch, release_id
+from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import Endpoint, HpaState, ServiceState
 from include.errors import NotEnoughEndpoints, ReleaseFenced, TrafficError, UnknownSelector
 from include.plan.models import Traffic
@@ -34,6 +34,7 @@ def switch_patch(
     service: ServiceState,
     *,
     selector: Mapping[str, str],
+    to: Slot,
     release_id: str,
     by: str,
     reason: str,
@@ -45,6 +46,7 @@ def switch_patch(
     It applies only while the selector, the release id and the last switch are those of ``service``. The last
     switch is tested because a process that slept through "there and back again" finds its selector unchanged.
 
+    :param to: the slot that ``selector`` sends the traffic to
     :param back: whether the switch returns to the slot that was left
     :raises UnknownSelector: ``service`` was observed without a selector, which a patch could not test
     :raises ReleaseFenced: another release holds ``service``, or none does
@@ -58,14 +60,14 @@ def switch_patch(
     held_by = service.annotations.get(RELEASE_ID)
     if held_by != release_id:
         raise fenced(service.name, held_by, release_id).error()
-    switch = LastSwitch(_slot_of(selector), by, reason, now, release_id, "back" if back else "forward")
+    switch = LastSwitch(to, by, reason, now, release_id, "back" if back else "forward")
     return [
         {"op": "test", "path": "/spec/selector", "value": dict(service.selector)},
-        {"op": "test", "path": _annotation(RELEASE_ID), "value": release_id},
+        {"op": "test", "path": annotation_path(RELEASE_ID), "value": release_id},
         # null passes only while the annotation is absent
-        {"op": "test", "path": _annotation(LAST_SWITCH), "value": service.annotations.get(LAST_SWITCH)},
+        {"op": "test", "path": annotation_path(LAST_SWITCH), "value": service.annotations.get(LAST_SWITCH)},
         {"op": "replace", "path": "/spec/selector", "value": dict(selector)},
-        {"op": "add", "path": _annotation(LAST_SWITCH), "value": switch.encode()},
+        {"op": "add", "path": annotation_path(LAST_SWITCH), "value": switch.encode()},
     ]
 
 
@@ -89,8 +91,8 @@ def claim_patch(service: ServiceState, release_id: str) -> Patch:
         ]
     return [
         same_world,
-        {"op": "test", "path": _annotation(RELEASE_ID), "value": held_by},
-        {"op": "add", "path": _annotation(RELEASE_ID), "value": release_id},
+        {"op": "test", "path": annotation_path(RELEASE_ID), "value": held_by},
+        {"op": "add", "path": annotation_path(RELEASE_ID), "value": release_id},
     ]
 
 
@@ -229,7 +231,6 @@ def not_ours(service: ServiceState, wanted: str, *, page: bool = False) -> Refus
 
 def left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refused:
     """The refusal to cut a release over again after ``switch`` (its own) and a move away from ``target``."""
-    """The refusal of a second cutover: ``switch`` is an earlier one of the same release."""
     how = f"switched back by {switch.by} ({switch.reason})" if switch.direction == "back" else "moved away by hand"
     return Refused(
         f"this release was cut over to {target} before and then {how}: a release is cut over once",
@@ -238,14 +239,3 @@ def left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refu
         seen=f"a switch at {switch.at.isoformat()} on Service {service.name}",
         remedy="mend what was wrong and start a new release",
     )
-
-
-def _slot_of(selector: Mapping[str, str]) -> Slot:
-    named = [slot for slot in SLOTS if slot in selector.values()]
-    if len(named) != 1:
-        raise ValueError(f"the selector {dict(selector)} names {len(named)} slots, exactly one is needed")
-    return named[0]
-
-
-def _annotation(key: str) -> str:
-    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
-from include.plan.models import Environment, PlanModel, Release
+from include.plan.models import FROM_FILE, Environment, PlanModel, Release
 from include.plan.source import Source
 
 Model = TypeVar("Model", bound=PlanModel)
@@ -125,7 +125,7 @@ def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan
 
 def _validated(source: Source, model: type[Model]) -> Model:
     try:
-        return model.model_validate(source.content)
+        return model.model_validate(source.content, context=FROM_FILE)
     except ValidationError as error:
         lines = []
         for detail in error.errors(include_url=False, include_context=False):

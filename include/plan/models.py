@@ -13,17 +13,22 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from include.plan.legacy import Legacy
 from include.plan.rules import Criteria, PlanModel, Prober, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
-    "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Messages", "PlanModel", "Prober",
-    "Ratio", "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
+    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy", "Messages",
+    "PlanModel", "Prober", "Ratio", "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers",
+    "Watch",
 ]  # fmt: skip
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
+
+# The validation context of what users wrote, as opposed to what Stellwerk observed and passes on.
+FROM_FILE: Final = "a file of the plan"
 
 
 def _version(text: str) -> str:
@@ -138,6 +143,7 @@ class Traffic(PlanModel):
     :param port: name of the Service port that serves users
     :param selector: the part of the Services' selector that never changes
     :param slot_label: the label that tells the slots apart
+    :param legacy: the slot that is an adopted installation; bound from the Service, never written in a file
     :param health_paths: paths that are no traffic and count in no rate
     """
 
@@ -150,6 +156,14 @@ class Traffic(PlanModel):
     preview_url: Url
     health_paths: tuple[UrlPath, ...] = ("/healthz", "/readyz", "/metrics")
     metrics_path: UrlPath = "/metrics"
+    legacy: Legacy | None = None
+
+    @field_validator("legacy")
+    @classmethod
+    def _observed(cls, value: Legacy | None, info: ValidationInfo) -> Legacy | None:
+        if value is not None and info.context == FROM_FILE:
+            raise ValueError("an adopted installation is observed in the cluster, never planned: remove it")
+        return value
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -165,6 +179,8 @@ class Traffic(PlanModel):
 
     def selector_for(self, slot: Slot) -> dict[str, str]:
         """The whole selector that sends traffic to ``slot``."""
+        if self.legacy and self.legacy.slot == slot:
+            return dict(self.legacy.selector)
         return {**self.selector, self.slot_label: slot}
 
 
@@ -270,5 +286,12 @@ class Environment(PlanModel):
         return self
 
     def slot_release(self, slot: Slot) -> str:
-        """Name of the Helm release (and of the Deployment) of ``slot``."""
+        """Name of the Helm release (and of the Deployment) of ``slot``; an adopted slot has only a Deployment."""
+        legacy = self.traffic.legacy
+        if legacy and legacy.slot == slot:
+            return legacy.deployment
         return f"{self.helm_release}-{slot}"
+
+    def adopting(self, legacy: Legacy | None) -> Environment:
+        """This environment with ``legacy`` as one of its slots; None for two slots of its own."""
+        return self.model_copy(update={"traffic": self.traffic.model_copy(update={"legacy": legacy})})

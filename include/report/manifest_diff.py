@@ -133,8 +133,10 @@ def _checksum(key: str) -> str:
 
 def _level(text: str, environment: Environment) -> str:
     """The text with placeholders where it names a slot."""
+    # The longer name first: that of an adopted Deployment may be the beginning of the other's.
+    for name in sorted((environment.slot_release(slot) for slot in SLOTS), key=len, reverse=True):
+        text = text.replace(name, "<release>")
     for slot in SLOTS:
-        text = text.replace(environment.slot_release(slot), "<release>")
         text = re.sub(rf"(?<![A-Za-z0-9]){slot}(?![A-Za-z0-9])", "<slot>", text)
     return text
 

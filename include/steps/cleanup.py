@@ -19,6 +19,7 @@ from include.ledger.store import Ledger
 from include.slo.samples import PodSample, Snapshot
 from include.slo.window import window_stats
 from include.steps.lease import holding
+from include.steps.legacy import end_adoption, remove_legacy
 from include.steps.record import CLEANED_UP, WATCH_PASSED, record, recorded, require_approval, slots_of
 from include.steps.run import ReleaseRun
 
@@ -31,25 +32,36 @@ PATIENCE_SECONDS: Final = 15.0
 async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Scale the old slot to zero (its autoscaler is then off), or uninstall it where the policy says so.
 
-    :return: the recorded entry: ``slot``, ``policy``, ``helm_release`` and ``lingering``, what still reached it
+    An adopted installation is deleted, whatever the policy: no later release goes into its Deployment.
+
+    :return: the recorded entry: ``slot``, ``policy``, ``helm_release`` (or ``deployment``, an adopted one) and
+        ``lingering``, what still reached it
     :raises ApprovalMissing: no valid Go
     :raises LeaseError: another release has the environment
     :raises TrafficError: the watch has not passed, or the slot takes traffic
     """
     require_approval(ledger, run)
     source, _ = slots_of(ledger, run)
+    name, legacy = run.environment.slot_release(source), run.environment.traffic.legacy
+    legacy = legacy if legacy and legacy.slot == source else None
     async with holding(run, cluster, ledger):
         await _permitted(run, cluster, ledger, source)
         lingering = await _until_quiet(run, cluster, source)
-        await _retire(run, cluster, helm, source)
+        if legacy:
+            await remove_legacy(run, cluster, ledger, legacy)
+        else:
+            await _retire(run, cluster, helm, source)
         await _until_gone(run, cluster, source)
-    payload = {
-        "slot": source,
-        "policy": run.environment.cleanup,
-        "helm_release": run.environment.slot_release(source),
-        "lingering": lingering.sentence,
-    }
-    return dict(record(ledger, run, CLEANED_UP, payload).payload)
+        what = (
+            {"policy": "delete", "deployment": name}
+            if legacy
+            else {"policy": run.environment.cleanup, "helm_release": name}
+        )
+        payload = {"slot": source, **what, "lingering": lingering.sentence}
+        done = record(ledger, run, CLEANED_UP, payload)
+        if legacy:
+            await end_adoption(cluster, run.environment.traffic.service, legacy)
+    return dict(done.payload)
 
 
 async def _permitted(run: ReleaseRun, cluster: Cluster, ledger: Ledger, slot: Slot) -> None:

@@ -150,12 +150,14 @@ async def _size(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
 async def _verdict(
     run: ReleaseRun, cluster: Cluster, slot: Slot, *, ignore: set[str] | None = None, waited: float = 0.0
 ) -> SlotVerdict:
+    deployment = await cluster.deployment(run.environment.slot_release(slot))
     return diagnose(
         await cluster.pods(run.environment.traffic.selector_for(slot)),
-        await cluster.deployment(run.environment.slot_release(slot)),
+        deployment,
         waited_seconds=waited,
         limit_seconds=run.environment.deploy_timeout_seconds,
         ignore=ignore or (),
+        template=await cluster.current_template(deployment) if deployment else None,
     )
 
 

@@ -35,8 +35,9 @@ async def plan_preview(
     :param ready: usable endpoints of the traffic Service
     """
     environment = run.environment
-    name = environment.slot_release(active)
-    revision = good_revision(await helm.history(name))
+    legacy = environment.traffic.legacy
+    name = legacy.helm_release if legacy and legacy.slot == active else environment.slot_release(active)
+    revision = good_revision(await helm.history(name)) if name else None
     seen = Observed(
         active=active,
         before=() if revision is None else await helm.manifest(name, revision),

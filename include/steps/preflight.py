@@ -6,22 +6,24 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from include.bluegreen.adopted import foreseen
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.decisions import Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
 from include.bluegreen.fence import release_id
-from include.bluegreen.guards import target_slot
+from include.bluegreen.guards import still_adopted, target_slot
 from include.bluegreen.slots import active_slot, other
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
 from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
-from include.errors import ClusterRefused
+from include.errors import ChartError, ClusterRefused
 from include.ledger.store import Ledger
 from include.plan.models import Traffic
 from include.plan.slots import Slot
 from include.report.preview import markdown, summary
+from include.steps.adoption import Adoption, announce_adoption, assess
 from include.steps.chart_preflight import check_chart, lacking_rights
 from include.steps.lease import hold, look, override_claim
 from include.steps.plan_preview import keep_preview, plan_preview
@@ -47,15 +49,21 @@ async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledge
 
 
 async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
-    environment, traffic = run.environment, run.environment.traffic
     await look(run, cluster)
     facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
+    if found := await _adoptable(run, cluster, helm):
+        run = run.adopting(found.legacy)
+        facts += found.facts
+    environment, traffic = run.environment, run.environment.traffic
 
     service = await cluster.service(traffic.service)
+    service = service and foreseen(service, traffic)
     active = active_slot(service, traffic)
     assert service is not None, "active_slot refuses a missing Service"
     target = target_slot(service, active, run.release_id)
     source = other(target)
+    if refusal := still_adopted(traffic, target):
+        raise refusal.error()
     facts.append(f"Service {service.name} sends traffic to {active}; {run.release.version} goes to {target}")
     preview = await cluster.service(traffic.preview_service)
 
@@ -66,7 +74,9 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
 
     ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     facts.append(f"{ready} ready endpoint(s) serve users now")
-    checked = await check_chart(run, cluster, helm, target, [one for one in (service, preview) if one])
+    services = [one for one in (service, preview) if one]
+    # Both slots are rendered as Stellwerk would install them: the adopted one is replaced by its own, too.
+    checked = await check_chart(run.adopting(None), cluster, helm, target, services)
     facts += refuse(run, [*surroundings(traffic, preview, active=active, ready=ready), *checked.findings])
     name = environment.slot_release(target)
     facts.append(f"chart {run.chart.name} renders to {len(checked.manifests)} objects as Helm release {name}")
@@ -80,6 +90,7 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
         override_claim(run, ledger, str(holder))
     if run.override_reason:
         facts.append(f"OVERRIDE by {run.triggered_by or 'the scheduler'}: {run.override_reason}")
+    announce_adoption(run, ledger, found)
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
     changes = await plan_preview(
@@ -98,6 +109,19 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
         "changes": summary(changes),
         "preview": whole,
     }
+
+
+async def _adoptable(run: ReleaseRun, cluster: Cluster, helm: Helm) -> Adoption | None:
+    """What is to be adopted, if anything.
+
+    :raises PreflightFailed: the chart does not render, with everything else that is wrong with it
+    """
+    try:
+        return await assess(run, cluster, helm)
+    except ChartError:
+        checked = await check_chart(run.adopting(None), cluster, helm, "green", ())
+        refuse(run, checked.findings)
+        raise
 
 
 def surroundings(traffic: Traffic, preview: ServiceState | None, *, active: Slot, ready: int) -> list[Finding]:

@@ -16,6 +16,10 @@ from include.steps.run import ReleaseRun, parse_release_id
 
 STARTED = "release.started"
 PREVIEWED = "preflight.preview"
+ADOPTION_PLANNED = "adoption.planned"
+ADOPTED = "adoption.done"
+ADOPTION_UNDO = "adoption.undo"
+ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"

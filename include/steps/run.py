@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from include.bluegreen.lease import Terms, lease_seconds
 from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
+from include.plan.legacy import Legacy
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
 from include.plan.slots import SLOTS, Slot
@@ -65,6 +66,10 @@ class ReleaseRun:
     def values(self, slot: Slot) -> dict[str, Any]:
         """Return the Helm values of one slot."""
         return slot_values(self.release, self.environment, slot)
+
+    def adopting(self, legacy: Legacy | None) -> ReleaseRun:
+        """Return this run in an environment one of whose slots is the adopted installation ``legacy``."""
+        return replace(self, environment=self.environment.adopting(legacy))
 
     def key(self, what: str) -> str:
         """Return the idempotency key of something this run does once."""

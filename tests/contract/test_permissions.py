@@ -118,7 +118,8 @@ async def _stellwerk(kubeconfig: Path, kubectl: Kubectl, used: Counter[str]) -> 
         pod, *_ = await cluster.pods(labels)
         await cluster.endpoints(TRAFFIC.service)
         assert await cluster.deployments(labels)
-        assert await cluster.deployment(release)
+        assert (deployment := await cluster.deployment(release))
+        assert await cluster.current_template(deployment)
         (hpa,) = await cluster.hpas()
         await cluster.set_hpa_minimum(hpa.name, 2)
         await cluster.scale(release, 2)
@@ -131,6 +132,10 @@ async def _stellwerk(kubeconfig: Path, kubectl: Kubectl, used: Counter[str]) -> 
         held = await cluster.replace_lease(replace(held, renewed_at=now + timedelta(seconds=1)))
         assert await cluster.lease("environment") == held
         await cluster.delete_lease(held)
+        for step in ("put_aside", "bring_back", "put_aside", "forget"):
+            assert await getattr(cluster.release_secrets, step)(release)
+        await cluster.delete_hpa(hpa.name)
+        await cluster.delete_deployment(release)
         assert await cluster.service(LAST_REQUEST) is None
         used.update(cluster.used)
 

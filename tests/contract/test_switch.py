@@ -180,6 +180,7 @@ async def test_a_patch_that_arrives_late_finds_another_world(services: None, kub
         late = switch_patch(
             before,
             selector=TRAFFIC.selector_for("green"),
+            to="green",
             release_id="r1",
             by="late",
             reason="its packet took its time",

@@ -19,6 +19,7 @@ from include.clients.kubernetes import parse, requests
 from include.clients.kubernetes.answers import decode, failure, is_failed_test, reason
 from include.clients.kubernetes.inspection import Inspector
 from include.clients.kubernetes.parse import ClusterEvent
+from include.clients.kubernetes.release_secrets import ReleaseSecrets
 from include.clients.kubernetes.requests import Kind, Request
 from include.clients.kubernetes.transport import Transport
 from include.errors import ClusterRefused, KubeconfigUnusable, PatchRefused
@@ -58,6 +59,11 @@ class Cluster:
             ) from error
         async with api:
             yield cls(api, namespace, timeout_seconds=timeout_seconds)
+
+    @property
+    def release_secrets(self) -> ReleaseSecrets:
+        """The Secrets in which Helm keeps its releases."""
+        return ReleaseSecrets(self._transport, self.namespace)
 
     async def server_version(self) -> str:
         """The API server's version, for example ``v1.34.4``."""
@@ -100,6 +106,10 @@ class Cluster:
         items = await self._list("deployments", labels=labels)
         return tuple(sorted((parse.deployment(item) for item in items), key=lambda one: one.name))
 
+    async def current_template(self, deployment: DeploymentState) -> str | None:
+        """The ``pod-template-hash`` of a Deployment's newest ReplicaSet: its pods of today's template bear it."""
+        return parse.newest_template(await self._list("replicasets", labels=deployment.match_labels))
+
     async def hpas(self, labels: Mapping[str, str] | None = None) -> tuple[HpaState, ...]:
         """The autoscalers with these labels (all of the namespace without), by name."""
         items = await self._list("horizontalpodautoscalers", labels=labels)
@@ -124,6 +134,14 @@ class Cluster:
         """Replace a Deployment's pods one by one, as ``kubectl rollout restart``; once per ``at``."""
         request = requests.merge_patch("deployments", self.namespace, name, requests.restart(at))
         return parse.deployment(await self._transport.json(request))
+
+    async def delete_deployment(self, name: str) -> None:
+        """Remove a Deployment, its pods end in the background; nothing when there is none."""
+        await self._delete("deployments", name)
+
+    async def delete_hpa(self, name: str) -> None:
+        """Remove an autoscaler; nothing when there is none."""
+        await self._delete("horizontalpodautoscalers", name)
 
     async def pods_not_restarted(self, labels: Mapping[str, str], at: datetime) -> tuple[str, ...]:
         """Names of the pods, terminating ones included, that the restart of ``at`` has not replaced yet."""
@@ -164,7 +182,7 @@ class Cluster:
         :raises PatchRefused: there is one by now
         """
         item = requests.lease(lease)
-        return parse.lease(await self._guarded(requests.create("leases", self.namespace, lease.name, item)))
+        return parse.lease(await self._guarded(requests.create("leases", self.namespace, item)))
 
     async def replace_lease(self, lease: LeaseState) -> LeaseState:
         """Write a Lease in the place of the one that was observed.
@@ -179,7 +197,7 @@ class Cluster:
 
         :raises PatchRefused: it was changed or made anew since
         """
-        request = requests.delete(
+        request = requests.delete_observed(
             "leases", self.namespace, lease.name, uid=lease.uid, resource_version=lease.resource_version
         )
         try:
@@ -187,6 +205,11 @@ class Cluster:
         except ClusterRefused as error:
             if error.status != 404:
                 raise
+
+    async def _delete(self, kind: Kind, name: str) -> None:
+        status, body = await self._transport.answer(request := requests.delete(kind, self.namespace, name))
+        if status != 404 and (error := failure(request, status, body)):
+            raise error
 
     async def _disown(self, kind: Kind, name: str) -> None:
         for _ in range(3):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from include.bluegreen.diagnosis import TEMPLATE_HASH
 from include.bluegreen.lease import LeaseState
 from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodState, ServicePort, ServiceState
 
 Object = Mapping[str, Any]
+
+REVISION: Final = "deployment.kubernetes.io/revision"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ def service(item: Object) -> ServiceState:
             ServicePort(port.get("name") or "", port["port"], port.get("nodePort") or None, port.get("targetPort"))
             for port in spec.get("ports") or ()
         ),
+        labels=dict(_map(metadata, "labels")),
     )
 
 
@@ -97,7 +101,21 @@ def deployment(item: Object) -> DeploymentState:
         generation=metadata.get("generation", 0),
         observed_generation=status.get("observedGeneration", 0),
         labels=dict(_map(metadata, "labels")),
+        annotations=dict(_map(metadata, "annotations")),
+        match_labels=dict(_map(_map(spec, "selector"), "matchLabels")),
+        pod_labels=dict(_map(_map(_map(spec, "template"), "metadata"), "labels")),
     )
+
+
+def newest_template(replicasets: Iterable[Object]) -> str | None:
+    """The ``pod-template-hash`` of the newest of a Deployment's ReplicaSets; None when there is none."""
+
+    def revision(item: Object) -> int:
+        text = _map(_map(item, "metadata"), "annotations").get(REVISION, "")
+        return int(text) if text.isdecimal() else -1
+
+    newest = max(replicasets, key=revision, default=None)
+    return None if newest is None else _map(_map(newest, "metadata"), "labels").get(TEMPLATE_HASH)
 
 
 def hpa(item: Object) -> HpaState:

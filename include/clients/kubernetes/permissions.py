@@ -45,11 +45,19 @@ NEEDED: Final[tuple[Permission, ...]] = (
     Permission("", "pods/log", ("get",), "shows the last words of a pod that does not come up"),
     Permission("", "pods/proxy", ("get",), "reads the metrics of every single pod, which the watch judges"),
     Permission("", "events", ("list",), "shows what the cluster says about a pod that does not come up"),
-    Permission("apps", "deployments", ("get", "list", "patch"), "reads the slots' Deployments and drains them"),
-    Permission("apps", "deployments/scale", ("patch",), "sets the size of a slot"),
-    Permission("apps", "replicasets", ("list",), "waits for a rollout (helm)"),
     Permission(
-        "autoscaling", "horizontalpodautoscalers", ("list", "patch"), "pins the size of the slot it leaves"
+        "apps",
+        "deployments",
+        ("get", "list", "patch", "delete"),
+        "reads the slots' Deployments, drains them, deletes an adopted one",
+    ),
+    Permission("apps", "deployments/scale", ("patch",), "sets the size of a slot"),
+    Permission("apps", "replicasets", ("list",), "waits for a rollout, and tells new pods from former ones"),
+    Permission(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        ("list", "patch", "delete"),
+        "pins the size of the slot it leaves, deletes an adopted one",
     ),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update", "delete"), "one release at a time"),
     Permission(

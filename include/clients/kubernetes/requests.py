@@ -11,6 +11,7 @@ from urllib.parse import quote
 from include.bluegreen.lease import LeaseState
 
 JSON_PATCH: Final = "application/json-patch+json"
+JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 # With its parameter, else the API client makes JSON of the body: the server is to read the YAML itself.
 APPLY_PATCH: Final = "application/apply-patch+yaml; charset=utf-8"
@@ -19,19 +20,33 @@ YAML: Final = "application/yaml"
 DISCOVERY: Final = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
-JSON: Final = "application/json"
 
 FIELD_MANAGER: Final = "stellwerk"
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 
-Kind = Literal["services", "pods", "events", "endpointslices", "deployments", "horizontalpodautoscalers", "leases"]
+# Names, labels and annotations of objects, without their content.
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+Kind = Literal[
+    "services",
+    "pods",
+    "events",
+    "secrets",
+    "endpointslices",
+    "deployments",
+    "replicasets",
+    "horizontalpodautoscalers",
+    "leases",
+]
 
 _GROUPS: Final[Mapping[Kind, str]] = {
     "services": "/api/v1",
     "pods": "/api/v1",
     "events": "/api/v1",
+    "secrets": "/api/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "deployments": "/apis/apps/v1",
+    "replicasets": "/apis/apps/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "leases": "/apis/coordination.k8s.io/v1",
 }
@@ -43,6 +58,7 @@ class Request:
 
     :param what: what it asks for, as the errors name it (``"Service valeo-erp in production"``)
     :param body: sent as JSON; a text as it is
+    :param accept: in which form the answer is wanted
     :param relayed: the answer comes from a pod through the API server, so its status is the pod's
     """
 
@@ -52,8 +68,8 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     body: Sequence[Any] | Mapping[str, Any] | str | None = None
     content_type: str | None = None
-    relayed: bool = False
     accept: str = "application/json"
+    relayed: bool = False
 
 
 def collection(kind: Kind, namespace: str) -> str:
@@ -90,10 +106,10 @@ def merge_patch(
     return _patch(kind, namespace, name, change, MERGE_PATCH, subresource)
 
 
-def create(kind: Kind, namespace: str, name: str, item: Mapping[str, Any]) -> Request:
+def create(kind: Kind, namespace: str, item: Mapping[str, Any]) -> Request:
     """Make an object that must not exist yet."""
-    query = (("fieldManager", FIELD_MANAGER),)
-    return Request("POST", collection(kind, namespace), _what(kind, namespace, name), query, item, JSON)
+    what = _what(kind, namespace, str(item["metadata"]["name"]))
+    return Request("POST", collection(kind, namespace), what, (("fieldManager", FIELD_MANAGER),), item, JSON)
 
 
 def replace(kind: Kind, namespace: str, name: str, item: Mapping[str, Any]) -> Request:
@@ -106,7 +122,14 @@ def replace(kind: Kind, namespace: str, name: str, item: Mapping[str, Any]) -> R
     return Request("PUT", path, _what(kind, namespace, name), (("fieldManager", FIELD_MANAGER),), item, JSON)
 
 
-def delete(kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> Request:
+def delete(kind: Kind, namespace: str, name: str) -> Request:
+    """Delete an object, and in the background what it owns."""
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    path = f"{collection(kind, namespace)}/{_segment(name)}"
+    return Request("DELETE", path, _what(kind, namespace, name), (), body, JSON)
+
+
+def delete_observed(kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> Request:
     """Delete the very object that was observed, as long as nobody has changed it."""
     path = f"{collection(kind, namespace)}/{_segment(name)}"
     preconditions = {"uid": uid, "resourceVersion": resource_version}
@@ -229,6 +252,7 @@ def _what(kind: Kind, namespace: str, name: str) -> str:
     singular = {
         "services": "Service",
         "pods": "Pod",
+        "secrets": "Secret",
         "deployments": "Deployment",
         "horizontalpodautoscalers": "HorizontalPodAutoscaler",
         "leases": "Lease",

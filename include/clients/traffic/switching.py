@@ -86,6 +86,7 @@ async def switch(
         patch = switch_patch(
             service,
             selector=traffic.selector_for(target),
+            to=target,
             release_id=release_id,
             by=by,
             reason=reason,

@@ -78,31 +78,27 @@ class StellwerkOperator(BaseOperator):
         if self._cancel is not None:
             self._cancel()
 
-    def with_cluster(self, run: ReleaseRun, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
-        """Run ``step`` with a client of the environment's namespace."""
+    def with_cluster(self, run: ReleaseRun, step: Callable[[ReleaseRun, Cluster], Coroutine[Any, Any, T]]) -> T:
+        """Run ``step`` with a client of the namespace, and with the run as the traffic Service binds it."""
+        from include.steps.legacy import bound
         from stellwerk.hooks.kubernetes import ClusterHook
 
         hook = ClusterHook.read(run.environment.connections.kubernetes)
 
         async def call() -> T:
             async with hook.cluster(run.environment.namespace) as cluster:
-                return await step(cluster)
+                return await step(await bound(run, cluster), cluster)
 
         return self.wait_for(call())
 
-    def with_helm(self, run: ReleaseRun, step: Callable[[Cluster, Helm], Coroutine[Any, Any, T]]) -> T:
-        """Run ``step`` with a client of the environment's namespace and a helm that acts there."""
+    def with_helm(self, run: ReleaseRun, step: Callable[[ReleaseRun, Cluster, Helm], Coroutine[Any, Any, T]]) -> T:
+        """Run ``step`` as :meth:`with_cluster` does, with a helm that acts in the same namespace."""
         from stellwerk.hooks.helm import open_helm
         from stellwerk.hooks.kubernetes import ClusterHook
 
         hook = ClusterHook.read(run.environment.connections.kubernetes)
         with open_helm(hook, run.environment.namespace) as helm:
-
-            async def call() -> T:
-                async with hook.cluster(run.environment.namespace) as cluster:
-                    return await step(cluster, helm)
-
-            return self.wait_for(call())
+            return self.with_cluster(run, lambda run, cluster: step(run, cluster, helm))
 
     def ledger(self, run: ReleaseRun) -> Ledger:
         """Open the ledger of the environment."""

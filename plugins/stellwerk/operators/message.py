@@ -64,7 +64,7 @@ class Announce(StellwerkOperator):
         if self.event not in ROLLBACK:
             return None
         try:
-            return self.with_cluster(run, lambda cluster: traffic_service(run, cluster))
+            return self.with_cluster(run, lambda run, cluster: traffic_service(run, cluster))
         except StellwerkError as error:
             self.log.warning("%s", error)
             return None

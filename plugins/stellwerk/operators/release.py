@@ -23,7 +23,7 @@ class Preflight(StellwerkOperator):
         from include.steps.preflight import preflight
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: preflight(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: preflight(run, cluster, helm, ledger))
 
 
 class DeployIdleSlot(StellwerkOperator):
@@ -34,7 +34,7 @@ class DeployIdleSlot(StellwerkOperator):
         from include.steps.deploy import deploy
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: deploy(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: deploy(run, cluster, helm, ledger))
 
 
 class VerifyIdleSlot(StellwerkOperator):
@@ -45,7 +45,7 @@ class VerifyIdleSlot(StellwerkOperator):
         from include.steps.verify import verify_idle
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: verify_idle(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: verify_idle(run, cluster, ledger))
 
 
 class Cutover(StellwerkOperator):
@@ -56,7 +56,7 @@ class Cutover(StellwerkOperator):
         from include.steps.cutover import cut_over
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: cut_over(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: cut_over(run, cluster, ledger))
 
 
 class Drain(StellwerkOperator):
@@ -67,7 +67,7 @@ class Drain(StellwerkOperator):
         from include.steps.drain import drain_left_slot
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: drain_left_slot(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: drain_left_slot(run, cluster, ledger))
 
 
 class CleanUp(StellwerkOperator):
@@ -78,7 +78,7 @@ class CleanUp(StellwerkOperator):
         from include.steps.cleanup import clean_up
 
         ledger = self.ledger(run)
-        return self.with_helm(run, lambda cluster, helm: clean_up(run, cluster, helm, ledger))
+        return self.with_helm(run, lambda run, cluster, helm: clean_up(run, cluster, helm, ledger))
 
 
 class FinalVerification(StellwerkOperator):
@@ -89,7 +89,7 @@ class FinalVerification(StellwerkOperator):
         from include.steps.verify import verify_released
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: verify_released(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: verify_released(run, cluster, ledger))
 
 
 class ReleaseLease(StellwerkOperator):
@@ -126,4 +126,4 @@ class ReleaseLease(StellwerkOperator):
         from include.steps.lease import release_lease
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: release_lease(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: release_lease(run, cluster, ledger))

@@ -34,7 +34,7 @@ class RollbackEligibility(_Rollback):
         """See :func:`include.steps.rollback.choose`."""
         from include.steps.rollback import choose
 
-        return self.with_cluster(run, lambda cluster: choose(run, cluster, self.option))
+        return self.with_cluster(run, lambda run, cluster: choose(run, cluster, self.option))
 
 
 class SwitchBack(_Rollback):
@@ -44,7 +44,7 @@ class SwitchBack(_Rollback):
         """See :func:`include.steps.rollback.switch_back`."""
         from include.steps.rollback import record_switch_back, switch_back
 
-        done = self.with_cluster(run, lambda cluster: switch_back(run, cluster, self.reason))
+        done = self.with_cluster(run, lambda run, cluster: switch_back(run, cluster, self.reason))
         try:
             record_switch_back(run, self.ledger(run), done)
         except Exception:  # a ledger that is out must not turn a rollback that worked into a failure
@@ -60,7 +60,7 @@ class DrainBadSlot(StellwerkOperator):
         from include.steps.rollback import drain_bad_slot
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: drain_bad_slot(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: drain_bad_slot(run, cluster, ledger))
 
 
 class VerifyTraffic(_Rollback):
@@ -70,7 +70,7 @@ class VerifyTraffic(_Rollback):
         """See :func:`include.steps.rollback.verify_traffic`."""
         from include.steps.rollback import verify_traffic
 
-        return self.with_cluster(run, lambda cluster: verify_traffic(run, cluster))
+        return self.with_cluster(run, lambda run, cluster: verify_traffic(run, cluster))
 
 
 class RollbackSummary(_Rollback):
@@ -81,7 +81,7 @@ class RollbackSummary(_Rollback):
         from include.steps.rollback import summarise
 
         ledger = self.ledger(run)
-        return self.with_cluster(run, lambda cluster: summarise(run, cluster, ledger, self.reason))
+        return self.with_cluster(run, lambda run, cluster: summarise(run, cluster, ledger, self.reason))
 
 
 class StartRollback(StellwerkOperator):
@@ -121,7 +121,7 @@ class StartRollback(StellwerkOperator):
         from include.steps.rollback import why_roll_back
 
         self._run = run
-        reason = self.with_cluster(run, lambda cluster: why_roll_back(run, cluster, self.ledger(run)))
+        reason = self.with_cluster(run, lambda run, cluster: why_roll_back(run, cluster, self.ledger(run)))
         if reason is None:
             raise AirflowSkipException("no rollback to start: the traffic is where a human or nobody moved it")
         self._reason = reason

@@ -41,9 +41,9 @@ def endpoints(count: int, *, port: str = "http") -> list[Endpoint]:
 
 def apply_patch(state: ServiceState, patch: Iterable[dict[str, Any]]) -> ServiceState:
     """JSON patch as the API server applies it, its peculiarities included (FACTS: Cutover)."""
-    document: dict[str, Any] = {"spec": {"selector": dict(state.selector)}, "metadata": {}}
-    if state.annotations:
-        document["metadata"]["annotations"] = dict(state.annotations)
+    maps = {"annotations": dict(state.annotations), "labels": dict(state.labels)}
+    metadata = {name: content for name, content in maps.items() if content}
+    document: dict[str, Any] = {"spec": {"selector": dict(state.selector)}, "metadata": metadata}
     for operation in patch:
         *parents, key = [_unescaped(part) for part in operation["path"].split("/")[1:]]
         place = document
@@ -57,10 +57,17 @@ def apply_patch(state: ServiceState, patch: Iterable[dict[str, Any]]) -> Service
                     raise PatchRefused(f"test of {operation['path']}", seen=str(place.get(key)))
             case "replace" | "add":  # replace of a missing map key adds it
                 place[key] = operation["value"]
+            case "remove":
+                if key not in place:
+                    raise PatchRefused(f"missing path {operation['path']}")
+                del place[key]
             case unknown:
                 raise PatchRefused(f"unknown op {unknown}")
     return replace(
-        state, selector=document["spec"]["selector"], annotations=document["metadata"].get("annotations", {})
+        state,
+        selector=document["spec"]["selector"],
+        annotations=document["metadata"].get("annotations", {}),
+        labels=document["metadata"].get("labels", {}),
     )
 
 

@@ -105,3 +105,10 @@ def test_time_runs_out():
 def test_time_is_the_callers_without_a_limit():
     assert diagnose([], None, waited_seconds=1e9).sentence == "the Deployment does not exist yet"
     assert "scaled to zero" in diagnose([], replace(READY, replicas=0)).sentence
+
+
+def test_a_pod_made_of_the_former_template_meanwhile_says_nothing_about_the_new_one():
+    former = waiting("ErrImagePull", labels={"pod-template-hash": "old"})
+    assert diagnose([former], ROLLING, template="new").state == "progressing"
+    assert diagnose([former], ROLLING, template="old").state == "failed"
+    assert diagnose([waiting("ErrImagePull")], ROLLING, template="new").state == "failed", "no label, no excuse"

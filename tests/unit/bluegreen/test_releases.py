@@ -214,8 +214,8 @@ class Releases(RuleBasedStateMachine):
     def _switch(self, name, target, *, back=False) -> Patch:
         # Different processes of a release write the same words at the same moment: nothing but the tests protects.
         return switch_patch(
-            self.cluster.service, selector=TRAFFIC.selector_for(target), release_id=name, by="p", reason="r",
-            now=self.cluster.now, back=back,
+            self.cluster.service, selector=TRAFFIC.selector_for(target), to=target, release_id=name, by="p",
+            reason="r", now=self.cluster.now, back=back,
         )  # fmt: skip
 
     # What must never be

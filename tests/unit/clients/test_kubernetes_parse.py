@@ -163,3 +163,19 @@ def test_events_of_old_and_new_reporters():
     assert new.count == 1
     assert new.last_seen is not None
     assert new.last_seen.microsecond == 123456
+
+
+def _replicaset(revision, template):
+    return {
+        "metadata": {
+            "annotations": {"deployment.kubernetes.io/revision": revision},
+            "labels": {"pod-template-hash": template},
+        }
+    }
+
+
+def test_the_newest_template_is_that_of_the_highest_revision():
+    found = [_replicaset("9", "nine"), _replicaset("10", "ten"), _replicaset("2", "two"), {"metadata": {}}]
+    assert parse.newest_template(found) == "ten"
+    assert parse.newest_template([]) is None
+    assert parse.newest_template([{"metadata": {}}]) is None

@@ -169,6 +169,7 @@ async def test_there_and_back_again_while_it_slept():
         switch_there = switching.switch_patch(
             w.state,
             selector=TRAFFIC.selector_for("green"),
+            to="green",
             release_id="r1",
             by="twin",
             reason="cutover",
@@ -178,6 +179,7 @@ async def test_there_and_back_again_while_it_slept():
         switch_back = switching.switch_patch(
             w.state,
             selector=TRAFFIC.selector_for("blue"),
+            to="blue",
             release_id="r1",
             by="watch",
             reason="errors",
@@ -233,6 +235,7 @@ async def test_another_process_of_the_release_was_faster_while_the_answer_got_lo
         patch = switching.switch_patch(
             w.state,
             selector=TRAFFIC.selector_for("green"),
+            to="green",
             release_id="r1",
             by="twin",
             reason="cutover",

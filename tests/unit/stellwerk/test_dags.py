@@ -16,7 +16,7 @@ def dags() -> DagBag:
 
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
-    assert {"production-blue-green", "rollback"} <= set(dags.dags)
+    assert {"production-blue-green", "rollback", "undo-adoption"} <= set(dags.dags)
 
 
 def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
