@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,8 @@ from include.errors import SandboxError
 
 _PAGE = 100
 _TIMEOUT_SECONDS = 30.0
+_DEADLOCKS = 3
+_DEADLOCK_PAUSE_SECONDS = 0.5
 
 
 class AirflowRefused(SandboxError):
@@ -67,8 +70,22 @@ class AirflowSession:
         """
         if not self._token:
             self._token = self._log_in()
+        refused = f"{self.user} was refused {method} {path}"
+        for _ in range(_DEADLOCKS):
+            try:
+                return _decoded(self._send(method, path, json=json, params=params), refused)
+            except AirflowRefused as error:
+                # The scheduler locks the same rows in another order: PostgreSQL undid the whole change.
+                if method == "POST" or error.status != 500 or "Database error" not in str(error):
+                    raise
+                time.sleep(_DEADLOCK_PAUSE_SECONDS)
+        return _decoded(self._send(method, path, json=json, params=params), refused)
+
+    def _send(
+        self, method: str, path: str, *, json: Mapping[str, Any] | None, params: Mapping[str, Any] | None
+    ) -> httpx.Response:
         try:
-            answer = self._http.request(
+            return self._http.request(
                 method,
                 f"/api/v2/{path}",
                 json=json,
@@ -77,7 +94,6 @@ class AirflowSession:
             )
         except httpx.HTTPError as error:
             raise SandboxError(f"no answer from Airflow to {method} {path}", seen=repr(error)) from error
-        return _decoded(answer, f"{self.user} was refused {method} {path}")
 
     def _log_in(self) -> str:
         try:
