@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+
+from include.ledger.entry import Entry, NewEntry, canonical
 
 
 @dataclass
 class Memory:
-    """A ledger of this process."""
+    """Appends once for each key, and finds what was appended."""
 
-    written: list[Any] = field(default_factory=list)
+    written: list[Entry] = field(default_factory=list)
 
-    def append(self, new: Any) -> Any:
+    def append(self, new: NewEntry) -> Entry:
         for entry in self.written:
-            if entry.key == new.key:
+            if new.key is not None and entry.key == new.key:
                 return entry
-        self.written.append(new)
-        return new
+        now = datetime.now(UTC)
+        entry = Entry(
+            sequence=len(self.written) + 1,
+            kind=new.kind,
+            release=new.release,
+            environment=new.environment,
+            run_id=new.run_id,
+            actor=new.actor,
+            key=new.key,
+            at=new.at or now,
+            recorded_at=now,
+            payload_json=canonical(new.payload_object()),
+            previous="",
+            hash="",
+        )
+        self.written.append(entry)
+        return entry
 
-    def entries(self, *, kinds: tuple[str, ...], **_: object) -> tuple[Any, ...]:
-        return tuple(entry for entry in self.written if entry.kind in kinds)
+    def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Entry, ...]:
+        return tuple(
+            entry
+            for entry in self.written
+            if (kinds is None or entry.kind in kinds)
+            and all(value is None or getattr(entry, name) == value for name, value in wanted.items())
+        )
