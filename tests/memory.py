@@ -1,32 +1,43 @@
-"""A ledger of this process, for tests whose subject is not the ledger."""
+"""A ledger of one process, for tests whose subject is not the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+
+from include.ledger.entry import Entry, NewEntry, canonical
 
 
 @dataclass
 class MemoryLedger:
     """Appends once for each key, and finds what was appended."""
 
-    written: list[Any] = field(default_factory=list)
+    written: list[Entry] = field(default_factory=list)
 
-    def append(self, new: Any) -> Any:
+    def append(self, new: NewEntry) -> Entry:
         for entry in self.written:
             if new.key is not None and entry.key == new.key:
                 return entry
-        entry = SimpleNamespace(**vars(new))
-        entry.sequence = len(self.written) + 1
-        entry.at = new.at or datetime.now(UTC)
-        entry.payload = dict(new.payload)
+        now = datetime.now(UTC)
+        entry = Entry(
+            sequence=len(self.written) + 1,
+            kind=new.kind,
+            release=new.release,
+            environment=new.environment,
+            run_id=new.run_id,
+            actor=new.actor,
+            key=new.key,
+            at=new.at or now,
+            recorded_at=now,
+            payload_json=canonical(new.payload_object()),
+            previous="",
+            hash="",
+        )
         self.written.append(entry)
         return entry
 
-    def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Any, ...]:
+    def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Entry, ...]:
         return tuple(
             entry
             for entry in self.written

@@ -21,7 +21,7 @@ from include.steps.lease import give_up, hold, renewing
 from include.steps.record import LEASE_TAKEN_OVER
 from include.steps.run import ReleaseRun, open_run
 from tests.contract.support import Kubectl
-from tests.unit.steps.memory import Memory
+from tests.memory import MemoryLedger
 
 
 def a_run(number: int, *, override_reason: str = "") -> ReleaseRun:
@@ -49,11 +49,11 @@ async def client(kubectl: Kubectl) -> AsyncIterator[Cluster]:
 
 
 def ledger() -> Ledger:
-    return cast("Ledger", Memory())
+    return cast("Ledger", MemoryLedger())
 
 
 def kinds(of: Ledger) -> list[str]:
-    return [entry.kind for entry in cast("Memory", of).written]
+    return [entry.kind for entry in cast("MemoryLedger", of).written]
 
 
 def terms(holder: str) -> Terms:
@@ -166,7 +166,7 @@ async def test_eight_that_take_over_what_has_expired(kubectl: Kubectl, client: C
     assert len(winners) == 1, results
     for number, book in enumerate(books):
         assert (LEASE_TAKEN_OVER in kinds(book)) == (number in winners)
-    (entry,) = [one for one in cast("Memory", books[winners[0]]).written if one.kind == LEASE_TAKEN_OVER]
+    (entry,) = [one for one in cast("MemoryLedger", books[winners[0]]).written if one.kind == LEASE_TAKEN_OVER]
     assert entry.payload["from"] == a_run(9).release_id
     assert "not renewed in time" in entry.payload["reason"]
     lease = await client.lease(NAME)

@@ -32,9 +32,9 @@ from include.steps.lease import (
 )
 from include.steps.record import LEASE_TAKEN_OVER, RELEASED, holder_ended, record
 from include.steps.run import ReleaseRun, open_run
+from tests.memory import MemoryLedger
 from tests.unit.bluegreen.lease_server import LeaseServer
 from tests.unit.bluegreen.model import service
-from tests.unit.steps.memory import Memory
 
 
 class FakeCluster:
@@ -80,7 +80,7 @@ class World:
     def __init__(self) -> None:
         self.fake = FakeCluster()
         self.cluster = cast("Cluster", self.fake)
-        self.book = Memory()
+        self.book = MemoryLedger()
         self.ledger = cast("Ledger", self.book)
 
     def run(self, run_id: str = "r1", override_reason: str = "") -> ReleaseRun:

@@ -16,7 +16,7 @@ from include.steps import watch as watching
 from include.steps.record import CUT_OVER, STARTED, WATCH_PASSED, record, recorded
 from include.steps.run import ReleaseRun, open_run
 from include.steps.watch import WatchOutcome, begin_watch, conclude_watch
-from tests.unit.steps.memory import Memory
+from tests.memory import MemoryLedger
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def ledger(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> Ledger:
         return Snapshot(now, slot, ready_endpoints=3)
 
     monkeypatch.setattr(watching, "snapshot", look)
-    memory = cast(Ledger, Memory())
+    memory = cast(Ledger, MemoryLedger())
     record(memory, run, STARTED, {"from": "blue", "to": "green"})
     record(memory, run, CUT_OVER, {"automatic_switch_back": True, "at": "2030-01-01T12:00:00+00:00"})
     return memory

@@ -16,6 +16,7 @@ OK = b"HTTP/1.1 200 OK\r\nX-Slot: blue\r\nX-Version: 2.9.0\r\nX-Pod: p\r\nConten
 async def serving(handler: Handler) -> AsyncIterator[Target]:
     """Serve on a free port of the loopback address."""
     tasks: set[asyncio.Task[None]] = set()
+    transports: list[asyncio.WriteTransport] = []
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -23,6 +24,7 @@ async def serving(handler: Handler) -> AsyncIterator[Target]:
         writer.close()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        transports.append(writer.transport)
         task = asyncio.ensure_future(one(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -35,6 +37,9 @@ async def serving(handler: Handler) -> AsyncIterator[Target]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for transport in transports:
+            transport.abort()  # one that is being closed would wait for a client to read what is buffered
+        await asyncio.sleep(0)
 
 
 async def request(reader: asyncio.StreamReader) -> bytes:
