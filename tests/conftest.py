@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("e2e", "contract", "unit")
+ROOMS = ("e2e", "faults", "contract", "unit")
 SANDBOX = "the e2e sandbox"
 
 
