@@ -4,9 +4,9 @@ Wrapped, once they are imported: requests to the Kubernetes API, runs of helm, t
 and mail. What happens between two such calls stays inside the process, so the moment after one call is the moment
 before the next: one kill point. Reads that repeat without a write in between (polls) are one kill point, too.
 
-The folder ``$STELLWERK_FAULTS`` holds all state, since the processes that know it are killed: ``orders.json`` (what to
-kill, written by the suite), ``done/`` (a file for each point where somebody was killed), ``log.ndjson`` (every point
-that was reached, with whether it killed).
+The folder ``$STELLWERK_FAULTS`` holds all state, since the processes that know it are killed: ``orders.json``
+(what to kill, written by the suite), ``done/`` (a file for each point where somebody was killed), ``log.ndjson``
+(every point that was reached, with whether it killed).
 """
 
 from __future__ import annotations
