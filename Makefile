@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reor
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down test check format bench evidence clean
+.PHONY: help setup programs demo up down test faults check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ down: setup ## stop what `make up` started
 
 test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
 	$(PYTEST) $(ARGS)
+
+faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)
+	$(PYTHON) -m pytest -s tests/faults/every_kill_point.py $(ARGS)
 
 check: setup ## linter, formatting, types and unit tests: the quick check before a commit
 	$(PYTHON) -m ruff check .

@@ -12,7 +12,7 @@ from include.report.evidence import Measure
 from include.sandbox.airflow_client import AirflowClient, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.people import answer_gate, trigger_release
-from include.sandbox.story import load
+from include.sandbox.story import constant_load
 
 RATE: Final = 60.0
 GOAL_SECONDS: Final = 2.0
@@ -45,7 +45,7 @@ class Round:
 def measure_overhead(sandbox: Sandbox, rounds: int) -> list[Measure]:
     """Release by script and by DAG in turn, from the same starting point each time, under the same load."""
     world, scripts, dags = World(sandbox), [], []
-    with load(sandbox, "overhead", RATE):
+    with constant_load(sandbox, "overhead", RATE):
         for _ in range(rounds):
             world.reset()
             began = time.monotonic()

@@ -16,7 +16,7 @@ from include.report.evidence import Measure
 from include.sandbox.environment import Sandbox
 from include.sandbox.load.records import Recording, read
 from include.sandbox.load.summary import is_bad, longest_gap, summarise
-from include.sandbox.story import load
+from include.sandbox.story import constant_load
 
 RATE: Final = 200.0
 THERE_AND_BACK: Final[tuple[tuple[Slot, bool], ...]] = (("green", False), ("blue", True))
@@ -61,7 +61,7 @@ def measure_switches(sandbox: Sandbox, number: int) -> list[Seen]:
 
     :raises SandboxError: the load generator lost count
     """
-    with load(sandbox, "switches", RATE) as file:
+    with constant_load(sandbox, "switches", RATE) as file:
         time.sleep(PAUSE_SECONDS)
         made = asyncio.run(_make(sandbox, number))
     recording = read(file)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ROOMS = ("e2e", "contract", "unit")
+ROOMS = ("e2e", "faults", "contract", "unit")
 SANDBOX = "the e2e sandbox"
 
 # How long an example takes says something about the machine; timing lives in benchmarks/.

@@ -9,9 +9,9 @@ import shutil
 import string
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,7 @@ class Options:
     :param gate_seconds: how long a gate waits for an answer
     :param port: of Airflow's web server; None picks a free one
     :param extra_plan: further folder laid over the sandbox's plan (``releases/``, ``environments/``)
+    :param variables: further environment variables of Airflow's processes; they win
     """
 
     state: Path
@@ -63,6 +64,7 @@ class Options:
     port: int | None = None
     extra_plan: Path | None = None
     extra_dags: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def with_state(self, state: Path) -> Options:
         """Return the same options with another state folder."""
@@ -195,7 +197,11 @@ class Sandbox:
             self.options.state / "airflow",
             database_url=self.postgres.url("airflow", driver="psycopg"),
             settings=settings,
-            variables={"STELLWERK_PLAN": str(self.plan_folder), "STELLWERK_HELM": str(program("helm"))},
+            variables={
+                "STELLWERK_PLAN": str(self.plan_folder),
+                "STELLWERK_HELM": str(program("helm")),
+                **self.options.variables,
+            },
             dag_folders=extra,
             port=self.options.port,
         )

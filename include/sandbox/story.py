@@ -45,7 +45,7 @@ class Story:
 def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], Sequence[Run]]) -> Story:
     """Play a story under constant load and observe it."""
     began = time.monotonic()
-    with load(sandbox, name, rate, streams=10) as requests, _switches(sandbox) as switches:
+    with constant_load(sandbox, name, rate, streams=10) as requests, observed_switches(sandbox) as switches:
         time.sleep(LEAD_SECONDS)
         runs = play()
         time.sleep(TAIL_SECONDS)
@@ -60,7 +60,7 @@ def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], S
 
 
 @contextmanager
-def load(sandbox: Sandbox, name: str, rate: float, *, streams: int = 0) -> Iterator[Path]:
+def constant_load(sandbox: Sandbox, name: str, rate: float, *, streams: int = 0) -> Iterator[Path]:
     """Keep requests coming, half of them on fresh connections, half on kept ones, beside event streams.
 
     :return: the file of records, whole when the context has ended
@@ -79,7 +79,7 @@ def load(sandbox: Sandbox, name: str, rate: float, *, streams: int = 0) -> Itera
 
 
 @contextmanager
-def _switches(sandbox: Sandbox) -> Iterator[list[tuple[str, str]]]:
+def observed_switches(sandbox: Sandbox) -> Iterator[list[tuple[str, str]]]:
     """Write down every switch that the traffic Service tells of, from a thread that does nothing else."""
     import threading
 
