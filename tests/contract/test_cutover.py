@@ -22,7 +22,7 @@ from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
-from tests.unit.steps.test_watch import Memory
+from tests.memory import MemoryLedger
 
 
 def traffic(url: str) -> Traffic:
@@ -91,7 +91,7 @@ async def cluster_client(kubectl: Kubectl, run: ReleaseRun, node_url: NodeUrl) -
 
 @pytest.fixture
 def ledger(run: ReleaseRun) -> Ledger:
-    memory = cast(Ledger, Memory())
+    memory = cast(Ledger, MemoryLedger())
     record(memory, run, STARTED, {"from": "blue", "to": "green"})
     record(memory, run, VERIFIED, {})
     return memory
@@ -179,4 +179,4 @@ async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
     kubectl("delete", "service", run.environment.traffic.service)
     with pytest.raises(TrafficServiceMissing):
         await cut_over(run, cluster_client, ledger)
-    assert not [entry for entry in cast(Memory, ledger).written if entry.kind == CUT_OVER]
+    assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]
