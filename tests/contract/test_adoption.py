@@ -359,6 +359,8 @@ async def there_and_back(shop: World) -> None:
     assert (after["adopted"], after["kept"], after["secrets"]) == (False, [], [])
 
 
+# Which requests are made, and so where it can be killed, has nothing to do with helm's version.
+@pytest.mark.parametrize("helm", [4], ids=["helm4"], indirect=True)
 async def test_killed_before_or_after_any_request_it_converges(
     kubectl: Kubectl, helm: HelmCommand, chart: Path
 ) -> None:
