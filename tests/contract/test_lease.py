@@ -129,7 +129,7 @@ async def test_a_time_without_its_fraction_is_refused(client: Cluster) -> None:
     item = requests.lease(acquired(None, terms("a"), datetime.now(UTC)))
     item["spec"]["renewTime"] = "2030-01-01T12:00:00Z"
     with pytest.raises(ClusterRefused) as caught:
-        await client._transport.json(requests.create("leases", client.namespace, NAME, item))
+        await client._transport.json(requests.create("leases", client.namespace, item))
     assert caught.value.status == 400
 
 
