@@ -16,6 +16,8 @@ TEMPLATE_HASH: Final = "pod-template-hash"
 CRASH_REASON: Final = "CrashLoopBackOff"
 # A node may be refused a ConfigMap or Secret for a moment after a pod came to it; kubelet tries again after 10 s.
 HEAL_SECONDS: Final = 15.0
+# Two looks of the wait: the same pods, ready and not started again in between.
+STEADY_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class SlotVerdict:
     """``ready``, ``progressing`` (wait) or ``failed`` (waiting is pointless), with a sentence that says why.
 
     :param may_heal: what failed is tried again by the node and may succeed then; see :class:`Course`
+    :param pods: uid and restarts of the pods it was said of
     """
 
     state: Literal["ready", "progressing", "failed"]
@@ -30,6 +33,7 @@ class SlotVerdict:
     kind: type[SlotNotReady] = SlotNotReady
     remedy: str = ""
     may_heal: bool = False
+    pods: frozenset[tuple[str, int]] = frozenset()
 
     def error(self) -> SlotNotReady:
         """The verdict as an exception."""
@@ -38,20 +42,36 @@ class SlotVerdict:
 
 @dataclass
 class Course:
-    """The verdicts of one wait: a trouble that may heal counts once it has lasted."""
+    """The verdicts of one wait: a trouble that may heal counts once it has lasted, and so does readiness.
+
+    A pod that crashes soon after its start is ready for an instant, as often as it is started again.
+    """
 
     since: float | None = None
+    ready_since: float | None = None
+    ready_pods: frozenset[tuple[str, int]] = frozenset()
 
     def judged(self, verdict: SlotVerdict, now: float) -> SlotVerdict:
         """The verdict, or that it is too early for it.
 
         :param now: of any clock, in seconds; the same one each time
         """
+        if verdict.state == "ready":
+            return self._steady(verdict, now)
+        self.ready_since = None
         if not verdict.may_heal:
             self.since = None
             return verdict
         self.since = now if self.since is None else self.since
         if now - self.since >= HEAL_SECONDS:
+            return verdict
+        return SlotVerdict("progressing", verdict.sentence)
+
+    def _steady(self, verdict: SlotVerdict, now: float) -> SlotVerdict:
+        self.since = None
+        if self.ready_since is None or verdict.pods != self.ready_pods:
+            self.ready_since, self.ready_pods = now, verdict.pods
+        if now - self.ready_since >= STEADY_SECONDS:
             return verdict
         return SlotVerdict("progressing", verdict.sentence)
 
@@ -79,7 +99,9 @@ def diagnose(
     # The Deployment's ready count includes pods of its former template; the pods themselves tell them apart.
     if deployment is not None and _rolled_out(deployment) and all(pod.ready for pod in present):
         return SlotVerdict(
-            "ready", f"{deployment.ready} of {deployment.replicas} pods of {deployment.name} are ready"
+            "ready",
+            f"{deployment.ready} of {deployment.replicas} pods of {deployment.name} are ready",
+            pods=frozenset((pod.uid, pod.restarts) for pod in present),
         )
     for examine in (_image, _configuration):
         for pod in counted:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from include.bluegreen.diagnosis import HEAL_SECONDS, Course, diagnose
+from include.bluegreen.diagnosis import HEAL_SECONDS, STEADY_SECONDS, Course, diagnose
 from include.bluegreen.state import DeploymentState, PodState
 from include.errors import ImageMissing, SlotNotReady
 
@@ -65,6 +65,17 @@ def test_a_config_map_the_node_cannot_read_yet_ends_the_wait_only_when_it_lasts(
     assert course.judged(hidden, 100.0 + HEAL_SECONDS) == hidden
     assert course.judged(diagnose([pod(ready=False)], ROLLING), 120.0).state == "progressing"
     assert course.judged(hidden, 121.0).state == "progressing", "it had healed in between"
+
+
+def test_pods_that_are_ready_for_an_instant_only_are_not_ready():
+    course = Course()
+    assert course.judged(diagnose([pod()], READY), 10.0).state == "progressing"
+    crashed = waiting("CrashLoopBackOff", restarts=0)
+    assert course.judged(diagnose([crashed], ROLLING), 10.5).state == "progressing"
+    for restarts, now in ((1, 11.0), (2, 12.0)):
+        started_again = diagnose([pod(restarts=restarts)], READY)
+        assert course.judged(started_again, now).state == "progressing", "not the container seen before"
+    assert course.judged(started_again, 12.0 + STEADY_SECONDS) == started_again
 
 
 def test_what_never_heals_ends_the_wait_at_once():
