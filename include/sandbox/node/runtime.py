@@ -97,6 +97,7 @@ class Runtime:
     supervised: bool = False
     _writer: asyncio.StreamWriter | None = None
     _reading: asyncio.Task[None] | None = None
+    _keepers: list[asyncio.subprocess.Process] = field(default_factory=list)
     _waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -114,6 +115,7 @@ class Runtime:
             except (OSError, KeeperLost):
                 if starting is None or starting.returncode is not None:
                     starting = await self._start()
+                    self._keepers.append(starting)
             if loop.time() > deadline:
                 raise KeeperLost(
                     "the keeper of the containers does not answer", remedy=f"see {self.state / 'keeper.log'}"
@@ -219,7 +221,13 @@ class Runtime:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds + 3.0):
                     await self._reading
+                    await self.collected()
         self._close()
+
+    async def collected(self) -> None:
+        """Wait until the keepers that were started from here have ended and the event loop knows."""
+        for keeper in self._keepers:
+            await keeper.wait()
 
     async def leave(self) -> None:
         """Disconnect; the containers stay for the next node program."""

@@ -70,11 +70,14 @@ def gone(pid: int) -> bool:
 @pytest.fixture
 async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     one = Kept(tmp_path)
-    assert await one.runtime.connect() == []
+    first = one.runtime
+    assert await first.connect() == []
     yield one
     if not one.lost.is_set():
         await one.runtime.shutdown(1.0)
     await until(lambda: not spawn_pids(str(tmp_path)))
+    async with asyncio.timeout(5):
+        await first.collected()
 
 
 async def test_a_container_runs_writes_its_log_and_ends(kept: Kept) -> None:
@@ -144,6 +147,7 @@ async def test_without_a_node_program_everything_ends_after_a_while(tmp_path: Pa
     started = await alone.run("one", "sleep 60")
     await alone.runtime.leave()
     await until(lambda: gone(started.pid) and not spawn_pids(str(tmp_path)))
+    await alone.runtime.collected()
 
 
 async def test_a_killed_keeper_leaves_nothing_behind(kept: Kept) -> None:
