@@ -17,6 +17,10 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── ChartValuesInvalid         values that are no mapping, or that the chart's schema refuses
     │   └── ChartKubeVersion           the chart is not made for this cluster's Kubernetes
     ├── PreflightFailed                the chart or the account cannot be released like this: all findings in one
+    ├── RegistryError                  where images come from
+    │   ├── RegistryUnreachable        no answer, or none that can be used (a retry can help)
+    │   ├── RegistryRefused            another registry's image, or no right to look
+    │   └── TagMissing
     ├── HelmError                      helm failed in another way
     │   ├── HelmUnusable               binary missing or of an unsupported version
     │   ├── HelmReleaseMissing         no Helm release of that name
@@ -150,6 +154,24 @@ class ChartKubeVersion(ChartError):
 
 class PreflightFailed(StellwerkError):
     """Something was found that cannot be released like this; nothing was written to the cluster."""
+
+
+class RegistryError(StellwerkError):
+    """The registry does not say what an image's tag means."""
+
+
+class RegistryUnreachable(RegistryError):
+    """No answer, or none that can be used."""
+
+    retryable = True
+
+
+class RegistryRefused(RegistryError):
+    """The image is another registry's, or this one does not let us look."""
+
+
+class TagMissing(RegistryError):
+    """The registry has no such image."""
 
 
 class HelmError(StellwerkError):

@@ -31,7 +31,7 @@ def pinned_images(context: SlotContext, manifests: Sequence[Manifest]) -> Iterat
                     "image-tag",
                     one,
                     f"image {image} is not pinned: its tag may mean something else when a pod starts",
-                    "set the digest (image.digest of the release file); the registry shows it",
+                    "set image.digest in the release file, or connections.registry in the environment's",
                 )
 
 

@@ -127,12 +127,16 @@ class Release(PlanModel):
 
 
 class Connections(PlanModel):
-    """Ids of the Airflow connections an environment uses."""
+    """Ids of the Airflow connections an environment uses.
+
+    :param registry: the registry of the release's image; its tag is then resolved to a digest by the preflight
+    """
 
     kubernetes: Text
     ledger: Text
     slack: Text
     smtp: Text
+    registry: Text | None = None
 
 
 class Traffic(PlanModel):

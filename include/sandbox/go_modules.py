@@ -100,6 +100,11 @@ KUBERNETES = Module(
     ),
 )
 HELM = Module("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/internal/version.version",))
+REGISTRY = Module(
+    "registry",
+    "github.com/distribution/distribution/v3",
+    ("github.com/distribution/distribution/v3/version.version",),
+)
 HELM3 = Module("helm3", "helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version.version",))
 
 # program → the module that pins it, and its main package there
@@ -111,4 +116,5 @@ CATALOGUE: Mapping[str, tuple[Module, str]] = {
     "kubectl": (KUBERNETES, "k8s.io/kubernetes/cmd/kubectl"),
     "helm": (HELM, "helm.sh/helm/v4/cmd/helm"),
     "helm3": (HELM3, "helm.sh/helm/v3/cmd/helm"),
+    "registry": (REGISTRY, "github.com/distribution/distribution/v3/cmd/registry"),
 }

@@ -18,6 +18,7 @@ from include.bluegreen.switch import check_claim
 from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
+from include.clients.registry import Registry
 from include.errors import ChartError, ClusterRefused
 from include.ledger.store import Ledger
 from include.plan.models import Traffic
@@ -25,6 +26,7 @@ from include.plan.slots import Slot
 from include.report.preview import markdown, summary
 from include.steps.adoption import Adoption, announce_adoption, assess
 from include.steps.chart_preflight import check_chart, lacking_rights
+from include.steps.images import resolve_image
 from include.steps.lease import hold, look, override_claim
 from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import STARTED, holder_ended, record
@@ -33,24 +35,30 @@ from include.steps.run import ReleaseRun
 log = logging.getLogger(__name__)
 
 
-async def preflight(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
+async def preflight(
+    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, registry: Registry | None = None
+) -> dict[str, Any]:
     """Check, take the Lease, bind the slots of this run in the ledger, and return the evidence for the gate.
 
+    :param registry: where the tag of the release's image is looked up, if the environment names one
     :return: ``from``, ``to``, ``switch_back`` (a sentence), ``facts`` and ``changes`` (sentences), ``preview``
     :raises PreflightFailed: with everything that was found
     :raises StellwerkError: what is not as it has to be, so that nothing could be found out
     """
     try:
-        return await _look(run, cluster, helm, ledger)
+        run, facts = await resolve_image(run, ledger, registry)
+        return await _look(run, cluster, helm, ledger, facts)
     except ClusterRefused as error:
         if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
             raise lacking from error
         raise
 
 
-async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
+async def _look(
+    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, known: Iterable[str]
+) -> dict[str, Any]:
     await look(run, cluster)
-    facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}"]
+    facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}", *known]
     if found := await _adoptable(run, cluster, helm):
         run = run.adopting(found.legacy)
         facts += found.facts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.errors import PlanError
 from include.plan.loader import load_plan, plan_folder
+from include.steps.images import pinned
 from include.steps.run import ReleaseRun, open_run
 
 if TYPE_CHECKING:
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 def release_run(context: Context) -> ReleaseRun:
     """Read the run's parameters, refuse what the plan does not know, and bind them to this DAG run.
 
+    Where the environment names a registry, the image is the digest that the run's preflight found.
+
     :raises PlanError: unknown release, unknown environment or a parameter the DAG does not have
+    :raises LedgerUnavailable: it cannot be asked for the digest
     """
     params = dict(context["params"])
     dag_run = context["dag_run"]
     refuse_unknown_keys(dag_run.conf or {}, context["dag"].params)  # the params hold every key of the conf
-    return open_run(
+    run = open_run(
         load_plan(plan_folder()),
         release=str(params.get("release", "")),
         environment=str(params.get("environment", "")),
@@ -30,6 +34,12 @@ def release_run(context: Context) -> ReleaseRun:
         triggered_by=getattr(dag_run, "triggering_user_name", None),
         override_reason=str(params.get("override_reason", "")),
     )
+    connections = run.environment.connections
+    if connections.registry is None:
+        return run
+    from stellwerk.hooks.ledger import open_ledger
+
+    return pinned(run, open_ledger(connections.ledger))
 
 
 def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any]) -> None:

@@ -21,9 +21,11 @@ class Preflight(StellwerkOperator):
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.preflight.preflight`."""
         from include.steps.preflight import preflight
+        from stellwerk.hooks.registry import open_registry
 
-        ledger = self.ledger(run)
-        return self.with_helm(run, lambda run, cluster, helm: preflight(run, cluster, helm, ledger))
+        named = run.environment.connections.registry
+        ledger, registry = self.ledger(run), open_registry(named) if named else None
+        return self.with_helm(run, lambda run, cluster, helm: preflight(run, cluster, helm, ledger, registry))
 
 
 class DeployIdleSlot(StellwerkOperator):
