@@ -47,6 +47,10 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── RolledBack                 the watch ended with the old version in traffic again
     │   ├── RollbackBlocked            a rollback was due and could not be done: a human must act now
     │   └── WatchHeld                  the window ended without proof of health
+    ├── MetricsError                   metrics cannot be read
+    │   ├── MetricsUnreachable         no answer, too slow, 5xx (a retry can help)
+    │   ├── MetricsRefused             wrong credentials, a query that the source does not understand
+    │   └── MetricsUnusable            an answer that is none: empty, not a number, too many series, HTML
     ├── LedgerError
     │   ├── LedgerUnavailable          (a retry can help)
     │   ├── LedgerBroken               the chain does not verify
@@ -297,6 +301,26 @@ class RollbackBlocked(WatchError):
 
 class WatchHeld(WatchError):
     """The window ended without proof of health; traffic stays where it is until a human decides."""
+
+
+class MetricsError(StellwerkError):
+    """Metrics cannot be read; no data is never a value."""
+
+
+class MetricsUnreachable(MetricsError):
+    """No answer, none in time, or a server error."""
+
+    retryable = True
+
+
+class MetricsRefused(MetricsError):
+    """Wrong credentials, or a query that the source does not understand."""
+
+
+class MetricsUnusable(MetricsError):
+    """An answer that holds no usable value."""
+
+    retryable = True
 
 
 class LedgerError(StellwerkError):

@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.state import Endpoint, PodState
 from include.clients.kubernetes import Cluster
-from include.errors import ClusterError, StellwerkError
+from include.errors import ClusterError, MetricsUnusable, StellwerkError
 from include.plan.models import Slot, Traffic
 from include.slo.samples import PodSample, Snapshot
 
@@ -38,12 +38,6 @@ class MetricNames:
     started_at: str = "process_start_time_seconds"
     path_label: str = "path"
     status_label: str = "status"
-
-
-class MetricsUnusable(StellwerkError):
-    """What a pod answered is not its metrics."""
-
-    retryable = True
 
 
 def parse(

@@ -130,6 +130,7 @@ class Connections(PlanModel):
     """Ids of the Airflow connections an environment uses.
 
     :param registry: the registry of the release's image; its tag is then resolved to a digest by the preflight
+    :param prometheus: the Prometheus that scrapes the application; needed where a rule reads from it
     """
 
     kubernetes: Text
@@ -137,6 +138,7 @@ class Connections(PlanModel):
     slack: Text
     smtp: Text
     registry: Text | None = None
+    prometheus: Text | None = None
 
 
 class Traffic(PlanModel):
@@ -276,6 +278,12 @@ class Environment(PlanModel):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"smoke checks share a name: {', '.join(twice)}")
         return value
+
+    @model_validator(mode="after")
+    def _prometheus_is_named(self) -> Self:
+        if "prometheus" in self.slo.sources and self.connections.prometheus is None:
+            raise ValueError("slo reads from prometheus and connections.prometheus names no connection: add it")
+        return self
 
     @model_validator(mode="after")
     def _autoscaler_reaches_size(self) -> Self:

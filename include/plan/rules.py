@@ -5,12 +5,15 @@ Ratios are between 0 and 1, times in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Ratio = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
 class PlanModel(BaseModel):
@@ -19,17 +22,76 @@ class PlanModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+SourceName = Literal["openmetrics", "prometheus"]
+"""Where a rule's numbers come from: the pods themselves, or a Prometheus that scrapes them."""
+
+
+def _short(value: object) -> object:
+    """``error_rate: 0.05`` is short for ``error_rate: {limit: 0.05}``."""
+    return {"limit": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Rule(PlanModel):
+    """One number that is held against a limit.
+
+    :param limit: in the unit of what is measured
+    :param for_seconds: how long the limit has to be crossed without a break before the rule counts as broken
+    :param min_requests: fewer requests than this and nothing is judged; None takes what the watch says
+    :param source: where it reads; None takes what the environment says
+    :param query: PromQL of the plan's own instead of the standard metrics; ``$slot``, ``$namespace`` and
+        ``$window`` are filled in. Every element of the answer is held against the limit, and the worst one counts
+    """
+
+    limit: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    for_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    min_requests: Annotated[int, Field(ge=1)] | None = None
+    source: SourceName | None = None
+    query: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+
+    @model_validator(mode="after")
+    def _a_query_has_a_place(self) -> Self:
+        if self.query is not None and self.source == "openmetrics":
+            raise ValueError("openmetrics answers no query: set source to prometheus, or leave the query out")
+        return self
+
+
+ShortRule = Annotated[Rule, BeforeValidator(_short)]
+
+
+class NamedRule(Rule):
+    """A rule of the plan's own, by query.
+
+    :param name: how findings call it
+    :param crossed: on which side of the limit it is broken
+    :param unit: of value and limit, for sentences
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+    crossed: Literal["above", "below"] = "above"
+    unit: Annotated[str, Field(max_length=20)] = ""
+
+    @model_validator(mode="after")
+    def _has_a_query(self) -> Self:
+        if self.query is None:
+            raise ValueError("a rule of the plan's own needs a query")
+        return self
+
+
 class Triggers(PlanModel):
     """Crossing one of these means switching back at once.
 
+    A critical bug (data loss, security) that a human reports is a trigger, too; it needs no entry.
+
     :param error_rate: share of requests answered with 5xx
     :param p95_seconds: time within which 95 % of the requests were answered
-    :param down_seconds: how long the active slot may be without a ready endpoint
+    :param down_seconds: how long the active slot may be without a ready endpoint, or the public URL fail
+    :param more: further rules of the plan's own
     """
 
-    error_rate: Ratio = 0.05
-    p95_seconds: Seconds = 2.0
+    error_rate: ShortRule = Rule(limit=0.05)
+    p95_seconds: ShortRule = Rule(limit=2.0)
     down_seconds: Seconds = 300.0
+    more: tuple[NamedRule, ...] = ()
 
 
 class Criteria(PlanModel):
@@ -38,33 +100,92 @@ class Criteria(PlanModel):
     :param error_rate: share of requests answered with 5xx has to be below
     :param p95_seconds: time within which 95 % of the requests were answered has to be below
     :param memory_bytes: resident memory of every single pod has to be below
-    :param cpu_cores: processor use of every single pod has to be below
+    :param memory_growth_ratio: growth of a pod's memory over the window, as a share of the memory limit above,
+        that its trend must not exceed
+    :param cpu_ratio: processor use of every single pod, as a share of what it may use, has to be below
     :param sse_connections: open event streams, both slots together, have to be at least
+    :param sse_reconnect_ratio: share of the event streams that may be lost and come back within one short window,
+        once draining is over: more is a wave of reconnects
+    :param pods: all pods of the slot have to be ready, without restarts
+    :param logs: no error signature in the logs that the slot which was left does not have
+    :param more: further rules of the plan's own
     """
 
-    error_rate: Ratio = 0.01
-    p95_seconds: Seconds = 0.5
-    memory_bytes: Annotated[int, Field(gt=0)] | None = None
-    cpu_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    sse_connections: Annotated[int, Field(ge=0)] | None = None
+    error_rate: ShortRule = Rule(limit=0.01)
+    p95_seconds: ShortRule = Rule(limit=0.5)
+    memory_bytes: ShortRule | None = None
+    memory_growth_ratio: ShortRule | None = None
+    cpu_ratio: ShortRule | None = None
+    sse_connections: ShortRule | None = None
+    sse_reconnect_ratio: ShortRule | None = None
+    pods: bool = True
+    logs: bool = True
+    more: tuple[NamedRule, ...] = ()
+
+
+class Metrics(PlanModel):
+    """What the application calls its metrics, and which labels name a slot's series in Prometheus.
+
+    :param labels: label matchers besides those that the slot's selector gives, for example ``{job: erp}``
+    :param namespace_label: the label that holds the pod's namespace
+    :param pod_label: the label that holds the pod's name
+    """
+
+    requests: MetricName = "http_requests_total"
+    latency: MetricName = "http_request_duration_seconds"
+    sse_connections: MetricName = "sse_connections_active"
+    memory_bytes: MetricName = "process_resident_memory_bytes"
+    cpu_seconds: MetricName = "process_cpu_seconds_total"
+    db_connections: MetricName = "db_connections_open"
+    started_at: MetricName = "process_start_time_seconds"
+    path_label: LabelName = "path"
+    status_label: LabelName = "status"
+    labels: Mapping[LabelName, str] = Field(default_factory=dict)
+    namespace_label: LabelName = "namespace"
+    pod_label: LabelName = "pod"
 
 
 class SloRules(PlanModel):
-    """Triggers and criteria together; a trigger below its criterion would make no sense."""
+    """Triggers and criteria together; a trigger below its criterion would make no sense.
 
+    :param source: where rules read that name no source of their own
+    """
+
+    source: SourceName = "openmetrics"
+    metrics: Metrics = Metrics()
     triggers: Triggers = Triggers()
     criteria: Criteria = Criteria()
 
     @model_validator(mode="after")
     def _triggers_above_criteria(self) -> Self:
         for name in ("error_rate", "p95_seconds"):
-            trigger, criterion = getattr(self.triggers, name), getattr(self.criteria, name)
+            trigger, criterion = getattr(self.triggers, name).limit, getattr(self.criteria, name).limit
             if trigger < criterion:
                 raise ValueError(
                     f"triggers.{name} is {trigger:g} and criteria.{name} is {criterion:g}: a release would be "
                     "rolled back while it still counts as healthy; set the trigger at or above the criterion"
                 )
         return self
+
+    def named(self) -> Iterator[tuple[str, Rule]]:
+        """Every numeric rule with its name in the plan, ``triggers.error_rate`` or ``criteria.more.queue-age``."""
+        for group in ("triggers", "criteria"):
+            rules = getattr(self, group)
+            for field in type(rules).model_fields:
+                value = getattr(rules, field)
+                if isinstance(value, Rule):
+                    yield f"{group}.{field}", value
+                elif field == "more":
+                    yield from ((f"{group}.more.{rule.name}", rule) for rule in value)
+
+    def source_of(self, rule: Rule) -> SourceName:
+        """Where a rule reads: what it says itself, prometheus for a query, else what the environment says."""
+        return rule.source or ("prometheus" if rule.query is not None else self.source)
+
+    @property
+    def sources(self) -> frozenset[SourceName]:
+        """Every source that some rule reads."""
+        return frozenset({self.source, *(self.source_of(rule) for _, rule in self.named())})
 
 
 class Watch(PlanModel):
@@ -79,6 +200,8 @@ class Watch(PlanModel):
     :param stale_seconds: a sample older than this says nothing about now
     :param unknown_limit_ratio: larger a share of unknown polls and the watch cannot pass by itself
     :param sse_grace_seconds: for so long after cutover event streams may reconnect without being judged
+    :param page_after_seconds: data missing for so long, or a criterion missed for so long, calls a human
+    :param hold_seconds: how long a watch that ended without proof of health goes on watching until a human decides
     """
 
     seconds: Seconds = 3600.0
@@ -90,6 +213,8 @@ class Watch(PlanModel):
     stale_seconds: Seconds = 5.0
     unknown_limit_ratio: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.05
     sse_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 120.0
+    page_after_seconds: Seconds = 60.0
+    hold_seconds: Seconds = 4 * 3600.0
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

@@ -12,7 +12,7 @@ from include.slo.window import WindowStats, window_stats
 
 def error_rate(criteria: Criteria, watch: Watch, stats: WindowStats) -> Finding:
     """The share of failed requests, UNKNOWN below ``min_requests`` unless it is bad beyond doubt."""
-    rule, limit = "criteria.error_rate", criteria.error_rate
+    rule, limit = "criteria.error_rate", criteria.error_rate.limit
     rate = stats.error_rate
     if stats.requests < watch.min_requests:
         if stats.errors >= watch.min_errors and stats.error_interval.low >= limit:
@@ -37,18 +37,16 @@ def latency(criteria: Criteria, watch: Watch, stats: WindowStats) -> Iterator[Fi
         yield Finding(rule, "UNKNOWN", f"no latencies were reported for {stats.requests} requests")
         return
     text = f"P95 {p95} of {stats.requests} requests in {stats.span_seconds:.0f} s"
-    if p95.seconds < criteria.p95_seconds and not p95.at_least:
-        yield Finding(rule, "HEALTHY", f"{text}, below {milliseconds(criteria.p95_seconds)}")
+    if p95.seconds < criteria.p95_seconds.limit and not p95.at_least:
+        yield Finding(rule, "HEALTHY", f"{text}, below {milliseconds(criteria.p95_seconds.limit)}")
     else:
-        yield Finding(rule, "DEGRADED", f"{text}, not below {milliseconds(criteria.p95_seconds)}")
+        yield Finding(rule, "DEGRADED", f"{text}, not below {milliseconds(criteria.p95_seconds.limit)}")
 
 
 def resources(criteria: Criteria, stats: WindowStats) -> Iterator[Finding]:
     """Memory and processor use of the largest pod, where the plan sets a limit."""
-    for name, limit, value, unit, scale in (
-        ("memory_bytes", criteria.memory_bytes, stats.memory_bytes, "MB of memory", 1e6),
-        ("cpu_cores", criteria.cpu_cores, stats.cpu_cores, "processor cores", 1.0),
-    ):
+    memory = criteria.memory_bytes.limit if criteria.memory_bytes else None
+    for name, limit, value, unit, scale in (("memory_bytes", memory, stats.memory_bytes, "MB of memory", 1e6),):
         rule = f"criteria.{name}"
         if limit is None:
             continue
@@ -62,9 +60,9 @@ def resources(criteria: Criteria, stats: WindowStats) -> Iterator[Finding]:
 
 def streams(criteria: Criteria, stats: WindowStats, beside: Snapshot | None) -> Iterator[Finding]:
     """Event streams of both slots together: users on the slot that was left are served, too."""
-    wanted = criteria.sse_connections
-    if wanted is None:
+    if criteria.sse_connections is None:
         return
+    wanted = criteria.sse_connections.limit
     rule = "criteria.sse_connections"
     if stats.sse_connections is None:
         yield Finding(rule, "UNKNOWN", "no pod reported its event streams")
@@ -75,7 +73,7 @@ def streams(criteria: Criteria, stats: WindowStats, beside: Snapshot | None) -> 
         yield Finding(
             rule,
             "DEGRADED",
-            f"{count} event streams are open ({lingering} of them on the slot that was left), {wanted} are wanted",
+            f"{count} event streams are open ({lingering} of them on the slot that was left), {wanted:g} wanted",
         )
 
 

@@ -69,13 +69,13 @@ def evaluate(
 
 
 def _triggers(triggers: Triggers, watch: Watch, stats: WindowStats) -> Iterator[Finding]:
-    if stats.errors >= watch.min_errors and stats.error_interval.low > triggers.error_rate:
+    if stats.errors >= watch.min_errors and stats.error_interval.low > triggers.error_rate.limit:
         yield Finding(
             "triggers.error_rate",
             "ROLLBACK",
-            f"{error_text(stats)}, above {limit_text(triggers.error_rate)}: rollback",
+            f"{error_text(stats)}, above {limit_text(triggers.error_rate.limit)}: rollback",
         )
-    slow = slower_than(stats.latency, triggers.p95_seconds)
+    slow = slower_than(stats.latency, triggers.p95_seconds.limit)
     if slow is None:
         return
     total = stats.latency[-1][1]
@@ -85,7 +85,7 @@ def _triggers(triggers: Triggers, watch: Watch, stats: WindowStats) -> Iterator[
             "triggers.p95_seconds",
             "ROLLBACK",
             f"{percent(slow / total)} of {total:.0f} requests in {stats.span_seconds:.0f} s took longer than "
-            f"{milliseconds(triggers.p95_seconds)}, 95 % interval {interval}, P95 {stats.p95}: rollback",
+            f"{milliseconds(triggers.p95_seconds.limit)}, 95 % interval {interval}, P95 {stats.p95}: rollback",
         )
 
 

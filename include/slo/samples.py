@@ -6,10 +6,12 @@ rate is the business of :mod:`include.slo.window`. A value a pod did not report 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from include.plan.models import Slot
+from include.plan.rules import SourceName
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ class PodSample:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the query of one rule answered.
+
+    :param rule: the rule's name in the plan, for example ``triggers.error_rate``
+    :param value: None when there is none that can be used; ``problem`` then says why, in one sentence
+    :param taken_at: of the sample that was read, in seconds since the epoch
+    """
+
+    rule: str
+    taken_at: float
+    value: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything one poll saw of one slot.
 
@@ -46,6 +63,7 @@ class Snapshot:
     :param errors: one sentence for each thing that could not be read; empty when the snapshot is whole
     :param unread: ready pods that did not show their metrics: what they served is not known
     :param public_ok: what the independent probe of the public URL saw; None when it was not asked
+    :param readings: the answers to the rules' own queries
     """
 
     taken_at: float
@@ -55,3 +73,80 @@ class Snapshot:
     errors: tuple[str, ...] = ()
     public_ok: bool | None = None
     unread: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProbeSample:
+    """What one round of the independent prober saw of the public URL.
+
+    :param at: when the round ended, in seconds since the epoch
+    :param state: ``failed``: at least one check did not get the answer it expects; ``unusable``: what lies between
+        the prober and the application is broken (an expired certificate, a name that does not resolve), which says
+        nothing about the version
+    :param problem: what was wrong, one sentence; empty when nothing was
+    """
+
+    at: float
+    state: Literal["ok", "failed", "unusable"]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class SlotSample:
+    """What the API server said about the watched slot's pods and about who can be reached.
+
+    :param at: seconds since the epoch
+    :param ready_endpoints: usable endpoints of the traffic Service; None when nobody could be asked
+    :param wanted: pods the slot ought to have; None when not known
+    :param ready: its ready pods
+    :param restarts: container restarts by pod uid
+    :param not_ready: one sentence for each pod that is not ready, with the reason Kubernetes gives
+    :param problem: why nothing was learned; empty when something was
+    """
+
+    at: float
+    ready_endpoints: int | None = None
+    wanted: int | None = None
+    ready: int | None = None
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    not_ready: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class LogSignature:
+    """A kind of log line: its text with numbers, ids and times replaced, and how often it was seen."""
+
+    text: str
+    level: Literal["error", "warning"]
+    count: int
+
+
+@dataclass(frozen=True)
+class LogSample:
+    """The watched slot's log signatures that the slot which was left does not have.
+
+    :param at: seconds since the epoch
+    :param problem: why the logs could not be compared; empty when they could
+    """
+
+    at: float
+    new: tuple[LogSignature, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that is known of the watched slot at one moment; sequences are in any order.
+
+    :param metrics: by source; only the sources that some rule reads
+    :param beside: the newest snapshot of the slot that was left: its event streams count, too
+    :param logs: the newest comparison; None before the first
+    """
+
+    metrics: Mapping[SourceName, Sequence[Snapshot]] = field(default_factory=dict)
+    probes: Sequence[ProbeSample] = ()
+    slot: Sequence[SlotSample] = ()
+    beside: Snapshot | None = None
+    logs: LogSample | None = None

@@ -37,8 +37,8 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Questio
         f"| image | `{release.image.reference}` |",
         f"| slot | {evidence.get('from', '?')} → {evidence.get('to', '?')} |",
         f"| watch | {environment.watch.seconds:g} s |",
-        f"| rollback at | error rate > {environment.slo.triggers.error_rate:.0%},"
-        f" P95 > {environment.slo.triggers.p95_seconds:g} s,"
+        f"| rollback at | error rate > {environment.slo.triggers.error_rate.limit:.0%},"
+        f" P95 > {environment.slo.triggers.p95_seconds.limit:g} s,"
         f" down > {environment.slo.triggers.down_seconds:g} s |",
         f"| automatic switch back | {evidence.get('switch_back', 'unknown')} |",
         f"| fingerprint | `{run.fingerprint[:16]}` |",
