@@ -7,24 +7,9 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from include.plan.rules import Criteria, Metrics, NamedRule, Rule, SloRules, SourceName, Triggers, Watch
+from include.plan.rules import Criteria, Metrics, NamedRule, Rule, SloRules, Triggers
+from tests.unit.slo.quality.builder import DOWN, POLLS, SECONDS, Builder, between
 from tests.unit.slo.quality.truth import Look, Pods, Process, Trace
-
-SECONDS, POLL = 120, 2
-WATCH = Watch(
-    seconds=SECONDS,
-    poll_seconds=POLL,
-    window_seconds=20,
-    lookback_seconds=60,
-    min_requests=200,
-    min_errors=10,
-    stale_seconds=6,
-    sse_grace_seconds=20,
-    page_after_seconds=20,
-)
-RULES = SloRules(triggers=Triggers(down_seconds=30))
-POLLS = tuple(float(at) for at in range(0, SECONDS + 1, POLL))
-Rate = Callable[[float], float]
 
 
 def traces(each: int = 10) -> Iterator[Trace]:
@@ -33,74 +18,6 @@ def traces(each: int = 10) -> Iterator[Trace]:
         for seed in range(each):
             chance = random.Random(f"{name} {seed}")
             yield make(Builder(name, seed, chance), chance)
-
-
-class Builder:
-    """Makes a trace that is fine in every respect; a family then changes what it is about."""
-
-    def __init__(self, family: str, seed: int, chance: random.Random) -> None:
-        self.chance = chance
-        self.trace = Trace(family, seed, RULES, WATCH, POLLS)
-        self.served: list[Process] = [Process(f"pod-{n}", -300.0 - n) for n in range(3)]
-
-    def rules(self, **groups: object) -> Builder:
-        self.trace.rules = SloRules(**{"triggers": RULES.triggers, **groups})  # type: ignore[arg-type]
-        return self
-
-    def traffic(
-        self, per_second: float, *, errors: Rate | float = 0.0, slow: Rate | float = 0.0, seconds: float = 3.0
-    ) -> Builder:
-        """Requests at random times, spread over the processes that are there; ``slow`` ones take ``seconds``."""
-        for second in range(SECONDS):
-            count = int(per_second) + (self.chance.random() < per_second % 1)
-            alive = [p for p in self.served if p.alive(second) and p.alive(second + 1)]
-            for _ in range(count if alive else 0):
-                at = second + self.chance.uniform(0.05, 0.95)
-                status = 500 if self.chance.random() < _at(errors, at) else 200
-                took = seconds if self.chance.random() < _at(slow, at) else 0.05
-                self.chance.choice(alive).requests.append((at, status, took))
-        return self
-
-    def ending(self, process: Process, at: float, *, restart: bool) -> Process:
-        """The process ends and another one takes its place: in the same pod, or as another pod."""
-        process.end = at
-        name = process.pod if restart else f"{process.pod}-{int(at)}"
-        successor = Process(name, at, restarts_pod=restart)
-        self.served.append(successor)
-        return successor
-
-    def looks(self, change: Callable[[Look], Look] = lambda look: look, *, source: SourceName = "openmetrics") -> Builder:
-        self.trace.looks[source] = [change(Look(at, at, at)) for at in self.trace.polls]
-        return self
-
-    def probes(self, state: Callable[[float], str | None] = lambda _: "ok") -> Builder:
-        self.trace.probes = [(at, seen) for at in self.trace.polls if (seen := state(at)) is not None]
-        return self
-
-    def pods(self, change: Callable[[Pods], Pods] = lambda pods: pods) -> Builder:
-        self.trace.pods = []
-        for at in self.trace.polls:
-            ready = sum(process.alive(at) for process in self.served)
-            self.trace.pods.append(change(Pods(at, ready, ready, ready)))
-        return self
-
-    def done(self) -> Trace:
-        self.trace.processes = self.served
-        if not self.trace.looks:
-            self.looks()
-        if not self.trace.probes:
-            self.probes()
-        if not self.trace.pods:
-            self.pods()
-        return self.trace
-
-
-def _at(rate: Rate | float, at: float) -> float:
-    return rate if isinstance(rate, int | float) else rate(at)
-
-
-def _between(start: float, end: float, inside: float, outside: float = 0.0) -> Rate:
-    return lambda at: inside if start <= at < end else outside
 
 
 def healthy(b: Builder, chance: random.Random) -> Trace:
@@ -113,12 +30,12 @@ def degraded(b: Builder, chance: random.Random) -> Trace:
 
 def failing(b: Builder, chance: random.Random) -> Trace:
     start = chance.uniform(0, 80)
-    return b.traffic(chance.uniform(20, 60), errors=_between(start, 999, chance.uniform(0.1, 0.7))).done()
+    return b.traffic(chance.uniform(20, 60), errors=between(start, 999, chance.uniform(0.1, 0.7))).done()
 
 
 def spiky(b: Builder, chance: random.Random) -> Trace:
     start, length = chance.uniform(5, 90), chance.choice([0.5, 1, 2, 4])
-    return b.traffic(chance.uniform(30, 60), errors=_between(start, start + length, chance.uniform(0.3, 1))).done()
+    return b.traffic(chance.uniform(30, 60), errors=between(start, start + length, chance.uniform(0.3, 1))).done()
 
 
 def thin(b: Builder, chance: random.Random) -> Trace:
@@ -127,11 +44,12 @@ def thin(b: Builder, chance: random.Random) -> Trace:
 
 def thin_failing(b: Builder, chance: random.Random) -> Trace:
     share = chance.choice([0.04, 0.1, 0.3, 1.0])
-    return b.traffic(chance.uniform(0.2, 2.0), errors=_between(chance.uniform(0, 60), 999, share)).done()
+    return b.traffic(chance.uniform(0.2, 2.0), errors=between(chance.uniform(0, 60), 999, share)).done()
 
 
 def silent(b: Builder, chance: random.Random) -> Trace:
-    b.traffic(chance.uniform(20, 40), errors=0.0) if chance.random() < 0.5 else b
+    if chance.random() < 0.5:
+        b.traffic(chance.uniform(20, 40))
     quiet_from = chance.uniform(20, 60)
     for process in b.served:
         process.requests = [r for r in process.requests if r[0] < quiet_from]
@@ -147,7 +65,7 @@ def only_health_checks(b: Builder, chance: random.Random) -> Trace:
 
 def slow(b: Builder, chance: random.Random) -> Trace:
     start = chance.uniform(0, 80)
-    return b.traffic(chance.uniform(25, 50), slow=_between(start, 999, chance.uniform(0.12, 0.5))).done()
+    return b.traffic(chance.uniform(25, 50), slow=between(start, 999, chance.uniform(0.12, 0.5))).done()
 
 
 def sluggish(b: Builder, chance: random.Random) -> Trace:
@@ -182,7 +100,7 @@ def born_at_cutover(b: Builder, chance: random.Random) -> Trace:
 
 def blind(b: Builder, chance: random.Random) -> Trace:
     start, length = chance.randrange(4, 100, 2), chance.choice([4, 6, 8, 16, 40, 200])
-    errors = _between(start + length, 999, chance.choice([0, 0, 0.3]))
+    errors = between(start + length, 999, chance.choice([0, 0, 0.3]))
     b.traffic(chance.uniform(30, 60), errors=errors)
     return b.looks(lambda look: replace(look, out=start <= look.at < start + length)).done()
 
@@ -199,17 +117,40 @@ def never_seen(b: Builder, chance: random.Random) -> Trace:
 
 
 def unread(b: Builder, chance: random.Random) -> Trace:
-    """One pod does not answer: it may be the bad one."""
+    """One pod does not answer, or is not shown: it may be the bad one."""
     start, length = chance.randrange(4, 60, 2), chance.choice([4, 12, 200])
+    how = ("unread", "hidden")[b.trace.seed % 2]
     b.traffic(chance.uniform(30, 60))
-    return b.looks(
-        lambda look: replace(look, unread=frozenset({"pod-1"} if start <= look.at < start + length else ()))
-    ).done()
+    pods = frozenset({"pod-1"})
+    return b.looks(lambda look: replace(look, **{how: pods}) if start <= look.at < start + length else look).done()
+
+
+def ends_blind(b: Builder, chance: random.Random) -> Trace:
+    """The last looks before the end fail: few enough to pass, were it not the end."""
+    out_from = (112, 114, 116, 118)[b.trace.seed % 4]
+    b.traffic(chance.uniform(30, 60))
+    return b.looks(lambda look: replace(look, out=look.at >= out_from)).done()
+
+
+def short_lived(b: Builder, chance: random.Random) -> Trace:
+    """Beside two steady pods others come and go, each seen once; only they fail."""
+    share = chance.choice([0.0, 0.05, 0.08])
+    born = [Process(f"brief-{at}", at - 1.0, at + 1.0) for at in range(2, SECONDS, 2)]
+    b.served = b.served[:2]
+    b.traffic(chance.uniform(50, 80))
+    b.served = [*b.served, *born]
+    for at, process in zip(range(2, SECONDS, 2), born, strict=True):
+        for n in range(30):
+            status = 500 if chance.random() < share else 200
+            process.requests.append((at - 0.9 + n * 0.03 - (n % 2) * 0.01, status, 0.05))
+    return b.done()
 
 
 def no_numbers(b: Builder, chance: random.Random) -> Trace:
     start, length = chance.randrange(4, 60, 2), chance.choice([4, 12, 200])
-    broken = dict.fromkeys(chance.choice([["pod-0"], ["pod-0", "pod-1", "pod-2"]]), chance.choice([math.nan, math.inf, -1.0]))
+    broken = dict.fromkeys(
+        chance.choice([["pod-0"], ["pod-0", "pod-1", "pod-2"]]), chance.choice([math.nan, math.inf, -1.0])
+    )
     b.traffic(chance.uniform(30, 60))
     return b.looks(lambda look: replace(look, broken=broken if start <= look.at < start + length else {})).done()
 
@@ -217,8 +158,8 @@ def no_numbers(b: Builder, chance: random.Random) -> Trace:
 def scraped(b: Builder, chance: random.Random) -> Trace:
     """Prometheus: every look shows the last scrape; at some moment it stops, or not."""
     scrape, ends = chance.choice([4, 6, 10]), chance.choice([999, 999, 40, 70])
-    b.trace.rules = SloRules(source="prometheus", metrics=Metrics(scrape_seconds=scrape), triggers=RULES.triggers)
-    errors = _between(chance.uniform(20, 80), 999, chance.choice([0.0, 0.0, 0.4]))
+    b.trace.rules = SloRules(source="prometheus", metrics=Metrics(scrape_seconds=scrape), triggers=DOWN)
+    errors = between(chance.uniform(20, 80), 999, chance.choice([0.0, 0.0, 0.4]))
     b.traffic(chance.uniform(30, 60), errors=errors)
 
     def shown(look: Look) -> Look:
@@ -230,7 +171,8 @@ def scraped(b: Builder, chance: random.Random) -> Trace:
 
 def skewed(b: Builder, chance: random.Random) -> Trace:
     """The clock that stamps the samples is ahead or behind."""
-    skew = chance.choice([-300.0, -8.0, -7.0, -3.0, 3.0, 5.0, 7.0, 30.0, 600.0])
+    skews = (-300.0, -7.0, -5.0, -3.0, 3.0, 5.0, 7.0, 30.0, 600.0)
+    skew = skews[b.trace.seed % len(skews)]
     b.traffic(chance.uniform(30, 60))
     return b.looks(lambda look: replace(look, told_at=look.at + skew)).done()
 
@@ -299,7 +241,9 @@ def patient(b: Builder, chance: random.Random) -> Trace:
     lasting, start = chance.choice([10.0, 30.0]), chance.uniform(5, 50)
     b.trace.rules = SloRules(triggers=Triggers(down_seconds=30, error_rate=Rule(limit=0.05, for_seconds=lasting)))
     length = chance.choice([1, 6, 200])
-    return b.traffic(chance.uniform(30, 60), errors=_between(start, start + length, chance.uniform(0.3, 0.8))).done()
+    return b.traffic(
+        chance.uniform(30, 60), errors=between(start, start + length, chance.uniform(0.3, 0.8))
+    ).done()
 
 
 def own_requests(b: Builder, chance: random.Random) -> Trace:
@@ -307,18 +251,22 @@ def own_requests(b: Builder, chance: random.Random) -> Trace:
     few = chance.choice([10, 20, 50, 500, 1500])
     b.trace.rules = SloRules(
         triggers=Triggers(down_seconds=30, error_rate=Rule(limit=0.05, min_requests=chance.choice([1, 30, 400]))),
-        criteria=Criteria(error_rate=Rule(limit=0.01, min_requests=few), p95_seconds=Rule(limit=0.5, min_requests=few)),
+        criteria=Criteria(
+            error_rate=Rule(limit=0.01, min_requests=few), p95_seconds=Rule(limit=0.5, min_requests=few)
+        ),
     )
     return b.traffic(chance.choice([1, 2, 5, 40]), errors=chance.choice([0.0, 0.0, 0.4])).done()
 
 
 def at_the_limit(b: Builder, chance: random.Random) -> Trace:
-    """Exactly one request in a hundred fails, or exactly five in a hundred are slow, or exactly 200 were made."""
-    kind = chance.choice(["errors", "slow", "requests"])
-    per_second = 10 if kind == "requests" else 50
+    """Exactly one request in a hundred fails, or five are slow; a window holds exactly 200 requests, or 199."""
+    kind = ("errors", "slow", "enough", "one too few")[b.trace.seed % 4]
+    per_second = 50 if kind in ("errors", "slow") else 10
     for second in range(SECONDS):
         for n in range(per_second):
             number = second * per_second + n
+            if kind == "one too few" and number % 200 == 77:
+                continue
             status = 500 if kind == "errors" and number % 100 == 0 else 200
             took = 0.8 if kind == "slow" and number % 20 == 0 else 0.05
             b.served[n % 3].requests.append((second + (n + 0.5) / per_second, status, took))
@@ -327,7 +275,10 @@ def at_the_limit(b: Builder, chance: random.Random) -> Trace:
 
 def streams(b: Builder, chance: random.Random) -> Trace:
     b.rules(criteria=Criteria(sse_connections=100, sse_reconnect_ratio=0.3))
-    kind, at = chance.choice(["few", "wave", "small wave", "moving", "silent", "leaving"]), chance.randrange(24, 100, 2)
+    kind, at = (
+        chance.choice(["few", "wave", "small wave", "moving", "silent", "leaving"]),
+        chance.randrange(24, 100, 2),
+    )
     count: dict[float, float | None] = dict.fromkeys(POLLS, 200.0)
     if kind == "few":
         count = dict.fromkeys(POLLS, float(chance.choice([99, 100])))
@@ -399,7 +350,20 @@ FAMILIES: Mapping[str, Callable[[Builder, random.Random], Trace]] = {
     make.__name__.replace("_", "-"): make
     for make in (
         *(healthy, degraded, failing, spiky, thin, thin_failing, silent, only_health_checks, slow, sluggish),
-        *(restarted, replaced, born_at_cutover, blind, never_seen, unread, no_numbers, scraped, skewed, outage),
+        *(
+            restarted,
+            replaced,
+            born_at_cutover,
+            blind,
+            never_seen,
+            unread,
+            ends_blind,
+            short_lived,
+            no_numbers,
+            scraped,
+            skewed,
+            outage,
+        ),
         *(flapping_outage, unusable_probe, by_query, patient, own_requests, at_the_limit, streams, resources),
         *(pods, logs, two_at_once),
     )

@@ -6,10 +6,10 @@ It follows docs/slo.md: windows are cut out of the list of requests, the interva
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from itertools import pairwise
 from typing import Literal
 
 from tests.unit.slo.quality.truth import Look, Process, Trace
@@ -45,6 +45,7 @@ class Oracle:
     def __init__(self, trace: Trace) -> None:
         self.trace, self.rules, self.watch = trace, trace.rules, trace.watch
         self.times = {id(p): sorted(p.requests) for p in trace.processes}
+        self.windows: dict[tuple[str, float, float], list[tuple[float, int, float]]] = {}
         self.keys = {id(p): [at for at, _, _ in sorted(p.requests)] for p in trace.processes}
 
     # what could be seen
@@ -62,9 +63,12 @@ class Oracle:
 
     def shows(self, look: Look, process: Process, source: str) -> bool:
         """Whether the look shows a number for the process that can be believed."""
-        usable = abs(look.at - look.told_at) <= self.age(source)
-        good = process.pod not in look.unread and process.pod not in look.broken
-        return not look.out and usable and good and process.alive(look.sample_at)
+        return abs(look.at - look.told_at) <= self.age(source) and self.readable(look, process)
+
+    def readable(self, look: Look, process: Process) -> bool:
+        """Whether the look shows counters of the process at all, whatever their time stamp."""
+        lacking = {*look.unread, *look.hidden, *look.broken}
+        return not look.out and process.alive(look.sample_at) and process.pod not in lacking
 
     def known(self, source: str, now: float) -> bool:
         """Whether some look shows every process, with a sample that is young enough."""
@@ -78,6 +82,11 @@ class Oracle:
 
     def requests(self, source: str, now: float, seconds: float) -> list[tuple[float, int, float]]:
         """All requests of a window that the looks in it, and the one where it begins, can tell of."""
+        if (source, now, seconds) not in self.windows:
+            self.windows[source, now, seconds] = self.cut(source, now, seconds)
+        return self.windows[source, now, seconds]
+
+    def cut(self, source: str, now: float, seconds: float) -> list[tuple[float, int, float]]:
         looks = self.looks(source, now)
         before = [look for look in looks if now - 2 * seconds <= look.at <= now - seconds]
         inside = [look for look in looks if now - seconds < look.at <= now]
@@ -158,7 +167,7 @@ class Oracle:
         known = [(at, seen) for at, seen in looks if seen is not None]
         start = max((n + 1 for n, (_, seen) in enumerate(known) if not seen), default=0)
         times = [at for at, _ in known[start:]]
-        return sum(min(gap, b - a) for a, b in zip(times, times[1:], strict=False)) if times else -1.0
+        return sum(min(gap, b - a) for a, b in pairwise(times)) if times else -1.0
 
     def down(self, now: float) -> State:
         limit = self.rules.triggers.down_seconds
@@ -206,12 +215,12 @@ class Oracle:
         for name, rule in (("error_rate", rules.error_rate), ("p95_seconds", rules.p95_seconds)):
             needed = rule.min_requests if rule.min_requests is not None else self.watch.min_requests
             states[f"criteria.{name}"] = self.share(name, short if len(short) >= needed else long, needed)
-        if rules.memory_bytes:
-            size = self.trace.gauge("memory", now, 1e8)
-            states["criteria.memory_bytes"] = _held(size, lambda size: size < rules.memory_bytes.limit)  # type: ignore[union-attr]
-        if rules.cpu_ratio:
-            cores = self.trace.gauge("cores", 0.0, 0.1)
-            states["criteria.cpu_ratio"] = "UNKNOWN" if now == 0 else _held(cores, lambda c: c < rules.cpu_ratio.limit)  # type: ignore[union-attr]
+        for name, limit, value in (
+            ("memory_bytes", rules.memory_bytes, self.trace.gauge("memory", now, 1e8)),
+            ("cpu_ratio", rules.cpu_ratio, self.trace.gauge("cores", 0.0, 0.1)),
+        ):
+            if limit is not None:
+                states[f"criteria.{name}"] = _kept(value, lambda seen, limit=limit: seen < limit.limit)
         if now >= self.watch.sse_grace_seconds:
             states.update(self.streams(now))
         return states
@@ -235,7 +244,8 @@ class Oracle:
         if rules.sse_connections:
             count = trace.gauge("streams", now, 0.0)
             beside = trace.gauge("lingering", now, None) or 0.0
-            states["criteria.sse_connections"] = _held(count, lambda c: c + beside >= rules.sse_connections.limit)  # type: ignore[union-attr]
+            wanted = rules.sse_connections.limit
+            states["criteria.sse_connections"] = _kept(count, lambda seen: seen + beside >= wanted)
         if rules.sse_reconnect_ratio:
             times = [t for t in trace.polls if self.watch.sse_grace_seconds <= t <= now]
             window = [t for t in times if t >= now - self.window(self.rules.source)]
@@ -274,107 +284,8 @@ class Oracle:
         states: dict[str, State] = {"ok": "HEALTHY", "failed": "DEGRADED", "unusable": "UNKNOWN"}
         return states[known[-1][1]]
 
-    # the whole window
 
-    def passed(self, judged: Sequence[Judged]) -> bool:
-        """Whether the watch passes by itself; ``judged`` are its polls after the baseline."""
-        late = [j for j in judged if not j.early]
-        return all(
-            (
-                self.enough_known(judged),
-                self.counted(),
-                self.every_moment(late),
-                self.pods_held(late),
-                not any(j.state == "ROLLBACK" for j in judged),
-                self.served(late),
-                self.memory_trend() != "DEGRADED",
-            )
-        )
-
-    def enough_known(self, judged: Sequence[Judged]) -> bool:
-        end = self.trace.polls[-1]
-        unknown = sum(j.state == "UNKNOWN" and not j.early for j in judged)
-        some = any(j.state != "UNKNOWN" for j in judged)
-        whole = all(self.known(source, end) for source in self.rules.sources)
-        return some and whole and unknown <= self.watch.unknown_limit_ratio * len(judged) and self.baseline()
-
-    def baseline(self) -> bool:
-        limit = max(self.watch.stale_seconds, self.watch.unknown_limit_ratio * self.trace.polls[-1])
-        for source in self.rules.sources:
-            seen = [
-                look.at
-                for look in self.trace.looks[source]
-                if any(not look.out and p.alive(look.sample_at) and p.pod not in {*look.unread, *look.broken} for p in self.trace.processes)
-            ]
-            if not seen or seen[0] > limit:
-                return False
-        return True
-
-    def counted(self) -> bool:
-        """Error rate, P95 and processor use of everything that was counted since the baseline."""
-        window = self.told(self.trace.looks[self.rules.source], self.rules.source)
-        rules = self.rules.criteria
-        for name, rule in (("error_rate", rules.error_rate), ("p95_seconds", rules.p95_seconds)):
-            needed = rule.min_requests if rule.min_requests is not None else self.watch.min_requests
-            if self.share(name, window, needed) != "HEALTHY":
-                return False
-        cores = self.trace.gauge("cores", 0.0, 0.1) or 0.0
-        return rules.cpu_ratio is None or cores < rules.cpu_ratio.limit
-
-    def every_moment(self, late: Sequence[Judged]) -> bool:
-        rules = self.rules.criteria
-        names = ["logs", *(f"more.{rule.name}" for rule in rules.more)]
-        names += [n for n in ("memory_bytes", "sse_connections", "sse_reconnect_ratio") if getattr(rules, n)]
-        for name in names:
-            states = [j.states[f"criteria.{name}"] for j in late if f"criteria.{name}" in j.states]
-            unknown = states.count("UNKNOWN")
-            if "DEGRADED" in states or "HEALTHY" not in states:
-                return False
-            if unknown > self.watch.unknown_limit_ratio * len(states):
-                return False
-        return True
-
-    def pods_held(self, late: Sequence[Judged]) -> bool:
-        first = self.trace.pods[0]
-        for seen in self.trace.pods:
-            if any(count > first.restarts.get(pod, 0) for pod, count in seen.restarts.items()):
-                return False
-        if any(p.restarts_pod and self.noticed(p) for p in self.trace.processes):
-            return False
-        states = [j.states["criteria.pods"] for j in late]
-        limit = self.watch.unknown_limit_ratio * len(states)
-        good = bool(states) and states[-1] != "DEGRADED" and "HEALTHY" in states
-        known = [s for s in states if s != "DEGRADED"]
-        return good and states.count("DEGRADED") <= limit and states.count("UNKNOWN") <= 0.05 * len(known)
-
-    def noticed(self, process: Process) -> bool:
-        source = self.rules.source
-        return any(self.shows(look, process, source) for look in self.trace.looks[source])
-
-    def served(self, late: Sequence[Judged]) -> bool:
-        end = late[-1].states["triggers.down_seconds"] if late else "UNKNOWN"
-        states = [j.states["probe"] for j in late]
-        bad = len(states) - states.count("HEALTHY")
-        return end == "HEALTHY" and bad <= self.watch.unknown_limit_ratio * len(states)
-
-    def memory_trend(self) -> State:
-        rules = self.rules.criteria
-        if rules.memory_growth_ratio is None or rules.memory_bytes is None:
-            return "HEALTHY"
-        seconds = self.trace.polls[-1]
-        points = [
-            (at, size)
-            for at in self.trace.polls
-            if at >= 0.2 * seconds and (size := self.trace.gauge("memory", at, 1e8)) is not None
-        ]
-        if len(points) < 8:
-            return "DEGRADED"
-        slopes = [(y2 - y1) / (x2 - x1) for x1, y1 in points for x2, y2 in points if x2 > x1]
-        grown = median(slopes) * seconds
-        return "DEGRADED" if grown > rules.memory_growth_ratio.limit * rules.memory_bytes.limit else "HEALTHY"
-
-
-def _held(value: float | None, keeps: Callable[[float], bool]) -> State:
+def _kept(value: float | None, keeps: Callable[[float], bool]) -> State:
     if value is None:
         return "UNKNOWN"
     return "HEALTHY" if keeps(value) else "DEGRADED"

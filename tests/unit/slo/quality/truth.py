@@ -69,6 +69,7 @@ class Look:
     :param told_at: the time stamp the samples carry, by a clock that may be wrong
     :param out: nothing was answered
     :param unread: pods that did not answer
+    :param hidden: pods that are not shown, and nothing says so
     :param broken: what a broken pod reported instead of its counters, by pod
     """
 
@@ -77,6 +78,7 @@ class Look:
     told_at: float
     out: bool = False
     unread: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
     broken: Mapping[str, float] = field(default_factory=dict)
     readings: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
@@ -126,7 +128,7 @@ class Trace:
         """What the look shows."""
         if look.out:
             return Snapshot(look.at, "green", errors=("no answer",))
-        seen = [p for p in self.processes if p.alive(look.sample_at)]
+        seen = [p for p in self.processes if p.alive(look.sample_at) and p.pod not in look.hidden]
         first = min((p.pod for p in seen), default="")
         samples = tuple(self._sample(p, look, first=p.pod == first) for p in seen if p.pod not in look.unread)
         errors = tuple(f"{p.pod}: no answer" for p in seen if p.pod in look.unread)

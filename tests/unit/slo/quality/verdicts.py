@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 # By module, not by name: a mutant replaces what a module holds.
 from include.slo import account as accounts
 from include.slo import evaluate as evaluation
 from include.slo import summary as summaries
-from tests.unit.slo.quality.oracle import Judged, Oracle
+from tests.unit.slo.quality.mutation import Mutant, broken
+from tests.unit.slo.quality.oracle import Judged
+from tests.unit.slo.quality.oracle_end import EndOracle
 from tests.unit.slo.quality.truth import Trace
 
 
@@ -36,7 +38,7 @@ class Disagreement:
 
 def expected_of(trace: Trace) -> Expected:
     """Let the oracle judge every poll of a trace, and its end."""
-    oracle = Oracle(trace)
+    oracle = EndOracle(trace)
     polls = tuple(oracle.judge(at) for at in trace.polls[1:])
     return Expected(polls, oracle.passed(polls))
 
@@ -59,3 +61,23 @@ def disagreements(trace: Trace, expected: Expected) -> Iterator[Disagreement]:
     if (summary.state == "PASSED") != expected.passed:
         wanted_state = "PASSED" if expected.passed else "HOLD"
         yield Disagreement(trace.name, "the end", wanted_state, f"{summary.state}: {summary.sentence}")
+
+
+def caught_by(mutant: Mutant, labelled: Sequence[tuple[Trace, Expected]]) -> str | None:
+    """The first trace on which a broken evaluator and the oracle part; None when it goes unnoticed."""
+    likely_first = sorted(labelled, key=lambda pair: pair[0].family not in mutant.families)
+    with broken(mutant):
+        for trace, expected in likely_first:
+            vars(trace).pop("snapshots", None)  # what is shown may be what the mutant changes
+            difference = _first(trace, expected)
+            vars(trace).pop("snapshots", None)
+            if difference:
+                return difference
+    return None
+
+
+def _first(trace: Trace, expected: Expected) -> str:
+    try:
+        return next((str(difference) for difference in disagreements(trace, expected)), "")
+    except Exception as error:
+        return f"{trace.name}: {type(error).__name__}: {error}"
