@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
+from datetime import timedelta
 
 import pytest
 
 from include.chart.finding import accepted, failed
+from include.clients import prober
 from include.errors import MetricsUnreachable
 from include.plan.rules import Criteria, NamedRule, SloRules, Triggers
+from include.sandbox import certificates
 from include.slo.samples import PodSample, Reading, Snapshot
 from include.steps import metrics_check
 from include.steps.metrics_check import check_metrics, interval_findings, rule_findings, source_findings
@@ -178,3 +182,20 @@ async def test_a_public_url_that_does_not_answer_stops_the_release():
     (one,) = await metrics_check.public_findings(env.model_copy(update={"traffic": traffic}))
     assert (one.rule, one.severity) == ("prober", "block")
     assert "no connection" in one.what
+
+
+async def test_an_expired_certificate_of_the_public_url_is_found_before_the_release(tmp_path, monkeypatch):
+    authority = certificates.Authority(tmp_path)
+    monkeypatch.setattr(certificates, "VALIDITY", timedelta(minutes=-1))
+    pair = authority.issue("erp", "erp", names=["127.0.0.1"])
+    trust = ssl.create_default_context(cafile=str(authority.pair.certificate))
+    monkeypatch.setattr(prober, "_trust", lambda: trust)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        env = environment()
+        traffic = env.traffic.model_copy(update={"public_url": url})
+        (one,) = await metrics_check.public_findings(env.model_copy(update={"traffic": traffic}))
+    assert one.severity == "block"
+    assert "certificate not accepted: certificate has expired" in one.what
