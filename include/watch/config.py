@@ -62,6 +62,12 @@ class Baselines(Portable):
     baselines: Mapping[SourceName, Snapshot] = {}
 
 
+class Kept(Portable):
+    """The account of a window so far, kept for whichever process goes on with it."""
+
+    account: Account
+
+
 class WatchConfig(Portable):
     """Everything a watch needs to know; no credentials.
 
@@ -128,7 +134,7 @@ class WatchConfig(Portable):
 
         :raises ValueError: the outcome is an end
         """
-        paged = tuple(dict.fromkeys((*self.paged, *outcome.pages)))
+        paged = tuple(dict.fromkeys((*outcome.paged, *outcome.pages)))
         if outcome.result == "NOTICE":
             return self.model_copy(update={"paged": paged, "account": outcome.account or self.account})
         if outcome.result not in ("HELD", "ROLLBACK_BLOCKED"):
@@ -155,6 +161,7 @@ class WatchOutcome(Portable):
     :param points: the window as a series for a plot, oldest first
     :param findings: ``(rule, state, sentence)`` of the verdict or summary behind it
     :param pages: what a human has to be called for because of it
+    :param paged: what they have been called for before and is not over yet
     :param noticed: what others did to the Service meanwhile, and warnings of the switch
     :param account: of the window so far, for the watch that goes on; None once it is over
     """
@@ -168,9 +175,15 @@ class WatchOutcome(Portable):
     points: tuple[Point, ...] = ()
     findings: tuple[tuple[str, str, str], ...] = ()
     pages: tuple[Page, ...] = ()
+    paged: tuple[Page, ...] = ()
     noticed: tuple[str, ...] = ()
     number: int = 0
     account: Account | None = None
+
+    @property
+    def switched(self) -> datetime:
+        """When the traffic was moved back (else when the watch ended), as a time."""
+        return datetime.fromtimestamp(self.at if self.switched_at is None else self.switched_at, UTC)
 
 
 class Progress(Portable):

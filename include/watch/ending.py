@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from include.slo.account import Account
 from include.slo.samples import Observed
 from include.slo.summary import summarise
 from include.slo.verdict import Finding, Verdict
-from include.watch.config import WatchConfig, WatchOutcome
+from include.watch.config import Page, WatchConfig, WatchOutcome
 
 _GOES_ON = ("NOTICE", "HELD", "ROLLBACK_BLOCKED")
 
@@ -27,7 +29,7 @@ def conclusion(config: WatchConfig, account: Account, observed: Observed, now: f
         at=now,
         findings=tuple(_told(finding) for finding in summary.findings),
         pages=() if passed else ("held",),
-        measures={"unknown_ratio": summary.unknown_ratio},
+        measures=summary.measures,
     )
 
 
@@ -43,9 +45,12 @@ def undecided(config: WatchConfig, sentence: str, now: float) -> WatchOutcome:
 
 
 def complete(
-    outcome: WatchOutcome, config: WatchConfig, account: Account, verdict: Verdict | None
+    outcome: WatchOutcome, config: WatchConfig, account: Account, verdict: Verdict | None, paged: Iterable[Page]
 ) -> WatchOutcome:
-    """The outcome with the figures of the window; where the watch goes on, with its account."""
+    """The outcome with the figures of the window; where the watch goes on, with its account.
+
+    :param paged: what humans have been called for before and is not over
+    """
     stats = account.stats(account.source)
     measures: dict[str, float | int | str | None] = {
         "requests": stats.requests,
@@ -60,6 +65,7 @@ def complete(
     return outcome.model_copy(
         update={
             "number": config.number,
+            "paged": tuple(sorted(paged)),
             "measures": measures,
             "points": account.points,
             "findings": findings,

@@ -13,7 +13,7 @@ from include.watch.back import blocked, drain_after_back, switch_back
 from include.watch.config import Progress, WatchConfig, WatchOutcome
 from include.watch.ending import complete, conclusion, undecided
 from include.watch.memory import begun, resumed
-from include.watch.pages import Pages
+from include.watch.pages import call, still_paged
 from include.watch.rhythm import LONGEST_START_SECONDS, feeding, phase
 from include.watch.seeing import feeds, look_once
 from include.watch.sightings import Sightings
@@ -21,6 +21,7 @@ from include.watch.telling import Teller
 from include.watch.world import World
 
 _AGAIN_SECONDS: Final = 0.5
+_COMPLETE_SECONDS: Final = 2.0
 
 
 async def watch(config: WatchConfig, world: World) -> WatchOutcome:
@@ -50,7 +51,7 @@ class _Watching:
         self.rules, self.settings = config.environment.slo, config.environment.watch
         self.seen = Sightings(self.rules, self.settings)
         self.teller = Teller(world)
-        self.pages = Pages(frozenset(config.paged))
+        self.paged = frozenset(config.paged)
         self.account: Account = begun(config)
         self.verdict: Verdict | None = None
         self.detected_at: float | None = None
@@ -62,10 +63,11 @@ class _Watching:
         await asyncio.sleep(phase(config.release_id) * min(self.settings.poll_seconds, LONGEST_START_SECONDS))
         self.account = await resumed(config, world, self.seen)
         async with feeding(feeds(config, world, self.seen), key=config.release_id, now=world.now):
+            await self.seen.complete(within_seconds=_COMPLETE_SECONDS)
             while True:
                 await self._news()
                 if outcome := await self._look():
-                    return complete(outcome, config, self.account, self.verdict)
+                    return complete(outcome, config, self.account, self.verdict, self.paged)
 
     async def _news(self) -> None:
         """Wait for a look at the metrics, for a poll's time at most: silence has to be noticed, too."""
@@ -83,52 +85,49 @@ class _Watching:
             return self.seen.ended
         observed = self.seen.observed
         verdict = evaluate(self.rules, self.settings, observed, now, cutover_at=self.config.cutover_at)
-        self.verdict, self.account = verdict, self.account.add(observed, verdict, now)
-        if verdict.state == "ROLLBACK":
-            self._tell(verdict, now)
-            return await self._roll_back(verdict, now)
-        self.detected_at = None
+        self.verdict, self.account = verdict, self.account.add(self.seen.uncounted(), verdict, now)
+        self.paged = still_paged(self.paged, verdict)
         self._tell(verdict, now)
-        return self._call(verdict, now) or (await self._end(now) if now >= self.config.ends_at else None)
+        if verdict.state == "ROLLBACK":
+            outcome = await self._roll_back(verdict, now)
+        else:
+            self.detected_at = None
+            outcome = self._call(verdict, now)
+        if outcome is None and now >= self.config.ends_at:
+            return await self._end(now)
+        return outcome
 
     async def _roll_back(self, verdict: Verdict, now: float) -> WatchOutcome | None:
         """Switch back; None when that was not possible (yet) and whoever has to know does."""
         detected_at = self.detected_at = self.detected_at or now
-        told = "blocked" in self.pages.paged
-        if self.config.may_switch_back:
-            outcome = await switch_back(
-                self.config, self.world.cluster, verdict.sentence, detected_at=detected_at, now=self.world.now()
-            )
-        else:
-            outcome = blocked(
-                f"{verdict.sentence}; switching back by itself was not permitted", detected_at=detected_at, now=now
-            )
+        outcome = await self._switched(verdict.sentence, detected_at)
         if outcome is None and now - detected_at >= self.settings.page_after_seconds:
-            outcome = blocked(
-                f"{verdict.sentence}; the cluster has given no answer for {now - detected_at:.0f} s",
-                detected_at=detected_at,
-                now=now,
-            )
+            sentence = f"{verdict.sentence}; the cluster has given no answer for {now - detected_at:.0f} s"
+            outcome = blocked(sentence, detected_at=detected_at, now=now)
         if outcome is None:
             await asyncio.sleep(_AGAIN_SECONDS)
             self.seen.news.set()
-        elif outcome.result == "ROLLED_BACK" and outcome.switched_at is not None:
-            await drain_after_back(self.config.environment, self.world.cluster, self.config.target, outcome.switched)
-        elif outcome.result == "ROLLBACK_BLOCKED" and told:
-            outcome = None
-        if outcome is None and now >= self.config.ends_at and self.config.hold_until is not None:
-            return undecided(self.config, verdict.sentence, now)
-        return outcome
+            return None
+        if outcome.result == "ROLLED_BACK":
+            environment = self.config.environment
+            await drain_after_back(environment, self.world.cluster, self.config.target, outcome.switched)
+        told = outcome.result == "ROLLBACK_BLOCKED" and "blocked" in self.paged
+        return None if told else outcome
+
+    async def _switched(self, reason: str, detected_at: float) -> WatchOutcome | None:
+        now = self.world.now()
+        if not self.config.may_switch_back:
+            sentence = f"{reason}; switching back by itself was not permitted"
+            return blocked(sentence, detected_at=detected_at, now=now)
+        return await switch_back(self.config, self.world.cluster, reason, detected_at=detected_at, now=now)
 
     def _call(self, verdict: Verdict, now: float) -> WatchOutcome | None:
         """Call a human, once for each trouble; the window goes on."""
         sentence = self.account.page(verdict, self.settings, now)
-        self.pages, call = self.pages.after(
-            verdict, sentence, self.seen.probes, now, patience_seconds=self.settings.page_after_seconds
-        )
-        if call is None:
+        needed = call(self.paged, verdict, sentence)
+        if needed is None:
             return None
-        return WatchOutcome(result="NOTICE", sentence=call.sentence, at=now, pages=(call.page,))
+        return WatchOutcome(result="NOTICE", sentence=needed.sentence, at=now, pages=(needed.page,))
 
     async def _end(self, now: float) -> WatchOutcome | None:
         """The end of the window: one more look at everything, then the judgement of all of it."""

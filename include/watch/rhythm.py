@@ -1,4 +1,4 @@
-"""When something is due that is done again and again: on a grid of its own, so that many watches don't act at once."""
+"""When something is due that is done again and again: on grids of their own, so that many don't act at once."""
 
 from __future__ import annotations
 

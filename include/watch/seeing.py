@@ -86,9 +86,7 @@ class _Service(_Reader):
 
 class _Slot(_Reader):
     async def read(self, at: float) -> None:
-        self.seen.saw_slot(
-            await look_at_slot(self.world.cluster, self.config.environment, self.config.target, at)
-        )
+        self.seen.saw_slot(await look_at_slot(self.world.cluster, self.config.environment, self.config.target, at))
 
 
 class _Prober(_Reader):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from include.plan.rules import SloRules, SourceName, Watch
 from include.slo.evaluate import retention_seconds
@@ -17,18 +18,21 @@ from include.watch.config import WatchOutcome
 class Sightings:
     """The newest of every feed; ``news`` is set by whatever a verdict should not wait for.
 
+    :param remembered: what the sources remembered when this process began; whole, unlike ``metrics``
     :param ended: how the watch has ended because somebody else moved the traffic; None while nobody has
     """
 
     rules: SloRules
     settings: Watch
     metrics: dict[SourceName, list[Snapshot]] = field(default_factory=dict)
+    remembered: dict[SourceName, tuple[Snapshot, ...]] = field(default_factory=dict)
     probes: deque[ProbeSample] = field(default_factory=deque)
     slot: deque[SlotSample] = field(default_factory=deque)
     beside: Snapshot | None = None
     logs: LogSample | None = None
     ended: WatchOutcome | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     def saw_metrics(self, source: SourceName, *snapshots: Snapshot) -> None:
         """Snapshots of the watched slot."""
@@ -43,17 +47,29 @@ class Sightings:
         self.probes.append(sample)
         while self.probes[-1].at - self.probes[0].at > self._keep_seconds:
             self.probes.popleft()
+        self._check_first()
 
     def saw_slot(self, sample: SlotSample) -> None:
         """What the API server said."""
         self.slot.append(sample)
         while self.slot[-1].at - self.slot[0].at > self._keep_seconds:
             self.slot.popleft()
+        self._check_first()
 
     def saw_end(self, outcome: WatchOutcome) -> None:
         """Somebody else moved the traffic."""
         self.ended = self.ended or outcome
         self.news.set()
+
+    async def complete(self, *, within_seconds: float) -> None:
+        """Wait until the slot and the public URL have been looked at: a first verdict without them knows nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._first.wait()
+
+    def _check_first(self) -> None:
+        if self.probes and self.slot:
+            self._first.set()
 
     @property
     def observed(self) -> Observed:
@@ -65,6 +81,18 @@ class Sightings:
             beside=self.beside,
             logs=self.logs,
         )
+
+    def uncounted(self) -> Observed:
+        """What an account has to see: once with everything the sources remembered."""
+        observed, remembered = self.observed, self.remembered
+        self.remembered = {}
+        if not any(remembered.values()):
+            return observed
+        metrics = {
+            name: tuple({s.taken_at: s for s in (*remembered.get(name, ()), *known)}.values())
+            for name, known in observed.metrics.items()
+        }
+        return replace(observed, metrics=metrics)
 
     @property
     def _keep_seconds(self) -> float:
@@ -97,9 +125,3 @@ def thinned(ordered: Sequence[Snapshot], *, dense_seconds: float, apart: float) 
         elif kept[-1].errors and not snapshot.errors:
             kept[-1] = snapshot
     return kept
-
-
-def latest(snapshots: Mapping[SourceName, Iterable[Snapshot]]) -> dict[SourceName, Snapshot]:
-    """The newest of each source."""
-    found = {name: max(known, key=lambda s: s.taken_at, default=None) for name, known in snapshots.items()}
-    return {name: snapshot for name, snapshot in found.items() if snapshot is not None}

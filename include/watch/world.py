@@ -25,9 +25,10 @@ class World:
     last ``checkpoint``.
 
     :param sources: by name; every source that some rule reads (``environment.slo.sources``)
-    :param account: the newest that ``checkpoint`` was given in this window; None when there is none
+    :param account: the newest that ``checkpoint`` was given in this window
+        (:func:`include.steps.watch.kept_account`); None when there is none
     :param checkpoint: called with the account of the whole window every minute or so, to be kept where the next
-        process finds it (the ledger: :func:`include.steps.watch.checkpoint`)
+        process finds it (the ledger: :func:`include.steps.watch.keep_account`)
     :param progress: called whenever the state of the verdict changes, and every 15 s otherwise
     :param now: seconds since the epoch
     :param probe: one round of the prober
