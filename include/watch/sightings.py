@@ -62,7 +62,7 @@ class Sightings:
         self.news.set()
 
     async def complete(self, *, within_seconds: float) -> None:
-        """Wait until the slot and the public URL have been looked at: a first verdict without them knows nothing."""
+        """Wait until slot and public URL have been looked at: a first verdict without them knows nothing."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 await self._first.wait()
