@@ -29,7 +29,7 @@ def line(level: str, message: str, **more: str) -> str:
         (line("CRITICAL", "down"), ("error", "erp: down")),
         (line("warning", "slow: 1.5 s"), ("warning", "erp: slow: <number> s")),
         (line("info", "no error so far"), None),
-        (line("error", "oops", exception="Traceback …\n  File x\nKeyError: x"), ("error", "erp: oops: KeyError: x")),
+        (line("error", "oops", exception="Traceback …\n\nKeyError: x"), ("error", "erp: oops: KeyError: x")),
         ('{"severity": "FATAL", "msg": "out of memory"}', ("error", "out of memory")),
         ("2030-01-01 12:00:00,123 ERROR pool exhausted", ("error", "<time> ERROR pool exhausted")),
         ("WARN  cache is cold", ("warning", "WARN cache is cold")),
