@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
+import signal
 import ssl
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -105,6 +108,24 @@ class ControlPlane:
             what="the default service account exists",
         )
 
+    def restart_api_server(self, *, away_seconds: float = 0.0) -> None:
+        """Kill the API server and start it again on the same port; its state is etcd's.
+
+        :param away_seconds: how long nobody answers before it is started again
+        :raises SandboxError: it does not become ready again
+        """
+        server, port = self._api_server, self._port
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait(START_SECONDS)
+        time.sleep(away_seconds)
+        server.start()
+        wait_until(
+            lambda: self._answers(port, "/readyz"),
+            deadline_seconds=START_SECONDS,
+            what="the API server answers again",
+            process=server,
+        )
+
     def stop(self) -> None:
         """Stop everything in reverse order."""
         self._supervisor.stop()
@@ -153,9 +174,9 @@ class ControlPlane:
             audit_log=self.audit_log,
             lane=lane,
         )
-        server = self._process("kube-apiserver", flags)
+        self._api_server = self._process("kube-apiserver", flags)
         self._supervisor.start(
-            server, ready=lambda: self._answers(port, "/readyz"), deadline_seconds=START_SECONDS
+            self._api_server, ready=lambda: self._answers(port, "/readyz"), deadline_seconds=START_SECONDS
         )
 
     def _egress_configuration(self) -> Path:
