@@ -33,7 +33,7 @@ class ReleaseWatch(StellwerkOperator):
         if passed := recorded(ledger, run, WATCH_PASSED):
             self.log.info("nothing to do: the watch has passed, ledger entry %d", passed.sequence)
             return dict(passed.payload)
-        config = self.with_cluster(run, lambda run, cluster: begin_watch(run, cluster, ledger))
+        config = begin_watch(run, ledger)
         self.log.info("watching %s until %s", config.target, config.deadline_text)
         self.defer(trigger=WatchTrigger(config=config.dump()), method_name="execute_complete")
 

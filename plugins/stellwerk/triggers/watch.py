@@ -11,9 +11,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class WatchTrigger(BaseTrigger):
-    """Run :func:`include.steps.watch.watch` and end with its outcome.
+    """Run :func:`include.watch.watch` and end with its outcome.
 
-    :param config: a dumped :class:`include.steps.watch.WatchConfig`; all times in it are absolute, so a trigger
+    :param config: a dumped :class:`include.watch.WatchConfig`; all times in it are absolute, so a trigger
         that another triggerer resumes goes on where the first one was killed
     """
 
@@ -29,16 +29,16 @@ class WatchTrigger(BaseTrigger):
         """Watch until there is an outcome; there is exactly one event."""
         # Seconds of imports must not hold up the other triggers of this process.
         await asyncio.to_thread(_import_clients)
-        from include.steps.watch import WatchConfig, watch
+        from include.watch import WatchConfig, World, watch
         from stellwerk.hooks.kubernetes import ClusterHook
 
         config = WatchConfig.load(self.config)
         hook = await ClusterHook.aread(config.connection)
         async with hook.cluster(config.namespace) as cluster:
-            outcome = await watch(config, cluster)
+            outcome = await watch(config, World(cluster))
         yield TriggerEvent(outcome.dump())  # type: ignore[no-untyped-call]  # Airflow's is not annotated
 
 
 def _import_clients() -> None:
-    for name in ("airflow.providers.cncf.kubernetes.hooks.kubernetes", "include.steps.watch"):
+    for name in ("airflow.providers.cncf.kubernetes.hooks.kubernetes", "include.watch"):
         importlib.import_module(name)
