@@ -230,14 +230,3 @@ class Watch(PlanModel):
                     f"{small} ({getattr(self, small):g}) exceeds {large} ({getattr(self, large):g}): {why}"
                 )
         return self
-
-
-class Prober(PlanModel):
-    """The independent prober that asks the public URL before, during and after every switch.
-
-    :param requests_per_second: sent at this rate whatever became of the ones before
-    :param timeout_seconds: a request without its whole answer by then is lost
-    """
-
-    requests_per_second: Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)] = 25.0
-    timeout_seconds: Seconds = 5.0

@@ -1,0 +1,31 @@
+"""The independent prober's rounds: all checks of the public URL at once, each on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from include.clients.prober import ProbeResult, check
+from include.plan.models import Environment
+from include.slo.samples import ProbeSample
+
+
+async def probe(environment: Environment, at: float) -> ProbeSample:
+    """Ask the public URL everything once. Whatever goes wrong is a sample, not an exception.
+
+    :param at: seconds since the epoch, what the sample will bear
+    """
+    url = environment.traffic.public_url
+    results = await asyncio.gather(*(check(url, one) for one in environment.probes))
+    return judged(results, at)
+
+
+def judged(results: Iterable[ProbeResult], at: float) -> ProbeSample:
+    """One round in one word: an answer that is wrong outweighs one that could not be had at all."""
+    bad = [result for result in results if not result.ok]
+    failed = [result.sentence for result in bad if result.usable]
+    if failed:
+        return ProbeSample(at, "failed", "; ".join(failed))
+    if bad:
+        return ProbeSample(at, "unusable", "; ".join(result.sentence for result in bad))
+    return ProbeSample(at, "ok")
