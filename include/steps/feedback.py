@@ -1,6 +1,6 @@
-"""What users say of a release after its cutover: recorded, shown at the watch's end, and heard when it is critical.
+"""What users say of a release after its cutover: recorded, shown at the watch's end, heard when critical.
 
-A critical report (data lost, a door open) is one of the plan's rollback triggers, but a human's word: people of the
+A critical report (data lost, a security hole) is a rollback trigger of the plan, but a human's word: people of the
 gate decide about it, and nothing rolls back by their silence.
 """
 

@@ -67,22 +67,29 @@ def matters(config: WatchConfig, outcome: WatchOutcome) -> tuple[Matter, ...]:
     return tuple(found)
 
 
-def page(run: ReleaseRun, ledger: Ledger | None, matter: Matter, send: Transports) -> bool:
-    """Call humans about a matter, once; whether the call went out, now or before. It never raises.
+def call(run: ReleaseRun, ledger: Ledger | None, matter: Matter, send: Transports) -> str:
+    """Call humans about a matter, once, and return the message's key.
 
-    :param ledger: None when it cannot be opened; the page goes out all the same
+    :param ledger: None when it cannot be opened; the call goes out all the same
+    :raises MessageError: Slack did not take it within :data:`PAGE_SECONDS`
     """
     now = datetime.now(UTC)
     message = compose.human_needed(
         occasion_of(run, ledger), what=matter.what, seen=matter.seen, remedy=matter.remedy, at=now
     )
     message = replace(message, key=f"{message.key}:{matter.key}")
+    done = deliver(ledger, message, within(PAGE_SECONDS, send[message.kind]), now)
+    log.info("%s: %s", done.key, "people were called" if done.sent else "people had been called before")
+    return done.key
+
+
+def page(run: ReleaseRun, ledger: Ledger | None, matter: Matter, send: Transports) -> bool:
+    """Call humans about a matter as :func:`call` does; whether they were called. It never raises."""
     try:
-        done = deliver(ledger, message, within(PAGE_SECONDS, send[message.kind]), now)
+        call(run, ledger, matter, send)
     except (MessageError, LedgerError) as error:
         log.error("nobody could be called: %s", error)  # noqa: TRY400 - the sentence says it all
         return False
-    log.info("%s: %s", done.key, "people were called" if done.sent else "people had been called before")
     return True
 
 

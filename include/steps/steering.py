@@ -163,6 +163,15 @@ def record_late(run: ReleaseRun, ledger: Ledger, answer: Answer, why: str) -> No
     )
 
 
+def was_heard(run: ReleaseRun, ledger: Ledger, answer: Answer) -> bool:
+    """Whether the watch acted upon this answer: the last one stands in the question until it is asked again.
+
+    :raises LedgerError: the ledger cannot be read
+    """
+    heard = (WATCH_ACCEPTED, WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED, WATCH_ANSWER_REFUSED, WATCH_ANSWERED_LATE)
+    return any(entry.at == answer.at for kind in heard for entry in _entries(run, ledger, kind))
+
+
 def accepted_outcome(config: WatchConfig, answer: Answer, *, now: float) -> WatchOutcome:
     """How a watch ends that a human ended.
 

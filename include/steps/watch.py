@@ -11,6 +11,7 @@ from typing import Any
 
 from include.errors import RollbackBlocked, RolledBack, WatchHeld
 from include.ledger.store import Ledger
+from include.steps.feedback import since_cutover
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
@@ -71,7 +72,9 @@ def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> di
     :raises RollbackBlocked: it should be and is not: act now
     :raises WatchHeld: no proof of health; traffic stays on the new version
     """
-    record(ledger, run, WATCH_ENDED, outcome.dump(), number=outcome.number)
+    given = since_cutover(run, ledger)
+    ended = {**outcome.dump(), "feedback": [report.facts() for report in given]}
+    record(ledger, run, WATCH_ENDED, ended, number=outcome.number)
     if outcome.result in ("PASSED", "ACCEPTED"):
         return dict(record(ledger, run, WATCH_PASSED, outcome.dump()).payload)
     if outcome.result == "ROLLED_BACK":

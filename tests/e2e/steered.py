@@ -33,9 +33,7 @@ class Steered(BaseOperator):
 
     def _ask(self, context: Any, body: str) -> None:
         user = {"id": "technical-lead", "name": "technical-lead"}
-        upsert_hitl_detail(
-            context["ti"].id, ["again", "enough"], "Go on?", body, params={}, assigned_users=[user]
-        )
+        upsert_hitl_detail(context["ti"].id, ["again", "enough"], "Go on?", body, params={}, assigned_users=[user])
 
     def _defer(self, context: Any) -> None:
         time.sleep(float(context["params"]["pause_before"]))
@@ -61,7 +59,7 @@ class Look(BaseOperator):
 class SteeredTrigger(BaseTrigger):
     """Show progress until the time is up; an answer that is there at the start ends it at once."""
 
-    def __init__(self, until: float, close: bool) -> None:  # noqa: FBT001 - Airflow hands on what it serialized
+    def __init__(self, until: float, close: bool) -> None:
         super().__init__()
         self.until, self.close = until, close
 

@@ -93,7 +93,7 @@ class StellwerkOperator(BaseOperator):
         return self.wait_for(call())
 
     def with_watched_cluster(self, config: WatchConfig, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
-        """Run ``step`` with a client for a watch: everything it needs is in the configuration, nothing in a plan."""
+        """Run ``step`` with a client for a watch: all it needs is in the configuration."""
         from stellwerk.hooks.kubernetes import ClusterHook
 
         hook = ClusterHook.read(config.connection)

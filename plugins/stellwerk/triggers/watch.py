@@ -29,9 +29,9 @@ _LONGEST_SENTENCE: Final = 400
 class WatchTrigger(BaseTrigger):
     """Run :func:`include.watch.watch` and end with its outcome.
 
-    An answer that was given before the task was deferred resumes nothing (FACTS): the trigger finds it at its start
-    and ends with it. When the watch is over it closes the question, so that who answers then is refused instead of
-    ignored; ``late_answer`` of its event is an answer that was faster than that.
+    An answer that was given before the task was deferred resumes nothing (FACTS): the trigger finds it when it
+    starts and ends with it. When the watch is over it closes the question, so that who answers then is refused
+    instead of ignored; ``late_answer`` of its event is an answer that was faster than that.
 
     :param config: a dumped :class:`include.watch.WatchConfig`; all times in it are absolute, so a trigger
         that another triggerer resumes goes on where the first one was killed
@@ -44,6 +44,11 @@ class WatchTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what survives a crash of the triggerer."""
         return ("stellwerk.triggers.watch.WatchTrigger", {"config": self.config})
+
+    @property
+    def _ti(self) -> Any:
+        """The task instance that deferred; Airflow sets it before it runs the trigger."""
+        return self.task_instance
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch until there is an outcome or an answer; there is exactly one event."""
@@ -83,7 +88,7 @@ class WatchTrigger(BaseTrigger):
 
     async def _show(self, value: dict[str, Any]) -> None:
         try:
-            await show(self.task_instance, PROGRESS_KEY, value)
+            await show(self._ti, PROGRESS_KEY, value)
         except SILENT as error:
             self.log.warning("the progress is not shown: %s", type(error).__name__)
 
@@ -91,9 +96,12 @@ class WatchTrigger(BaseTrigger):
         """The answer that was given before this trigger began; None when there is none."""
         while True:
             try:
-                return await read_answer(self.task_instance.id)
+                return await read_answer(self._ti.id)
             except SILENT as error:
                 self.log.warning("whether there is an answer is not known yet: %s", type(error).__name__)
+            except Exception:  # whatever it is, it must not end the watch
+                self.log.exception("whether there is an answer cannot be known")
+                return None
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _event(self, outcome: WatchOutcome) -> dict[str, Any]:
@@ -101,7 +109,7 @@ class WatchTrigger(BaseTrigger):
         if outcome.result not in ENDS:
             return event
         try:
-            late = await close_question(self.task_instance.id, f"the watch is over: {outcome.result}")
+            late = await close_question(self._ti.id, f"the watch is over: {outcome.result}")
         except SILENT as error:
             self.log.warning("the question stays open: %s", type(error).__name__)
             return event
@@ -134,5 +142,9 @@ class Shown:
 
 
 def _import_clients() -> None:
-    for name in ("airflow.providers.cncf.kubernetes.hooks.kubernetes", "include.watch", "stellwerk.triggers.world"):
+    for name in (
+        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
+        "include.watch",
+        "stellwerk.triggers.world",
+    ):
         importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""What people tell a running watch: told apart from triggers' events, judged, asked again when it makes no sense."""
+"""What people tell a running watch: told apart from events, judged, asked again when senseless."""
 
 from __future__ import annotations
 
