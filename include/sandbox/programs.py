@@ -15,7 +15,7 @@ from pathlib import Path
 
 from include.errors import ProgramMissing, StellwerkError
 from include.sandbox.build_progress import Progress, watch_build
-from include.sandbox.go_modules import CATALOGUE, FLAGS, Module
+from include.sandbox.go_modules import CATALOGUE, Module
 from include.sandbox.processes import Process
 from include.sandbox.signals import end_on_signals
 from include.sandbox.toolchain import cache_folder, exclusive, go_environment, go_toolchain
@@ -113,7 +113,17 @@ def _build(
         made = {name: partial / _binary_name(CATALOGUE[name][1]) for name in names}
         packages = [CATALOGUE[name][1] for name in names]
         # One invocation for all programs: packages are compiled while others are being linked.
-        argv = [str(go), "build", "-v", *FLAGS, "-ldflags", module.linker_flags, "-o", f"{partial}/", *packages]
+        argv = [
+            str(go),
+            "build",
+            "-v",
+            *module.flags,
+            "-ldflags",
+            module.linker_flags,
+            "-o",
+            f"{partial}/",
+            *packages,
+        ]
         log = home / "build.log"
         process = Process("go build", argv, cwd=module.folder, env=go_environment(environment), log=log)
         code = watch_build(process, made=made, progress=progress)
