@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from include.clients.metrics import open_sources
+from include.clients.metrics.openmetrics import OpenMetricsSource
 from include.errors import LedgerError, MetricsError, StellwerkError
 from include.steps.checkpoint import newest_checkpoint, record_checkpoint
 from include.watch.world import World
@@ -64,10 +65,17 @@ async def _sources(config: WatchConfig, cluster: Cluster, stack: AsyncExitStack)
             hook = await PrometheusHook.aread(named)
             prometheus = await stack.enter_async_context(hook.client())
         except MetricsError as error:
-            # It says so at every poll instead of ending the watch: the prober and the endpoints still protect users.
+            # It says so at every poll instead of ending the watch: prober and endpoints still protect users.
             log.error("%s", error)  # noqa: TRY400 - the sentence says it all
-            return {name: OutOfReach(name, error) for name in config.environment.slo.sources}
+            return _without_prometheus(config, cluster, error)
     return open_sources(config.environment, cluster, prometheus)
+
+
+def _without_prometheus(config: WatchConfig, cluster: Cluster, error: MetricsError) -> dict[SourceName, Source]:
+    sources: dict[SourceName, Source] = {"prometheus": OutOfReach("prometheus", error)}
+    if "openmetrics" in config.environment.slo.sources:
+        sources["openmetrics"] = OpenMetricsSource(config.environment, cluster)
+    return sources
 
 
 @dataclass(frozen=True)
