@@ -18,6 +18,7 @@ from include.bluegreen.state import HpaState
 from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
 from include.clients.metrics import open_sources
+from include.clients.prometheus import Prometheus
 from include.clients.traffic import switch
 from include.errors import StellwerkError, TrafficError
 from include.ledger.store import Ledger
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 async def cut_over(
-    run: ReleaseRun, cluster: Cluster, ledger: Ledger, prometheus: object | None = None
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, prometheus: Prometheus | None = None
 ) -> dict[str, Any]:
     """Send the traffic to the verified slot, exactly once, and prove it.
 
@@ -131,7 +132,7 @@ async def _cut_over(
     return dict(record(ledger, run, CUT_OVER, facts).payload)
 
 
-def _sources(run: ReleaseRun, cluster: Cluster, prometheus: object | None) -> Mapping[SourceName, Source]:
+def _sources(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> Mapping[SourceName, Source]:
     try:
         return open_sources(run.environment, cluster, prometheus)
     except StellwerkError as error:

@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from include.errors import RollbackBlocked, RolledBack, WatchHeld
+from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
+from include.slo.account import Account
 from include.steps.feedback import since_cutover
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
+    WATCH_CHECKPOINT,
     WATCH_ENDED,
     WATCH_PASSED,
     WATCH_STARTED,
@@ -23,11 +26,14 @@ from include.steps.record import (
     require,
     slots_of,
 )
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, parse_release_id
 from include.watch.back import drain_after_back
-from include.watch.config import WatchConfig, WatchOutcome
+from include.watch.config import Kept, WatchConfig, WatchOutcome
 
-__all__ = ["WatchConfig", "WatchOutcome", "begin_watch", "conclude_watch", "drain_after_back"]
+__all__ = [
+    "WatchConfig", "WatchOutcome", "begin_watch", "conclude_watch", "drain_after_back", "keep_account",
+    "kept_account",
+]  # fmt: skip
 
 
 def begin_watch(run: ReleaseRun, ledger: Ledger) -> WatchConfig:
@@ -62,6 +68,47 @@ def begin_watch(run: ReleaseRun, ledger: Ledger) -> WatchConfig:
     )
     entry = record(ledger, run, WATCH_STARTED, {"config": config.dump()}, number=number)
     return WatchConfig.load(entry.payload["config"])
+
+
+def keep_account(config: WatchConfig, ledger: Ledger, account: Account) -> None:
+    """Write the account of the window so far, where the next process that watches finds it.
+
+    :raises LedgerUnavailable: the ledger cannot be written
+    """
+    version, environment, run_id = _run_of(config)
+    ledger.append(
+        NewEntry(
+            kind=WATCH_CHECKPOINT,
+            release=version,
+            environment=environment,
+            run_id=run_id,
+            actor="stellwerk",
+            payload={"number": config.number, "account": Kept(account=account).dump()["account"]},
+            key=f"{config.release_id}:{WATCH_CHECKPOINT}:{config.number}:{account.tally.last_at}",
+        )
+    )
+
+
+def kept_account(config: WatchConfig, ledger: Ledger) -> Account | None:
+    """The newest account of this window that was written; None when there is none.
+
+    The newest is the one that was made last, not the one written last: of two processes that watch, one may have
+    been stalled and write what it knew long ago.
+    """
+    version, environment, run_id = _run_of(config)
+    found = ledger.entries(release=version, environment=environment, run_id=run_id, kinds=(WATCH_CHECKPOINT,))
+    kept = [
+        Kept.load({"account": entry.payload["account"]}).account
+        for entry in found
+        if entry.payload["number"] == config.number
+    ]
+    return max((one for one in kept if one is not None), key=lambda one: one.tally.last_at or 0.0, default=None)
+
+
+def _run_of(config: WatchConfig) -> tuple[str, str, str]:
+    parsed = parse_release_id(config.release_id)
+    assert parsed is not None, "a watch is of a release that Stellwerk cut over"
+    return parsed
 
 
 def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> dict[str, Any]:

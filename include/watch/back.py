@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
-from include.bluegreen.switch import SETTLE_SECONDS
+from include.bluegreen.switch import SETTLE_SECONDS, back_and_forth
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import switch
 from include.errors import (
@@ -54,7 +54,11 @@ def moved_by_others(config: WatchConfig, service: ServiceState | None, *, now: f
     if holder != config.release_id:
         sentence = f"Service {service.name} belongs to {holder or 'no release'} by now"
         return WatchOutcome(result="FENCED", sentence=sentence, at=now)
-    return None if slot == config.target else _left(config, service, now)
+    if slot != config.target:
+        return _left(config, service, now)
+    if refusal := back_and_forth(service, config.release_id):
+        return WatchOutcome(result="FENCED", sentence=refusal.reason, at=now)
+    return None
 
 
 def _left(config: WatchConfig, service: ServiceState, now: float) -> WatchOutcome:
@@ -90,6 +94,7 @@ async def switch_back(
             now=datetime.fromtimestamp(now, UTC),
             back=True,
             required=config.environment.replicas,
+            once=True,
         )
     except ClusterUnreachable as error:
         log.warning("switching back: %s; trying again", error)
@@ -126,8 +131,13 @@ async def drain_after_back(environment: Environment, cluster: Cluster, slot: Slo
     """
     if environment.drain == "leave":
         return
-    await asyncio.sleep(max(0.0, SETTLE_SECONDS - (datetime.now(UTC) - at).total_seconds()))
+    waited = (datetime.now(UTC) - at).total_seconds()
+    await asyncio.sleep(min(SETTLE_SECONDS, max(0.0, SETTLE_SECONDS - waited)))
     try:
+        service = await cluster.service(environment.traffic.service)
+        if active_slot(service, environment.traffic) == slot:
+            log.warning("%s takes the traffic again and is not restarted", slot)
+            return
         await cluster.restart_deployment(environment.slot_release(slot), at)
     except StellwerkError as error:
         log.warning("%s could not be restarted, open connections stay on it: %s", slot, error)

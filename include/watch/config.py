@@ -17,7 +17,9 @@ from include.bluegreen.lease import Terms
 from include.plan.models import Environment
 from include.plan.rules import SourceName
 from include.plan.slots import Slot
+from include.slo.account import Account
 from include.slo.samples import Snapshot
+from include.slo.timeline import Point
 from include.steps.run import lease_terms
 
 Result = Literal[
@@ -60,6 +62,12 @@ class Baselines(Portable):
     baselines: Mapping[SourceName, Snapshot] = {}
 
 
+class Kept(Portable):
+    """The account of a window so far, kept for whichever process goes on with it."""
+
+    account: Account
+
+
 class WatchConfig(Portable):
     """Everything a watch needs to know; no credentials.
 
@@ -77,6 +85,7 @@ class WatchConfig(Portable):
     :param hold_until: set once the window is over without proof of health: until then the watch goes on for the
         sake of its triggers, and a human decides; seconds since the epoch
     :param paged: what humans have been called for already, and are not again before it has been well
+    :param account: of the window so far, where the watch goes on after a human was called
     """
 
     release_id: str
@@ -93,6 +102,7 @@ class WatchConfig(Portable):
     started_by: str | None = None
     hold_until: float | None = None
     paged: tuple[Page, ...] = ()
+    account: Account | None = None
 
     @property
     def lease_terms(self) -> Terms:
@@ -124,13 +134,15 @@ class WatchConfig(Portable):
 
         :raises ValueError: the outcome is an end
         """
-        paged = tuple(dict.fromkeys((*self.paged, *outcome.pages)))
+        paged = tuple(dict.fromkeys((*outcome.paged, *outcome.pages)))
         if outcome.result == "NOTICE":
-            return self.model_copy(update={"paged": paged})
+            return self.model_copy(update={"paged": paged, "account": outcome.account or self.account})
         if outcome.result not in ("HELD", "ROLLBACK_BLOCKED"):
             raise ValueError(f"{outcome.result} is the end of a watch")
         hold_until = self.hold_until or outcome.at + self.environment.watch.hold_seconds
-        return self.model_copy(update={"paged": paged, "hold_until": hold_until})
+        return self.model_copy(
+            update={"paged": paged, "hold_until": hold_until, "account": outcome.account or self.account}
+        )
 
     def extended(self, seconds: float, *, now: float) -> WatchConfig:
         """The watch whose window goes on for so many seconds, from its deadline or (once that is over) now."""
@@ -146,11 +158,12 @@ class WatchOutcome(Portable):
     :param detected_at: when the verdict was ROLLBACK first, None when it never was
     :param switched_at: when the traffic was moved back, None when it was not
     :param measures: figures of the whole window, as far as they could be read
-    :param points: the window as a series for a plot, oldest first: ``at``, ``seconds``, ``requests``, ``errors``,
-        ``p95_seconds``, ``state``, ``probe_ok``
+    :param points: the window as a series for a plot, oldest first
     :param findings: ``(rule, state, sentence)`` of the verdict or summary behind it
     :param pages: what a human has to be called for because of it
+    :param paged: what they have been called for before and is not over yet
     :param noticed: what others did to the Service meanwhile, and warnings of the switch
+    :param account: of the window so far, for the watch that goes on; None once it is over
     """
 
     result: Result
@@ -159,11 +172,18 @@ class WatchOutcome(Portable):
     detected_at: float | None = None
     switched_at: float | None = None
     measures: Mapping[str, float | int | str | None] = {}
-    points: tuple[Mapping[str, float | int | str | bool | None], ...] = ()
+    points: tuple[Point, ...] = ()
     findings: tuple[tuple[str, str, str], ...] = ()
     pages: tuple[Page, ...] = ()
+    paged: tuple[Page, ...] = ()
     noticed: tuple[str, ...] = ()
     number: int = 0
+    account: Account | None = None
+
+    @property
+    def switched(self) -> datetime:
+        """When the traffic was moved back (else when the watch ended), as a time."""
+        return datetime.fromtimestamp(self.at if self.switched_at is None else self.switched_at, UTC)
 
 
 class Progress(Portable):

@@ -15,7 +15,7 @@ from include.plan.slots import Slot
 from include.slo.samples import LogSample
 from include.watch.logs import Level, Seen, compared, signatures
 
-EVERY_SECONDS: Final = 60.0
+EVERY_SECONDS: Final = 30.0
 _LINES: Final = 1000
 _BYTES: Final = 256 * 1024
 _MOST_PODS: Final = 8

@@ -34,6 +34,7 @@ async def look_at_slot(cluster: Cluster, environment: Environment, slot: Slot, a
         wanted=deployment.replicas if deployment else None,
         ready=sum(pod.ready for pod in present),
         restarts={pod.uid: pod.restarts for pod in present},
+        cpu_cores={pod.name: pod.cpu_cores for pod in present if pod.cpu_cores is not None},
         not_ready=tuple(_why(pod) for pod in present if not pod.ready),
     )
 

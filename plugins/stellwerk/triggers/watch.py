@@ -123,7 +123,8 @@ class Shown:
     """
 
     def __init__(self, poll_seconds: float) -> None:
-        self._every = max(_SHOW_SECONDS, 10 * poll_seconds)
+        # A little less than the time, so that a word told every 15 s is not taken for one too many.
+        self._every = 0.9 * max(_SHOW_SECONDS, 10 * poll_seconds)
         self._at, self._state = float("-inf"), ""
         self._changes: list[dict[str, Any]] = []
 

@@ -7,26 +7,24 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from include.clients.metrics import open_sources
 from include.clients.metrics.openmetrics import OpenMetricsSource
 from include.errors import LedgerError, MetricsError, StellwerkError
-from include.steps.checkpoint import newest_checkpoint, record_checkpoint
+from include.steps.watch import keep_account, kept_account
 from include.watch.world import World
 from stellwerk.hooks.kubernetes import ClusterHook
 from stellwerk.hooks.ledger import aopen_ledger
 from stellwerk.hooks.prometheus import PrometheusHook
 
 if TYPE_CHECKING:
-    from include.slo.account import Account
-
     from include.clients.kubernetes import Cluster
     from include.clients.prometheus import Prometheus
     from include.ledger.store import Ledger
     from include.plan.rules import SourceName
     from include.plan.slots import Slot
+    from include.slo.account import Account
     from include.slo.samples import Snapshot
     from include.slo.source import Source
     from include.watch.config import Progress, WatchConfig
@@ -121,7 +119,7 @@ class Keeper:
             return None
         try:
             async with asyncio.timeout(2 * LEDGER_SECONDS):
-                return await asyncio.to_thread(newest_checkpoint, self.config, self.ledger)
+                return await asyncio.to_thread(kept_account, self.config, self.ledger)
         except (StellwerkError, TimeoutError, ValueError) as error:
             log.warning("the account kept so far cannot be read, it begins anew: %s", error)
             return None
@@ -132,5 +130,4 @@ class Keeper:
         :raises LedgerError: it is not kept this time
         """
         if self.ledger is not None:
-            at = datetime.now().astimezone()
-            await asyncio.to_thread(record_checkpoint, self.config, self.ledger, account, at)
+            await asyncio.to_thread(keep_account, self.config, self.ledger, account)
