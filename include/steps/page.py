@@ -30,6 +30,7 @@ _WHAT: Final[Mapping[Page, str]] = {
     "blocked": "a rollback is due and is not possible",
     "held": "the watch is over without proof of health",
 }
+_THIN: Final = "users are back on the old version, on fewer pods than the plan asks for"
 _REMEDY: Final[Mapping[Page, str]] = {
     "metrics": "bring the metrics back; the watch goes on and passes nothing without them",
     "criterion": "look at the release; the watch goes on",
@@ -62,6 +63,10 @@ def matters(config: WatchConfig, outcome: WatchOutcome) -> tuple[Matter, ...]:
     span = max(1.0, config.environment.watch.page_after_seconds)
     found = []
     for page in outcome.pages:
+        if outcome.result == "ROLLED_BACK":
+            seen = "; ".join(outcome.noticed) or outcome.sentence
+            found.append(Matter(f"watch:thin:{window}", _THIN, seen, "bring more pods of the old slot up, now"))
+            continue
         when = "" if page == "held" else f":{int(outcome.at // span)}"
         found.append(Matter(f"watch:{page}:{window}{when}", _WHAT[page], outcome.sentence, _REMEDY[page]))
     return tuple(found)

@@ -95,8 +95,8 @@ class ReleaseWatch(StellwerkOperator):
             for report in given:
                 self.log.info("feedback of %s", report.sentence)
             outcome = held_by_feedback(outcome, given)
+        self._page(run, config, outcome)
         if outcome.result in ("NOTICE", "HELD", "ROLLBACK_BLOCKED"):
-            self._page(run, config, outcome)
             if closed:
                 self._ask(config)
             # Not otherwise: recording the question again would wipe out an answer given just now.
@@ -110,6 +110,9 @@ class ReleaseWatch(StellwerkOperator):
             self.note_ledger_head()
 
     def _page(self, run: ReleaseRun, config: WatchConfig, outcome: WatchOutcome) -> None:
+        """Call people for what the outcome calls them for: once, and within seconds."""
+        if not outcome.pages:
+            return
         from include.steps.page import matters, page
         from stellwerk.notifiers.transport import transports
 

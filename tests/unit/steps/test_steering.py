@@ -165,7 +165,7 @@ async def test_a_rollback_that_was_ordered_is_tried_until_the_cluster_answers_th
 
     monkeypatch.setattr(steering, "switch_back", switch_back)
     monkeypatch.setattr(steering, "_RETRY_SECONDS", 0.0)
-    cluster = FakeCluster(config)
+    cluster = FakeCluster(config, "blue")
     said = answer(ROLL_BACK, comment="orders vanish")
     outcome = await roll_back_now(config, cast(Cluster, cluster), said)
     assert (outcome.result, len(asked)) == ("ROLLED_BACK", 3)
