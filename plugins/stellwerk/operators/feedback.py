@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
-from include.errors import ApprovalRefused, StellwerkError
+from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
 from include.steps.feedback import CONFIRM, DISMISS
+from include.watch.steer import COMMENT
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.operators.message import Announce
 from stellwerk.runs import release_run
@@ -18,6 +19,7 @@ from stellwerk.runs import release_run
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.ledger.store import Ledger
     from include.steps.feedback import Report
     from include.steps.run import ReleaseRun
 
@@ -68,60 +70,76 @@ class AlertFeedback(Announce):
         return call(run, ledger, matter, transports(connections.slack, connections.smtp))
 
 
-class AskRollBack(HITLOperator):
+class AskRollBack(StellwerkOperator):
     """Ask the people of the gate about a critical report, again and again until one of them decides.
 
     It needs an answer and never takes silence for one: after each silence it pages and asks again, for as long as
-    users are on the release.
+    users are on the release. It waits as Airflow's own questions do: without worker or trigger.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
-        # Airflow fills in the DAG's params as an argument; the form has only this one.
-        fixed = {"subject": "Roll back now?", "options": [CONFIRM, DISMISS], "params": {"comment": comment}}
-        super().__init__(**{**kwargs, **fixed})
 
     def execute(self, context: Context) -> Any:
         """Ask, when there is something to decide."""
-        from include.steps.feedback import patience_seconds, rollback_question
-        from include.steps.steering import people_of
-        from stellwerk.hooks.ledger import open_ledger
-
-        with airflow_errors(self.log):
-            run = release_run(context)
-            report = critical_report(run, open_ledger(run.environment.connections.ledger))
-            if not self._in_traffic(run):
-                raise AirflowSkipException(f"{run.release.version} takes no traffic: nothing to roll back")
-            asked = rollback_question(run, report)
-        self.subject, self.body = asked.subject, asked.body
-        self.assigned_users = [{"id": user, "name": user} for user in people_of(run.environment)]
-        self.response_timeout = timedelta(seconds=patience_seconds(run.environment))
+        self._context = context
         return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> NoReturn:
+        """Ask.
+
+        :raises AirflowSkipException: the report is not critical, or nobody is on the release
+        """
+        self._ask(run, critical_report(run, self.ledger(run)))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record what was decided; silence is recorded, pages, and asks again."""
         from include.steps.feedback import record_decided
         from include.steps.steering import people_of
         from include.watch.steer import answer_of
-        from stellwerk.hooks.ledger import open_ledger
 
+        self._context = context
         with airflow_errors(self.log):
             run = release_run(context)
-            ledger = open_ledger(run.environment.connections.ledger)
+            ledger = self.ledger(run)
+            report = critical_report(run, ledger)
             answer = answer_of(event, now=datetime.now(UTC))
-            if answer is None:
-                self._silence(run, ledger)
-                return self.execute(context)
-            if answer.user not in people_of(run.environment):
-                self.log.warning("%s: not entitled, asked again", answer.sentence)
-                return self.execute(context)
+            if answer is None or answer.user is None:
+                self._silence(run, ledger, report)
+                self._ask(run, report)
+            if answer.user not in people_of(run.environment) or answer.choice not in (CONFIRM, DISMISS):
+                self.log.warning("asked again: %s", answer.sentence)
+                self._ask(run, report)
             record_decided(run, ledger, answer)
+            self.note_ledger_head()
             self.log.info("%s", answer.sentence)
             if answer.choice != CONFIRM:
                 raise AirflowSkipException(f"no rollback: {answer.sentence}")
         return {"user": answer.user, "why": answer.comment}
 
-    def _silence(self, run: ReleaseRun, ledger: Any) -> None:
+    def _ask(self, run: ReleaseRun, report: Report) -> NoReturn:
+        from include.steps.feedback import in_traffic, patience_seconds, rollback_question
+        from include.steps.steering import people_of
+
+        try:
+            useful = self.with_cluster(run, in_traffic)
+        except StellwerkError as error:
+            self.log.warning("whether there is something to roll back is not known: %s", error)
+            useful = True
+        if not useful:
+            raise AirflowSkipException(f"{run.release.version} takes no traffic: nothing to roll back")
+        comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
+        asked = rollback_question(run, report)
+        upsert_hitl_detail(
+            self._context["ti"].id,
+            [CONFIRM, DISMISS],
+            asked.subject,
+            asked.body,
+            params={COMMENT: comment.serialize()},
+            assigned_users=[HITLUser(id=user, name=user) for user in people_of(run.environment)],
+        )
+        raise TaskAwaitingInput(
+            method_name="execute_complete", timeout=timedelta(seconds=patience_seconds(run.environment))
+        )
+
+    def _silence(self, run: ReleaseRun, ledger: Ledger, report: Report) -> None:
         from include.steps.feedback import record_silence
         from include.steps.page import Matter, page
         from stellwerk.notifiers.transport import transports
@@ -135,7 +153,6 @@ class AskRollBack(HITLOperator):
                 seen=f"silence, {number} times",
                 remedy="clear this task to ask again; until somebody decides, the watch does not pass",
             )
-        report = critical_report(run, ledger)
         connections = run.environment.connections
         matter = Matter(
             f"feedback:silence:{number}",
@@ -144,23 +161,6 @@ class AskRollBack(HITLOperator):
             "decide under the required actions of this run: roll back now, or say why not",
         )
         page(run, ledger, matter, transports(connections.slack, connections.smtp))
-
-    def _in_traffic(self, run: ReleaseRun) -> bool:
-        import asyncio
-
-        from include.steps.feedback import in_traffic
-        from stellwerk.hooks.kubernetes import ClusterHook
-
-        async def look() -> bool:
-            async with hook.cluster(run.environment.namespace) as cluster:
-                return await in_traffic(run, cluster)
-
-        try:
-            hook = ClusterHook.read(run.environment.connections.kubernetes)
-            return asyncio.run(look())
-        except StellwerkError as error:
-            self.log.warning("whether there is something to roll back is not known: %s", error)
-            return True
 
 
 class StartFeedbackRollback(StellwerkOperator):
@@ -202,13 +202,12 @@ class StartFeedbackRollback(StellwerkOperator):
         self.log.info("starting rollback: %s", self._reason)
 
 
-def critical_report(run: ReleaseRun, ledger: Any) -> Report:
+def critical_report(run: ReleaseRun, ledger: Ledger | None) -> Report:
     """This run's report.
 
     :raises AirflowSkipException: it is not critical: nobody has to decide anything
     :raises LedgerError: the ledger cannot be read
     """
-    from include.errors import LedgerUnavailable
     from include.steps.feedback import reports
 
     if ledger is None:
