@@ -21,7 +21,8 @@ from include.plan.models import Traffic
 
 __all__ = [
     "SETTLE_SECONDS", "Patch", "back_and_forth", "check_back", "check_claim", "check_forward", "claim_patch",
-    "left_before", "not_ours", "observe", "pinned_minimum", "required_endpoints", "switch_patch", "usable_endpoints",
+    "left_before", "not_ours", "observe", "pinned_minimum", "required_endpoints", "switch_patch",
+    "usable_endpoints",
 ]  # fmt: skip
 
 Patch = list[dict[str, Any]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from typing import Final
 
 from include.slo.account import Account
@@ -12,7 +14,7 @@ from include.steps.lease import renewed_beside
 from include.watch.back import blocked, drain_after_back, switch_back
 from include.watch.config import Progress, WatchConfig, WatchOutcome
 from include.watch.ending import complete, conclusion, undecided
-from include.watch.memory import begun, resumed
+from include.watch.memory import begun, remember
 from include.watch.pages import call, still_paged
 from include.watch.rhythm import LONGEST_START_SECONDS, feeding, phase
 from include.watch.seeing import feeds, look_once
@@ -20,8 +22,11 @@ from include.watch.sightings import Sightings
 from include.watch.telling import Teller
 from include.watch.world import World
 
+log = logging.getLogger(__name__)
+
 _AGAIN_SECONDS: Final = 0.5
-_COMPLETE_SECONDS: Final = 2.0
+_FIRST_SECONDS: Final = 2.0
+_STALL_SECONDS: Final = 3.0
 
 
 async def watch(config: WatchConfig, world: World) -> WatchOutcome:
@@ -52,32 +57,47 @@ class _Watching:
         self.seen = Sightings(self.rules, self.settings)
         self.teller = Teller(world)
         self.paged = frozenset(config.paged)
-        self.account: Account = begun(config)
+        self.account: Account = begun(config, world.account)
         self.verdict: Verdict | None = None
         self.detected_at: float | None = None
         self.last_look = False
 
     async def run(self) -> WatchOutcome:
         """Watch to the end; see :func:`watch`."""
-        config, world = self.config, self.world
+        config = self.config
         await asyncio.sleep(phase(config.release_id) * min(self.settings.poll_seconds, LONGEST_START_SECONDS))
-        self.account = await resumed(config, world, self.seen)
-        async with feeding(feeds(config, world, self.seen), key=config.release_id, now=world.now):
-            await self.seen.complete(within_seconds=_COMPLETE_SECONDS)
-            while True:
-                await self._news()
-                if outcome := await self._look():
-                    return complete(outcome, config, self.account, self.verdict, self.paged)
+        outcome = None
+        while outcome is None:
+            outcome = await self._awake()
+        return complete(outcome, config, self.account, self.verdict, self.paged)
 
-    async def _news(self) -> None:
-        """Wait for a look at the metrics, for a poll's time at most: silence has to be noticed, too."""
-        limit = min(self.settings.poll_seconds, max(0.0, self.config.ends_at - self.world.now()) + 0.01)
-        try:
+    async def _awake(self) -> WatchOutcome | None:
+        """Watch as long as this process runs; None when it was stalled: what it knows is of another time then."""
+        config, world = self.config, self.world
+        self.seen = Sightings(self.rules, self.settings)
+        await remember(config, world, self.seen, self.account)
+        reading = feeds(config, world, self.seen)
+        async with feeding(reading, key=config.release_id, now=world.now, first_seconds=_FIRST_SECONDS):
+            while await self._news():
+                if outcome := await self._look():
+                    return outcome
+        return None
+
+    async def _news(self) -> bool:
+        """Wait for a look at the metrics, for half as long again as a poll: silence has to be noticed, too.
+
+        :return: whether this process has run all the time
+        """
+        began = self.world.now()
+        limit = min(1.5 * self.settings.poll_seconds, max(0.0, self.config.ends_at - began) + 0.01)
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self.seen.news.wait()
-        except TimeoutError:
-            pass
         self.seen.news.clear()
+        slept = self.world.now() - began - limit
+        if slept > _STALL_SECONDS:
+            log.warning("this process was stalled for %.0f s: everything is looked at anew", slept)
+        return slept <= _STALL_SECONDS
 
     async def _look(self) -> WatchOutcome | None:
         now = self.world.now()

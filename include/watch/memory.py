@@ -28,13 +28,12 @@ def begun(config: WatchConfig, kept: Account | None = None) -> Account:
     return Account.begin(config.baselines, at=config.began_at, source=config.environment.slo.source)
 
 
-async def resumed(config: WatchConfig, world: World, seen: Sightings) -> Account:
-    """The account to go on with; ``seen`` gets what the sources remember of the time before.
+async def remember(config: WatchConfig, world: World, seen: Sightings, account: Account) -> None:
+    """Give ``seen`` what the sources remember of the time before.
 
     A source that remembers thereby fills the sliding windows and whatever nobody counted; of one that does not,
     the counters themselves hold what was counted meanwhile.
     """
-    account = begun(config, world.account)
     for name, baseline in config.baselines.items():
         if not baseline.errors:
             seen.saw_metrics(name, baseline)
@@ -45,7 +44,6 @@ async def resumed(config: WatchConfig, world: World, seen: Sightings) -> Account
         since = max(config.began_at, min(now - keep, (counted and counted.counted_at) or config.began_at))
         seen.remembered[name] = await _history(source, config, since, now)
         seen.saw_metrics(name, *seen.remembered[name])
-    return account
 
 
 async def _history(source: Source, config: WatchConfig, since: float, until: float) -> tuple[Snapshot, ...]:

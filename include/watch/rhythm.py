@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import zlib
@@ -45,14 +46,25 @@ class Feed:
 
 
 @asynccontextmanager
-async def feeding(feeds: Iterable[Feed], *, key: str, now: Callable[[], float]) -> AsyncIterator[None]:
+async def feeding(
+    feeds: Iterable[Feed], *, key: str, now: Callable[[], float], first_seconds: float = 0.0
+) -> AsyncIterator[None]:
     """Read all feeds while in this context, each first at once and then on its grid.
 
     :param key: what spreads the grids of many watches
     :param now: the clock
+    :param first_seconds: how long the context may wait for every feed's first look
     """
-    tasks = [asyncio.create_task(_feed(feed, phase(f"{feed.name} {key}"), now), name=feed.name) for feed in feeds]
+    tasks, firsts = [], []
+    for feed in feeds:
+        firsts.append(first := asyncio.Event())
+        share = phase(f"{feed.name} {key}")
+        tasks.append(asyncio.create_task(_feed(feed, share, now, first), name=feed.name))
     try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(first_seconds):
+                for first in firsts:
+                    await first.wait()
         yield
     finally:
         for task in tasks:
@@ -61,7 +73,7 @@ async def feeding(feeds: Iterable[Feed], *, key: str, now: Callable[[], float]) 
             await asyncio.wait(tasks)
 
 
-async def _feed(feed: Feed, share: float, now: Callable[[], float]) -> None:
+async def _feed(feed: Feed, share: float, now: Callable[[], float], first: asyncio.Event) -> None:
     said = ""
     while True:
         at = now()
@@ -73,5 +85,6 @@ async def _feed(feed: Feed, share: float, now: Callable[[], float]) -> None:
             if sentence != said:
                 log.warning("%s", sentence)
             said = sentence
+        first.set()
         at = now()
         await asyncio.sleep(max(0.0, next_due(at, feed.every_seconds, share) - at))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,6 @@ class Sightings:
     logs: LogSample | None = None
     ended: WatchOutcome | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     def saw_metrics(self, source: SourceName, *snapshots: Snapshot) -> None:
         """Snapshots of the watched slot."""
@@ -47,29 +45,17 @@ class Sightings:
         self.probes.append(sample)
         while self.probes[-1].at - self.probes[0].at > self._keep_seconds:
             self.probes.popleft()
-        self._check_first()
 
     def saw_slot(self, sample: SlotSample) -> None:
         """What the API server said."""
         self.slot.append(sample)
         while self.slot[-1].at - self.slot[0].at > self._keep_seconds:
             self.slot.popleft()
-        self._check_first()
 
     def saw_end(self, outcome: WatchOutcome) -> None:
         """Somebody else moved the traffic."""
         self.ended = self.ended or outcome
         self.news.set()
-
-    async def complete(self, *, within_seconds: float) -> None:
-        """Wait until slot and public URL have been looked at: a first verdict without them knows nothing."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_seconds):
-                await self._first.wait()
-
-    def _check_first(self) -> None:
-        if self.probes and self.slot:
-            self._first.set()
 
     @property
     def observed(self) -> Observed:
