@@ -20,6 +20,8 @@ PROGRESS_KEY: Final = "watch"
 #: after these nobody steers any more
 ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED", "UNDECIDED"})
 
+_UNHURRIED: Final = ENDS - {"ROLLED_BACK", "ROLLED_BACK_BY_HAND"}
+_CANCEL_SECONDS = 3.0
 _ASK_AGAIN_SECONDS: Final = 5.0
 _SHOW_SECONDS: Final = 15.0
 _KEPT_CHANGES: Final = 10
@@ -108,6 +110,10 @@ class WatchTrigger(BaseTrigger):
         event = outcome.dump()
         if outcome.result not in ENDS:
             return event
+        if outcome.result in _UNHURRIED:
+            # A triggerer that was stalled may end a window that people have extended since: Airflow cancels its
+            # trigger within a second or two, and until then it must not close the question of the longer watch.
+            await asyncio.sleep(_CANCEL_SECONDS)
         try:
             late = await close_question(self._ti.id, f"the watch is over: {outcome.result}")
         except SILENT as error:

@@ -269,6 +269,7 @@ def config(world: World) -> WatchConfig:
 
 def _watching(monkeypatch: pytest.MonkeyPatch, *, outcome: WatchOutcome | None) -> list[str]:
     """Replace the watch by one that ends like this, or never; what became of it."""
+    monkeypatch.setattr(triggers, "_CANCEL_SECONDS", 0.0)
     became: list[str] = []
 
     async def watch(self: WatchTrigger, config: WatchConfig) -> WatchOutcome:
@@ -294,6 +295,21 @@ async def test_the_end_closes_the_question(
     event = await _event(config)
     assert (event["result"], event["closed"], event["late_answer"]) == ("PASSED", True, None)
     assert detail.chosen_options == [CLOSED]
+
+
+async def test_a_trigger_that_is_obsolete_is_cancelled_before_it_closes_anything(
+    config: WatchConfig, detail: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became = _watching(monkeypatch, outcome=_outcome("PASSED"))
+    monkeypatch.setattr(triggers, "_CANCEL_SECONDS", 60.0)
+    obsolete = asyncio.create_task(_event(config))
+    while not became:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    obsolete.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await obsolete
+    assert not detail.response_received
 
 
 async def test_a_question_that_goes_on_stays_open(
