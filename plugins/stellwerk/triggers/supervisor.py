@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -20,6 +21,9 @@ PATIENCE_SECONDS: Final = 5.0
 
 #: what the calls of this module raise when the supervisor refuses or says nothing
 SILENT: Final = (TimeoutError, AirflowRuntimeError)
+
+_AT_ONCE: Final = 4
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 #: the answer that Stellwerk itself gives when nobody is asked any more
 CLOSED: Final = "closed"
@@ -78,5 +82,11 @@ async def show(ti: Any, key: str, value: Any) -> None:
 async def _ask(message: Any) -> Any:
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return await SUPERVISOR_COMMS.asend(message)
+    async with _lane():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await SUPERVISOR_COMMS.asend(message)
+
+
+def _lane() -> asyncio.Semaphore:
+    """Who may ask now. The supervisor answers one after the other: hundreds at once would all lose patience."""
+    return _lanes.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))

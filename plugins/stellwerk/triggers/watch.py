@@ -91,7 +91,7 @@ class WatchTrigger(BaseTrigger):
     async def _show(self, value: dict[str, Any]) -> None:
         try:
             await show(self._ti, PROGRESS_KEY, value)
-        except SILENT as error:
+        except Exception as error:  # noqa: BLE001 - nobody sees it: no reason to stop watching
             self.log.warning("the progress is not shown: %s", type(error).__name__)
 
     async def _early_answer(self) -> dict[str, Any] | None:
@@ -116,7 +116,7 @@ class WatchTrigger(BaseTrigger):
             await asyncio.sleep(_CANCEL_SECONDS)
         try:
             late = await close_question(self._ti.id, f"the watch is over: {outcome.result}")
-        except SILENT as error:
+        except Exception as error:  # noqa: BLE001 - the outcome must not be lost by it
             self.log.warning("the question stays open: %s", type(error).__name__)
             return event
         return {**event, "closed": late is None, "late_answer": late}

@@ -367,6 +367,23 @@ async def test_cancelling_the_trigger_cancels_the_watch(
     assert became == ["cancelled"]
 
 
+async def test_hundreds_ask_one_after_the_other_and_none_loses_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, most = 0, 0
+
+    class Slow:
+        async def asend(self, message: Any) -> Any:
+            nonlocal busy, most
+            busy, most = busy + 1, max(most, busy + 1)
+            await asyncio.sleep(0.005)
+            busy -= 1
+            return SimpleNamespace(response_received=False)
+
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", Slow(), raising=False)
+    answers = await asyncio.gather(*(supervisor.read_answer(uuid4()) for _ in range(300)))
+    assert answers == [None] * 300
+    assert most <= 4
+
+
 def _progress(at: float, state: str = "HEALTHY") -> Progress:
     return Progress(at=at, state=state, sentence="x" * 1000, seconds_left=1.0)
 
