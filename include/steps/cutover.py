@@ -30,6 +30,7 @@ from include.steps.record import (
     slots_of,
 )
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import schema_proof
 from include.steps.verify import prove_traffic
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,10 @@ async def _cut_over(
     )
     if isinstance(decision, Refused):
         raise decision.error()
-    way = WayBack(schema="unchanged", ready=active_ready, required=run.environment.replicas)
-    payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic_allowed(way)}
+    schema = schema_proof(run, ledger)
+    way = WayBack(schema=schema, ready=active_ready, required=run.environment.replicas)
+    automatic = automatic_allowed(way)
+    payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic, "schema": schema}
     # Going forward waits for its record: without a ledger there is no cutover.
     intent = record(ledger, run, "cutover.intended", payload)
     if isinstance(decision, AlreadyThere):

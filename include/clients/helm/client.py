@@ -125,14 +125,24 @@ class Helm:
         return parse_manifests(finished.stdout, chart=release)
 
     async def rollback(
-        self, release: str, revision: int, *, timeout_seconds: float = 300.0, wait: bool = True
+        self,
+        release: str,
+        revision: int,
+        *,
+        timeout_seconds: float = 300.0,
+        wait: bool = True,
+        force_conflicts: bool = False,
     ) -> None:
         """Bring back a revision. It is always named: helm's own choice may be one that failed.
 
+        :param force_conflicts: undo what somebody changed by hand, too; Helm 3 always does
+        :raises ClusterRefused: with status 409, Helm 4 met a field that somebody changed by hand
         :raises HelmReleaseMissing: no such release or revision
         :raises HelmTimeout: its objects were not ready in time
         """
         arguments = ["rollback", release, str(revision), "--timeout", _seconds(timeout_seconds)]
+        if force_conflicts and (await self.version()).major >= 4:
+            arguments.append("--force-conflicts")
         await self._run(arguments + (["--wait"] if wait else []), action=f"helm rollback of {release}")
 
     async def uninstall(self, release: str, *, timeout_seconds: float = 300.0, wait: bool = True) -> None:
