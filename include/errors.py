@@ -57,6 +57,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LedgerBroken               the chain does not verify
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
+    │   ├── MessageBusy                another process is sending it
+    │   └── MessageGivenUp             not delivered long after its deadline
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
@@ -350,6 +352,16 @@ class MessageError(StellwerkError):
     """Slack or the mail server did not take a message."""
 
     retryable = True
+
+
+class MessageBusy(MessageError):
+    """Another process is sending this very message."""
+
+
+class MessageGivenUp(MessageError):
+    """A message was not delivered, long after its deadline; nobody tries any more."""
+
+    retryable = False
 
 
 class EvidenceError(StellwerkError):

@@ -1,4 +1,4 @@
-"""Which ways back a release has: told at the gate before its cutover, and decided by when somebody wants to go back."""
+"""Which ways back a release has: told at the gate before its cutover, and decided by when somebody goes back."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def chosen(options: Sequence[RollbackOption], wanted: str) -> RollbackOption | N
     # A Helm rollback blocks no faster way: where the old slot is there after all, it is the same switch.
     if wanted == "helm-rollback" and by_name["blue-cutover"].eligible:
         return by_name["blue-cutover"]
-    found = (by_name[name] for name in names if name in by_name)  # type: ignore[index]
+    found = (by_name[name] for name in names if name in by_name)
     return next((option for option in found if option.eligible), None)
 
 

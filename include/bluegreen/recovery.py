@@ -34,7 +34,7 @@ def good_revision(history: Sequence[HelmRevision]) -> int | None:
 
 
 def revisions_that_worked(history: Sequence[HelmRevision]) -> tuple[HelmRevision, ...]:
-    """What can be brought back, the newest first; of a release that was uninstalled, too, if its history was kept."""
+    """What can be brought back, the newest first; of an uninstalled release, too, if its history was kept."""
     newest_first = sorted(history, key=lambda r: r.revision, reverse=True)
     return tuple(
         one

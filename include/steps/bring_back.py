@@ -74,9 +74,7 @@ async def bring_back(
         await _roll_back(back, helm)
     ready, required = await _size(back)
     checks = [result.sentence for result in await prove(run.environment.traffic.preview_url, run.environment)]
-    sentence = (
-        f"{run.release.previous} is back in slot {slot} with {ready} of {required} pod(s), proven by preview"
-    )
+    sentence = f"{run.release.previous} is back in slot {slot}, {ready} of {required} pod(s), proven by preview"
     log.info("%s", sentence)
     return {
         "slot": slot,
@@ -166,7 +164,7 @@ async def _size(back: _Slot) -> tuple[int, int]:
 
 
 async def _usable(back: _Slot) -> int:
-    """Endpoints that are pods of the old version: the Service may not yet have followed, nor all pods been replaced."""
+    """Endpoints that are pods of the old version: the Service may lag behind, and pods be replaced one by one."""
     traffic, images = back.run.environment.traffic, back.candidate.images
     pods = await back.cluster.pods(traffic.selector_for(back.slot))
     right = {pod.uid for pod in pods if not images or pod.image in images}

@@ -1,4 +1,4 @@
-"""Which way back is taken: what the traffic Service says, what the old slot still has, what could be brought back."""
+"""Which way back is taken: what the traffic Service says, what the old slot has, what could be brought back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Situation:
             f"rollback option {wanted} is not possible, and no other is",
             expected="an option that is possible",
             seen=known.reason,
-            remedy=f"bring pods of the old version up in slot {slot} by hand, then roll back again: docs/rollback.md",
+            remedy=f"bring the old version up in slot {slot} by hand, then roll back again (docs/rollback.md)",
         )
 
 
@@ -158,9 +158,7 @@ async def choose(
         log.info("switched back already by %s at %s: %s", moved.by, moved.at.isoformat(), moved.reason)
         return {**answer, "option": "blue-cutover", "done": True, "options": {}}
     if found.by_hand(run.environment.traffic):
-        log.warning(
-            "the selector of Service %s was changed by hand: users are on %s", found.service.name, found.old_slot
-        )
+        log.warning("users are on %s: the selector of the traffic Service was changed by hand", found.old_slot)
         return {**answer, "option": "blue-cutover", "done": True, "options": {}}
     situation = await assess(run, cluster, helm, schema, found)
     for option in situation.options:

@@ -5,12 +5,5 @@ from include.clients.traffic.services import acknowledge_back, claim, point_prev
 from include.clients.traffic.switching import SwitchResult, switch
 
 __all__ = [
-    "SwitchResult",
-    "acknowledge_back",
-    "claim",
-    "finish",
-    "give_back",
-    "point_preview",
-    "switch",
-    "take_over",
-]
+    "SwitchResult", "acknowledge_back", "claim", "finish", "give_back", "point_preview", "switch", "take_over",
+]  # fmt: skip
