@@ -19,40 +19,38 @@ from stellwerk.operators.rollback import (
 )
 from stellwerk.params import release_params
 
-with (
-    DAG(
-        dag_id="rollback",
-        description="Return to the old version, prove it, tell everybody",
-        schedule=None,
-        max_active_runs=16,  # a rollback waits for no other: not of another environment, nor for mail that does not go out
-        catchup=False,
-        params=release_params(
-            option=Param(
-                "auto",
-                type="string",
-                enum=["auto", *(kind.name for kind in KINDS)],
-                title="Option",
-                description="auto takes the least destructive option that is possible",
-            ),
-            reason=Param(
-                "", type="string", maxLength=500, title="Reason", description="Why; it goes into the messages"
-            ),
+with DAG(
+    dag_id="rollback",
+    description="Return to the old version, prove it, tell everybody",
+    schedule=None,
+    max_active_runs=16,  # it waits for no other: not of another environment, nor for mail that does not go out
+    catchup=False,
+    params=release_params(
+        option=Param(
+            "auto",
+            type="string",
+            enum=["auto", *(kind.name for kind in KINDS)],
+            title="Option",
+            description="auto takes the least destructive option that is possible",
         ),
-        default_args={"retries": 3, "retry_delay": timedelta(seconds=2)},
-        deadline=rollback_deadlines(),
-        tags=["stellwerk", "rollback"],
-        doc_md=f"""
+        reason=Param(
+            "", type="string", maxLength=500, title="Reason", description="Why; it goes into the messages"
+        ),
+    ),
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=2)},
+    deadline=rollback_deadlines(),
+    tags=["stellwerk", "rollback"],
+    doc_md=f"""
 Name the release that went wrong. The traffic returns to the slot it came from in one step; a watch that is running
 ends as "rolled back by hand".
 
 {documentation()}
 
-What is possible now is in the log of the first task, with the reason for each option; it was shown at the gate, too.
-Slack is told at once, the stakeholders get a mail, and an invitation to the post-mortem with a calendar entry; nothing
-waits for them.
+What is possible now is in the log of the first task, with the reason for each option; the gate showed it,
+too. Slack is told at once; the stakeholders get a mail, and an invitation to the post-mortem for their calendar.
+Nothing waits for them.
 """,
-    ) as dag
-):
+) as dag:
     eligibility = RollbackEligibility(task_id="eligibility")
     bring_back = BringBack(task_id="bring_back")
     switch_back = SwitchBack(task_id="switch_back")

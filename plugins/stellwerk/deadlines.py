@@ -1,8 +1,8 @@
 """What Airflow calls when a rollback's run is older than a deadline of its messages, whatever became of its tasks.
 
-It runs in an executor, once for each deadline, and depends on no task of the run: not on one that never started, nor
-on a triggerer. It decides nothing by the clock of the run: the environment's own deadlines, the traffic Service and
-the ledger say what is owed. A run that has succeeded has none left, Airflow deletes them then.
+It runs in an executor, once for each deadline, and depends on no task of the run (it may never have started) and
+on no triggerer. It decides nothing by the clock of the run: the environment's own deadlines, the traffic Service
+and the ledger say what is owed. A run that has succeeded has none left, Airflow deletes them then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.errors import LedgerError, PlanError, StellwerkError
 from include.plan.loader import load_plan, plan_folder

@@ -57,7 +57,8 @@ def send_mail(conn_id: str, message: Message) -> None:
     mail = mail_of(message, datetime.now(UTC))
     try:
         with SmtpHook(smtp_conn_id=conn_id) as hook:
-            client = hook._smtp_client  # connected, encrypted and authenticated as the connection says
+            # Connected, encrypted and authenticated as the connection says; the hook itself cannot invite anybody.
+            client = hook._smtp_client  # noqa: SLF001
             if not isinstance(client, smtplib.SMTP):
                 raise MessageError("the SMTP connection has no client", seen=type(client).__name__)
             refused = client.send_message(mail, message.sender, list(message.recipients))

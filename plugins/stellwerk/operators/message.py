@@ -88,9 +88,8 @@ class TellRollback(StellwerkOperator):
         assert self._asked_at is not None, "execute has set it"
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
-        told = tell(
-            Desk(run, ledger_if_any(self, run), self._service_if_any(run), send, self._asked_at), self.duty
-        )
+        desk = Desk(run, ledger_if_any(self, run), self._service_if_any(run), send, self._asked_at)
+        told = tell(desk, self.duty)
         self.log.info("%s", told)
         return told
 
