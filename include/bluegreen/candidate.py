@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from include.bluegreen.eligibility import Candidate
 from include.bluegreen.state import DeploymentState, HelmRevision
-from include.chart.manifest import Manifest
+from include.chart.manifest import Manifest, mapping
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,21 @@ class Sought:
     shared: frozenset[str]
 
 
-def objection(sought: Sought, revision: HelmRevision, manifests: Sequence[Manifest]) -> str | None:
+def objection(
+    sought: Sought, revision: HelmRevision, manifests: Sequence[Manifest], values: Mapping[str, Any]
+) -> str | None:
     """Why a revision that worked is not to be brought back; None when nothing is wrong with it.
 
     :param manifests: its stored objects
+    :param values: that it was made from; an image that is pinned by its digest has its tag only there
     """
     if not manifests:
         return "it holds no object"
     images = images_of(manifests, sought.deployment)
     if not images:
         return f"it has no Deployment {sought.deployment}"
-    tags = {tag for image in images if (tag := _tag(image))}
-    versions = tags or {revision.app_version}
-    if not versions & {sought.version, f"v{sought.version}"}:
+    tags = {tag for image in images if (tag := _tag(image))} or {str(mapping(values, "image").get("tag") or "")}
+    if not any(_names(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
         return f"it runs {', '.join(sorted(images))}"
     if taken := sorted(one.name for one in manifests if one.kind == "Service" and one.name in sought.shared):
         return f"it would overwrite Service {', '.join(taken)}, which belongs to no slot"
@@ -79,6 +83,11 @@ def brought_back(
     rolled_back = newest.description.lower().startswith("rollback to")
     recent = newest.updated is not None and newest.updated >= since
     return newest.status == "deployed" and newest.revision == candidate.revision and rolled_back and recent
+
+
+def _names(tag: str, version: str) -> bool:
+    """Whether a tag means a version: ``v2.9.0`` and ``release-2.9.0`` do, ``12.9.0`` and ``2.9.0-rc.1`` do not."""
+    return re.fullmatch(rf"(.*[^0-9.])?{re.escape(version)}", tag) is not None
 
 
 def _tag(image: str) -> str:

@@ -64,7 +64,8 @@ async def _newest(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot, ver
         except ChartError as error:
             objections[number] = f"it cannot be read: {error.what}"
             continue
-        why = objection(sought, revision, manifests) or await _refused(run, cluster, slot, manifests)
+        values = await helm.values(name, number)
+        why = objection(sought, revision, manifests, values) or await _refused(run, cluster, slot, manifests)
         if why is None:
             reason = f"revision {number} of Helm release {name} ({version}) is brought back"
             return Candidate(usable=True, reason=reason, revision=number, images=images_of(manifests, name))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from include.bluegreen.state import HelmRevision
 from include.chart.manifest import Manifest
 from include.clients.helm.classify import classify, redact
-from include.clients.helm.output import parse_history, parse_manifests
+from include.clients.helm.output import parse_history, parse_manifests, parse_values
 from include.clients.helm.process import Finished, run, signal_group
 from include.clients.helm.version import Capabilities, HelmVersion, parse_version
 from include.errors import HelmReleaseMissing
@@ -123,6 +123,18 @@ class Helm:
         except HelmReleaseMissing:
             return ()
         return parse_manifests(finished.stdout, chart=release)
+
+    async def values(self, release: str, revision: int) -> dict[str, Any]:
+        """The values a revision was given; empty when there is none. They hold secrets: not for a log.
+
+        :raises HelmError: helm printed something else
+        """
+        arguments = ["get", "values", release, "--revision", str(revision), "--output", "json"]
+        try:
+            finished = await self._run(arguments, action=f"helm get values of {release}")
+        except HelmReleaseMissing:
+            return {}
+        return parse_values(finished.stdout)
 
     async def rollback(
         self,
