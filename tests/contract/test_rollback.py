@@ -1,4 +1,4 @@
-"""The way back from every state the old slot can be in: brought back and switched, or refused and nothing moves."""
+"""The way back from every state the old slot can be in: brought back and switched, or refused, nothing moves."""
 
 from __future__ import annotations
 
