@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # A deadline counts from the switch, Airflow's from the run: where a human asked, the switch comes a little later.
-_PATIENCE: Final = timedelta(seconds=45)
+_PATIENCE: Final = timedelta(seconds=20)
 
 
 def rollback_deadlines() -> list[DeadlineAlert]:

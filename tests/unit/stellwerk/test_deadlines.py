@@ -65,7 +65,7 @@ def test_a_run_that_the_plan_refuses_owes_nothing(seen: list[Any], conf: Any) ->
     assert seen == []
 
 
-@pytest.mark.parametrize(("seconds", "waits"), [(20, True), (600, False)])
+@pytest.mark.parametrize(("seconds", "waits"), [(15, True), (600, False)])
 def test_a_deadline_that_is_almost_there_is_waited_for(
     seen: list[Any], monkeypatch: pytest.MonkeyPatch, seconds: int, waits: bool
 ) -> None:
