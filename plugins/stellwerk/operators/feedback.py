@@ -13,7 +13,7 @@ from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
 from include.steps.feedback import CONFIRM, DISMISS
 from include.watch.steer import COMMENT
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
-from stellwerk.operators.message import Announce
+from stellwerk.operators.message import Announce, ledger_if_any
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class AlertFeedback(Announce):
         from include.steps.page import Matter, call
         from stellwerk.notifiers.transport import transports
 
-        ledger = self._ledger_if_any(run)
+        ledger = ledger_if_any(self, run)
         report = critical_report(run, ledger)
         connections = run.environment.connections
         matter = Matter(
