@@ -167,24 +167,7 @@ class StartRollback(StellwerkOperator):
     def execute(self, context: Context) -> Any:
         """Decide, then hand over to Airflow."""
         super().execute(context)
-        raise DagRunTriggerException(
-            trigger_dag_id="rollback",
-            dag_run_id=f"after__{self._run.run_id}",
-            conf={
-                "release": self._run.release.version,
-                "environment": self._run.environment.name,
-                "option": "auto",
-                "reason": self._reason[:500],
-            },
-            logical_date=None,
-            reset_dag_run=False,
-            skip_when_already_exists=True,
-            wait_for_completion=False,
-            allowed_states=["success"],
-            failed_states=["failed"],
-            poke_interval=5,
-            deferrable=False,
-        )
+        raise rollback_of(self._run, f"after__{self._run.run_id}", self._reason)
 
     def act(self, run: ReleaseRun) -> None:
         """Find out whether there is a rollback to start.
@@ -199,3 +182,28 @@ class StartRollback(StellwerkOperator):
             raise AirflowSkipException("no rollback to start: the traffic is where a human or nobody moved it")
         self._reason = reason
         self.log.info("starting rollback: %s", reason)
+
+
+def rollback_of(run: ReleaseRun, run_id: str, reason: str) -> DagRunTriggerException:
+    """What a task raises to start ``rollback`` for its release; starting it twice starts it once.
+
+    :param run_id: of the run of ``rollback``
+    """
+    return DagRunTriggerException(
+        trigger_dag_id="rollback",
+        dag_run_id=run_id,
+        conf={
+            "release": run.release.version,
+            "environment": run.environment.name,
+            "option": "auto",
+            "reason": reason[:500],
+        },
+        logical_date=None,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=["success"],
+        failed_states=["failed"],
+        poke_interval=5,
+        deferrable=False,
+    )
