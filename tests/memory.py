@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from include.ledger.entry import Entry, NewEntry, canonical
+from include.ledger.chain import GENESIS
+from include.ledger.entry import Entry, Head, NewEntry, canonical
 
 
 @dataclass
@@ -36,6 +38,16 @@ class MemoryLedger:
         )
         self.written.append(entry)
         return entry
+
+    def find(self, key: str) -> Entry | None:
+        return next((entry for entry in self.written if entry.key == key), None)
+
+    def head(self) -> Head:
+        return Head(len(self.written), GENESIS)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        yield bool(what)
 
     def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Entry, ...]:
         return tuple(

@@ -15,15 +15,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from include.plan.deadlines import MessageDeadlines, PostMortem
 from include.plan.legacy import Legacy
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
 from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
-    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy", "Messages",
-    "PlanModel", "Prober", "Ratio", "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers",
-    "Watch",
+    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy",
+    "MessageDeadlines", "Messages", "PlanModel", "PostMortem", "Prober", "Ratio", "Release", "Seconds", "SloRules",
+    "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
 ]  # fmt: skip
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
@@ -207,12 +208,18 @@ class Gate(PlanModel):
 
 
 class Messages(PlanModel):
-    """Where an environment's messages go."""
+    """Where an environment's messages go.
+
+    :param escalation: who gets a mail when Slack did not take an alert in time; the stakeholders where it is empty
+    """
 
     status_channel: Channel
     alerts_channel: Channel
     mail_from: MailAddress
     stakeholders: tuple[MailAddress, ...]
+    escalation: tuple[MailAddress, ...] = ()
+    deadlines: MessageDeadlines = MessageDeadlines()
+    post_mortem: PostMortem = PostMortem()
 
 
 class Environment(PlanModel):

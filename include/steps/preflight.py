@@ -28,6 +28,7 @@ from include.plan.models import Traffic
 from include.plan.slots import Slot
 from include.report.preview import markdown, summary
 from include.steps.adoption import Adoption, announce_adoption, assess
+from include.steps.candidate import find_candidate
 from include.steps.chart_preflight import check_chart, lacking_rights
 from include.steps.images import resolve_image
 from include.steps.lease import hold, look, override_claim
@@ -35,6 +36,7 @@ from include.steps.metrics_check import check_metrics
 from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import STARTED, holder_ended, record
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import schema_proof
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,9 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, k
     name = environment.slot_release(target)
     facts.append(f"chart {run.chart.name} renders to {len(checked.manifests)} objects as Helm release {name}")
 
-    way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
+    # What the watch's end leaves: after the clean-up the slot that is active now has to be brought back.
+    candidate = await find_candidate(run, cluster, helm, active, version=run.release.previous)
+    way = WayBack(schema_proof(run, ledger), ready, environment.replicas, candidate=candidate)
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
     lease = await hold(run, cluster, ledger, take_over=True)

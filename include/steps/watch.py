@@ -13,6 +13,7 @@ from include.errors import RollbackBlocked, RolledBack, WatchHeld
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.slo.account import Account
+from include.steps.feedback import since_cutover
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
@@ -89,11 +90,19 @@ def keep_account(config: WatchConfig, ledger: Ledger, account: Account) -> None:
 
 
 def kept_account(config: WatchConfig, ledger: Ledger) -> Account | None:
-    """The newest account of this window that was written; None when there is none."""
+    """The newest account of this window that was written; None when there is none.
+
+    The newest is the one that was made last, not the one written last: of two processes that watch, one may have
+    been stalled and write what it knew long ago.
+    """
     version, environment, run_id = _run_of(config)
     found = ledger.entries(release=version, environment=environment, run_id=run_id, kinds=(WATCH_CHECKPOINT,))
-    ours = [entry.payload for entry in found if entry.payload["number"] == config.number]
-    return Kept.load({"account": ours[-1]["account"]}).account if ours else None
+    kept = [
+        Kept.load({"account": entry.payload["account"]}).account
+        for entry in found
+        if entry.payload["number"] == config.number
+    ]
+    return max((one for one in kept if one is not None), key=lambda one: one.tally.last_at or 0.0, default=None)
 
 
 def _run_of(config: WatchConfig) -> tuple[str, str, str]:
@@ -110,7 +119,9 @@ def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> di
     :raises RollbackBlocked: it should be and is not: act now
     :raises WatchHeld: no proof of health; traffic stays on the new version
     """
-    record(ledger, run, WATCH_ENDED, outcome.dump(), number=outcome.number)
+    given = since_cutover(run, ledger)
+    ended = {**outcome.dump(), "feedback": [report.facts() for report in given]}
+    record(ledger, run, WATCH_ENDED, ended, number=outcome.number)
     if outcome.result in ("PASSED", "ACCEPTED"):
         return dict(record(ledger, run, WATCH_PASSED, outcome.dump()).payload)
     if outcome.result == "ROLLED_BACK":

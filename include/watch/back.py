@@ -29,6 +29,16 @@ log = logging.getLogger(__name__)
 BY: str = "watch"
 
 
+def ordered_by(user: str) -> str:
+    """Who switches when a human told the watch to."""
+    return f"{BY} ({user})"
+
+
+def is_watch(by: str) -> bool:
+    """Whether it was a watch that switched, of itself or because a human told it to."""
+    return by == BY or by.startswith(f"{BY} (")
+
+
 def moved_by_others(config: WatchConfig, service: ServiceState | None, *, now: float) -> WatchOutcome | None:
     """How the watch has ended because of what the traffic Service says; None while it is this release's.
 
@@ -58,19 +68,20 @@ def _left(config: WatchConfig, service: ServiceState, now: float) -> WatchOutcom
         return WatchOutcome(result="ROLLED_BACK_BY_HAND", sentence=sentence, at=now)
     # The other one of two triggerers that both run this watch, or this very trigger before it was killed.
     at = moved.at.timestamp()
-    if moved.by == BY:
+    if is_watch(moved.by):
         return WatchOutcome(result="ROLLED_BACK", sentence=moved.reason, at=now, switched_at=at)
     sentence = f"rolled back by hand ({moved.by}): {moved.reason}"
     return WatchOutcome(result="ROLLED_BACK_BY_HAND", sentence=sentence, at=now, switched_at=at)
 
 
 async def switch_back(
-    config: WatchConfig, cluster: Cluster, reason: str, *, detected_at: float, now: float
+    config: WatchConfig, cluster: Cluster, reason: str, *, detected_at: float, now: float, by: str = BY
 ) -> WatchOutcome | None:
     """Return the traffic to the slot it came from; None when the cluster gives no answer: try again.
 
-    :param detected_at: when the trigger fired first, seconds since the epoch
+    :param detected_at: when the trigger fired (or the human spoke) first, seconds since the epoch
     :param now: seconds since the epoch
+    :param by: who switches, as the Service is going to say
     """
     try:
         done = await switch(
@@ -78,7 +89,7 @@ async def switch_back(
             config.environment.traffic,
             target=config.source,
             release_id=config.release_id,
-            by=BY,
+            by=by,
             reason=reason,
             now=datetime.fromtimestamp(now, UTC),
             back=True,

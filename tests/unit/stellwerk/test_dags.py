@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from include.plan.loader import plan_folder
+from include.bluegreen.eligibility import documentation
+from include.messages.rollback import GIVE_UP_AFTER
+from include.plan.loader import load_plan, plan_folder
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def dags() -> DagBag:
 
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
-    assert {"production-blue-green", "rollback", "undo-adoption"} <= set(dags.dags)
+    assert {"production-blue-green", "rollback", "undo-adoption", "user-feedback"} <= set(dags.dags)
 
 
 def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
@@ -47,7 +49,7 @@ def test_no_message_stands_before_a_step(dags: DagBag) -> None:
 
 def test_a_second_release_is_refused_and_not_queued(dags: DagBag) -> None:
     assert dags.dags["production-blue-green"].max_active_runs > 1
-    assert dags.dags["rollback"].max_active_runs == 1
+    assert dags.dags["rollback"].max_active_runs > 1, "it waits for no other one"
 
 
 def test_the_lease_is_given_up_whatever_failed_and_hides_no_failure(dags: DagBag) -> None:
@@ -70,6 +72,50 @@ def test_nothing_that_switches_back_asks_for_the_lease(dags: DagBag) -> None:
     assert (override.value, override.schema["maxLength"]) == ("", 300)
 
 
-def test_only_options_that_exist_are_offered(dags: DagBag) -> None:
-    option = dags.dags["rollback"].params.get_param("option")
-    assert option.schema["enum"] == ["auto", "blue-cutover"]
+def test_every_option_is_offered_and_the_form_explains_it(dags: DagBag) -> None:
+    dag = dags.dags["rollback"]
+    option = dag.params.get_param("option")
+    assert (option.value, option.schema["enum"]) == (
+        "auto",
+        ["auto", "blue-cutover", "helm-rollback", "full-restore"],
+    )
+    assert documentation() in dag.doc_md
+    assert all(f"| `{name}` |" in dag.doc_md for name in option.schema["enum"])
+    assert "the database part is not there yet" in dag.doc_md
+
+
+def test_every_deadline_of_the_plan_calls_back(dags: DagBag) -> None:
+    alerts = dags.dags["rollback"].deadline
+    wanted = {
+        value
+        for environment in load_plan(plan_folder()).environments.values()
+        for value in environment.messages.deadlines.model_dump().values()
+    }
+    assert {alert.interval.total_seconds() for alert in alerts} == wanted
+    assert {alert.callback.path for alert in alerts} == {"stellwerk.deadlines.rollback_deadline"}
+
+
+def test_a_rollback_waits_for_no_message(dags: DagBag) -> None:
+    for task in dags.dags["rollback"].tasks:
+        if type(task).__name__ == "TellRollback":
+            assert not task.downstream_task_ids
+            assert task.trigger_rule == "all_done", "what was refused or blocked is told, too"
+            seconds = task.retries * task.max_retry_delay.total_seconds()
+            assert seconds > GIVE_UP_AFTER.total_seconds()
+
+
+def test_the_watch_outlives_what_breaks_around_it_and_late_answers_decide_nothing(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    assert dag.get_task("watch").retries >= 20
+    late = dag.get_task("late_answers")
+    assert (late.trigger_rule, late.upstream_task_ids, late.downstream_task_ids) == ("all_done", {"watch"}, set())
+
+
+def test_feedback_is_a_form_for_a_phone_and_nothing_rolls_back_without_an_answer(dags: DagBag) -> None:
+    dag = dags.dags["user-feedback"]
+    verdict, text = dag.params.get_param("verdict"), dag.params.get_param("text")
+    assert verdict.schema["enum"] == ["works", "problem", "critical-data-loss", "critical-security"]
+    assert (verdict.value, text.value, text.schema["maxLength"]) == ("works", "", 1000)
+    assert len(dag.params) == 4, "release, environment, how it is, what happened"
+    assert dag.get_task("start_rollback").trigger_rule == "all_success"
+    assert dag.get_task("start_rollback").upstream_task_ids == {"roll_back_now"}
