@@ -19,6 +19,7 @@ from include.messages.model import Message
 from include.messages.rollback import DUTIES, Duty, Obligation, escalation, invitation, refusal, within
 from include.steps.announce import Transports, occasion_of
 from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
+from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
 
@@ -130,7 +131,8 @@ def story_of(desk: Desk) -> Story:
         # The messages belong to the release and not to the run of `rollback`, so two of those tell it once.
         about = replace(occasion, run_id=holder[2]) if holder else occasion
         checks, unproven = _proof(desk, trouble)
-        done = Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at, checks)
+        warnings = _noticed(desk, found.holder)
+        done = Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at, checks, warnings)
         return Story("back", about, moved.at, done, words if unproven else None)
     if trouble and trouble.kind == ROLLBACK_REFUSED:
         return Story("refused", occasion, desk.asked_at, trouble=words)
@@ -268,6 +270,16 @@ _TROUBLES: Final = (ROLLBACK_REFUSED, ROLLBACK_BLOCKED)
 
 def _words(entry: Entry) -> Trouble:
     return Trouble(*(str(entry.payload.get(name, "")) for name in ("what", "seen", "remedy")))
+
+
+def _noticed(desk: Desk, holder: str) -> tuple[str, ...]:
+    """What the step that switched says people have to know."""
+    try:
+        entry = desk.ledger.find(switch_key(holder)) if desk.ledger else None
+    except LedgerError as error:
+        log.warning("%s", error)
+        return ()
+    return tuple(str(sentence) for sentence in entry.payload.get("noticed", ())) if entry else ()
 
 
 def _proof(desk: Desk, trouble: Entry | None) -> tuple[tuple[str, ...], bool]:

@@ -19,7 +19,7 @@ from include.bluegreen.slots import Slot, active_slot
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, switch
-from include.errors import NotEnoughEndpoints, RollbackRefused, StellwerkError
+from include.errors import NotEnoughEndpoints, RollbackBlocked, RollbackRefused, StellwerkError
 from include.ledger.store import Ledger
 from include.messages.model import Message
 from include.plan.legacy import Former, Legacy
@@ -169,6 +169,8 @@ async def world(
 async def test_after_the_clean_up_it_is_brought_back_and_nobody_notices(world: World, node_url: NodeUrl) -> None:
     await world.cluster.scale(world.blue, 0)
     world.kubectl.until(lambda: len(world.kubectl.items("pods", "-l", "version=blue")) == 0, "blue is gone")
+    with pytest.raises(RollbackBlocked, match="it takes helm-rollback"):
+        await world.choose("blue-cutover")
     chosen = await world.choose()
     assert chosen["option"] == "helm-rollback"
     assert chosen["options"]["blue-cutover"] == [False, "the old slot has been cleaned up"]
@@ -264,7 +266,7 @@ async def test_what_cannot_be_brought_back_moves_nothing_and_pages(world: World)
     await _blocked(world, "the cluster does not accept it")
     await world.helm.uninstall(world.blue)
     await _blocked(world, "it has been uninstalled")
-    with pytest.raises(RollbackRefused, match="unknown option"):
+    with pytest.raises(RollbackRefused, match="there is no rollback option teleport"):
         await world.choose("teleport")
 
 
