@@ -30,7 +30,8 @@ from include.steps.bring_back import bring_back
 from include.steps.record import SWITCHED_BACK
 from include.steps.rollback import record_switch_back, record_trouble, switch_back, verify_traffic
 from include.steps.rollback_choice import choose
-from include.steps.rollback_messages import Desk, tell
+from include.steps.rollback_messages import tell
+from include.steps.rollback_story import Desk
 from include.steps.run import ReleaseRun
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import HelmCommand, Kubectl, container, deployment, fetch, load, service

@@ -27,7 +27,8 @@ from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
 from include.steps.record import ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
-from include.steps.rollback_messages import MISSED, Desk, next_due, overdue, story_of, tell
+from include.steps.rollback_messages import MISSED, next_due, overdue, tell
+from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
