@@ -56,6 +56,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LedgerBroken               the chain does not verify
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
+    ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
@@ -343,6 +344,12 @@ class InvalidEntry(LedgerError):
 
 class MessageError(StellwerkError):
     """Slack or the mail server did not take a message."""
+
+    retryable = True
+
+
+class ReportError(StellwerkError):
+    """The folder for reports did not take one."""
 
     retryable = True
 

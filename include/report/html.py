@@ -18,7 +18,8 @@ h1, h2, h3 { line-height: 1.25; }
 h2 { margin-top: 2rem; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { border: 1px solid #bbb; padding: .3rem .5rem; text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+td:last-child { overflow-wrap: anywhere; }
 th { background: #f2f2f2; }
 figure { margin: 1rem 0; }
 svg { max-width: 100%; height: auto; }

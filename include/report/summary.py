@@ -35,6 +35,7 @@ STEPS: Mapping[str, str] = {
     "watch.passed": "Beobachtung bestanden",
     "watch.ended": "Beobachtung beendet",
     "switch.back": "Verkehr zurückgeschaltet",
+    "feedback.given": "Rückmeldung",
     "cleanup.done": "Alter Slot außer Betrieb",
     "release.verified": "Release abschließend geprüft",
     "rollback.done": "Rollback abgeschlossen",
@@ -51,8 +52,11 @@ PHASES: Sequence[tuple[str, str, str]] = (
     ("Aufräumen", "watch.passed", "cleanup.done"),
 )
 
-_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "ledger.head")
-DETAILS: Mapping[str, str] = {
+_QUIET = (
+    *(SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "watch.checkpoint", "ledger.head"),
+    *("postmortem.drafted", "report.written"),
+)
+DETAILS: dict[str, str] = {
     "slot": "Slot",
     "from": "von",
     "to": "nach",

@@ -1,35 +1,33 @@
-"""What people said while a release was watched: orders to the watch, and what users reported."""
+"""What people said while a release was watched: what they told the watch, and what users reported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from include.ledger.entry import Entry
 from include.report.postmortem.incident import Incident
-from include.report.text import happened, moment
+from include.report.text import happened
 
 FEEDBACK: Final = "feedback.given"
-_ROLL_BACK: Final = "roll back now"
-_CHOICES: Final = ("choice", "option", "answer", "chosen")
-_PEOPLE: Final = ("user", "by", "who", "person")
-_TEXTS: Final = ("why", "reason", "comment", "text")
+ORDERED: Final = "watch.rollback-ordered"
+DECIDED: Final = "feedback.decided"
+ANSWERS: Final = (
+    *(ORDERED, DECIDED, "watch.extended", "watch.accepted", "watch.answer-refused", "watch.answered-late"),
+)
+_ROLL_BACK: Final = "Roll back now"
 _BAD: Final = ("problem", "critical-data-loss", "critical-security")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody answered when the watch asked.
-
-    :param choice: ``Extend``, ``Accept``, ``Roll back now`` …
-    """
+    """What somebody answered; ``why`` is empty when they did not say."""
 
     at: datetime
     who: str
     choice: str
-    text: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -43,29 +41,20 @@ class Report:
     bad: bool
 
 
-def answers(incident: Incident) -> tuple[Answer, ...]:
-    """Every answer to the watch, in the order of time."""
-    found = [answer for entry in incident.entries if (answer := answer_in(entry))]
-    return tuple(sorted(found, key=lambda one: one.at))
+def orders(incident: Incident) -> tuple[Answer, ...]:
+    """The answers of humans that sent the traffic back, in the order of time.
+
+    One that was refused, or came when there was nothing to steer any more, is none.
+    """
+    found = [answer_in(entry) for entry in incident.of(ORDERED, DECIDED)]
+    return tuple(sorted((one for one in found if one.choice == _ROLL_BACK), key=lambda one: one.at))
 
 
-def orders(incident: Incident) -> Iterator[Answer]:
-    """The answers that ordered to switch back."""
-    return (one for one in answers(incident) if one.choice.strip().casefold() == _ROLL_BACK)
-
-
-def answer_in(entry: Entry) -> Answer | None:
-    """The answer that an entry of the watch holds; None when it is something else."""
-    if not entry.kind.startswith("watch.") or entry.kind in ("watch.baseline", "watch.checkpoint"):
-        return None
+def answer_in(entry: Entry) -> Answer:
+    """The answer that one of :data:`ANSWERS` holds."""
     payload = entry.payload
-    inner = payload.get("answer")
-    told: Mapping[str, Any] = inner if isinstance(inner, dict) else payload
-    choice = _first(told, _CHOICES)
-    if not choice:
-        return None
-    at = moment(told.get("responded_at"), near=entry.at) or moment(told.get("at"), near=entry.at)
-    return Answer(at or happened(entry), _first(told, _PEOPLE) or entry.actor, choice, _first(told, _TEXTS))
+    who = str(payload.get("user") or entry.actor)
+    return Answer(happened(entry), who, str(payload.get("choice") or ""), str(payload.get("why") or ""))
 
 
 def reports(incident: Incident) -> tuple[Report, ...]:
@@ -73,11 +62,6 @@ def reports(incident: Incident) -> tuple[Report, ...]:
     found = []
     for entry in incident.of(FEEDBACK):
         verdict = str(entry.payload.get("verdict") or "")
-        who = _first(entry.payload, _PEOPLE) or entry.actor
         text = str(entry.payload.get("text") or "")
-        found.append(Report(happened(entry), who, verdict, text, verdict in _BAD))
+        found.append(Report(happened(entry), entry.actor, verdict, text, verdict in _BAD))
     return tuple(sorted(found, key=lambda one: one.at))
-
-
-def _first(told: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((str(told[name]) for name in names if isinstance(told.get(name), str) and told[name]), "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from include.messages.render import render
 from include.report.html import page
@@ -26,7 +29,6 @@ _STATES: Final = {
     "late": "**verspätet**",
     "missed": "**versäumt**",
     "open": "noch offen",
-    "sent": "gesendet",
 }
 
 
@@ -53,26 +55,35 @@ def markdown(found: PostMortem, *, picture: str | None, timezone: str) -> str:
     by_name = {mark.name: mark for mark in found.marks}
     facts = {
         "it": found,
-        "marks": [
-            {"name": told, "at": mark.at, "exact": mark.exact, "actor": mark.actor, "how": mark.how}
-            for name, told in _MARKS.items()
-            if (mark := by_name.get(name))
-        ],
-        "unknown": [told for name, told in _MARKS.items() if name not in by_name],
+        "marks": [(told, by_name.get(name)) for name, told in _MARKS.items()],
         "share": numbers.errors / numbers.requests if numbers.requests and numbers.errors is not None else None,
         "picture": picture,
         "picture_text": description(found, timezone) if picture else "",
+        "timezone": timezone,
         "turning": turning is not None,
         "origin": turning.at if turning else min((event.at for event in found.timeline), default=found.until),
         "states": _STATES,
         "for_people": FOR_PEOPLE,
         "cell": cell,
+        "clock": _clock(found, ZoneInfo(timezone)),
         "duration": duration,
         "loss": _loss,
         "number": _number,
         "percent": percent,
     }
     return render("postmortem.md.j2", facts, timezone=timezone)
+
+
+def _clock(found: PostMortem, zone: ZoneInfo) -> Callable[[datetime], str]:
+    """How a moment is told: to a tenth of a second, with its day where the draft knows more than one."""
+    moments = [event.at for event in (*found.before, *found.timeline)] + [mark.at for mark in found.marks]
+    several = len({moment.astimezone(zone).date() for moment in moments}) > 1
+
+    def told(moment: datetime) -> str:
+        local = moment.astimezone(zone)
+        return f"{local:%d.%m. }" * several + f"{local:%H:%M:%S},{local.microsecond // 100_000}"
+
+    return told
 
 
 def _loss(loss: Loss) -> str:

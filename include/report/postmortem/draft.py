@@ -20,7 +20,7 @@ from include.report.postmortem.timeline import timeline
 
 _OUTCOMES: Final = {
     "automatic": "Stellwerk hat selbst zurückgeschaltet",
-    "order": "Auf Anweisung von {who} während der Beobachtung zurückgeschaltet",
+    "order": "Auf Anweisung von {who} zurückgeschaltet",
     "by-hand": "Von {who} mit dem Rollback von Hand zurückgeschaltet",
     "outside": "An Stellwerk vorbei von Hand zurückgeschaltet",
     "blocked": "Eine Rückschaltung war fällig und nicht möglich",
@@ -48,8 +48,8 @@ def post_mortem(
     by_name = {mark.name: mark for mark in known}
     switched = by_name.get("switched")
     how, (by, reason) = _how(incident), switcher(incident)
-    if not reason and incident.ends:
-        reason = str(incident.ends[-1].payload.get("sentence") or "")
+    if not reason:
+        reason = _last_words(incident)
     counted, told, allowed = numbers(incident, recorded), notices(incident, switched, now), limits(incident)
     events = timeline(incident, known)
     turning = by_name.get("cutover")
@@ -73,7 +73,7 @@ def post_mortem(
         series=recorded,
         limits=allowed,
         questions=asked.all(reason, recorded, allowed, counted, told),
-        until=incident.entries[-1].at,
+        until=max(entry.at for entry in incident.entries),
         head=head_of(incident.entries).short,
     )
 
@@ -83,11 +83,11 @@ def _how(incident: Incident) -> How:
         return "blocked"
     if not incident.rolled_back:
         return "unknown"
-    if any(orders(incident)):
-        return "order"
     by, _ = switcher(incident)
     if by in ("watch", "scheduler"):
         return "automatic"
+    if orders(incident):
+        return "order"
     outside = any(entry.payload.get("result") == BACK[1] for entry in incident.ends)
     if not by:
         return "outside" if outside else "unknown"
@@ -96,3 +96,11 @@ def _how(incident: Incident) -> How:
 
 def _who(incident: Incident, by: str) -> str:
     return next((order.who for order in orders(incident)), person(by))
+
+
+def _last_words(incident: Incident) -> str:
+    """What the watch or the rollback said last where nobody switched."""
+    for entry in reversed(incident.of("watch.ended", "rollback.blocked")):
+        if told := entry.payload.get("sentence") or entry.payload.get("what"):
+            return str(told)
+    return ""

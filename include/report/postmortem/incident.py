@@ -16,6 +16,7 @@ OWN: Final = (DRAFTED, REPORTED)
 
 BACK: Final = ("ROLLED_BACK", "ROLLED_BACK_BY_HAND")
 BLOCKED: Final = "ROLLBACK_BLOCKED"
+_ACTED: Final = ("switch.back", "rollback.brought-back", "rollback.verified", "rollback.done")
 _OF_A_RELEASE: Final = ("release.", "gate.", "preflight.", "deploy.", "cutover.", "watch.")
 
 
@@ -52,7 +53,8 @@ class Incident:
     @property
     def blocked(self) -> bool:
         """Whether going back was due and was not done."""
-        return not self.rolled_back and any(entry.payload.get("result") == BLOCKED for entry in self.ends)
+        due = any(entry.payload.get("result") == BLOCKED for entry in self.ends)
+        return not self.rolled_back and (due or bool(self.of("rollback.blocked")))
 
     @property
     def config(self) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Final
 
 from include.ledger.entry import Entry
 from include.report.postmortem.answers import orders, reports
 from include.report.postmortem.incident import BACK, Incident
-from include.report.postmortem.model import Limits, Mark, MarkName, Point, Series, Span
-from include.report.postmortem.series import limits
+from include.report.postmortem.model import Mark, MarkName, Series, Span
+from include.report.postmortem.series import first_bad, limits
 from include.report.text import happened, moment
 
 STELLWERK: Final = "stellwerk"
@@ -91,8 +90,8 @@ def switcher(incident: Incident) -> tuple[str, str]:
 
 
 def person(by: str) -> str:
-    """The one who acted: ``rollback (rita)`` is rita, ``watch`` is Stellwerk."""
-    name = re.sub(r"^rollback \((.*)\)$", r"\1", by.strip(), flags=re.DOTALL)
+    """The one who acted: ``rollback (rita)`` and ``watch (rita)`` are rita, ``watch`` is Stellwerk."""
+    name = re.sub(r"^(?:rollback|watch) \((.*)\)$", r"\1", by.strip(), flags=re.DOTALL)
     return STELLWERK if name in ("watch", "scheduler", STELLWERK) else name or "nicht festgehalten"
 
 
@@ -125,26 +124,22 @@ def _switched(incident: Incident) -> Mark | None:
 
 
 def _detected(incident: Incident) -> Mark | None:
+    """When a rule fired. An order's own time stands in the same place: there no rule did."""
+    ordered = {order.at for order in orders(incident)}
     for entry in incident.ends:
         at = moment(entry.payload.get("detected_at"), near=entry.at)
-        if at:
+        if at and not any(abs(at - order) < timedelta(seconds=1) for order in ordered):
             return Mark("detected", at, STELLWERK, str(entry.payload.get("sentence") or "ein Auslöser"))
     return None
 
 
 def _fault(incident: Incident, series: Series, detected: Mark | None, switched_at: datetime | None) -> Mark | None:
     """The earliest sign: a bucket that was bad, what a user reported, else the detection itself."""
-    allowed = limits(incident)
-    bad = (point for point in series.points if _is_bad(point, allowed))
-    signs = [
-        Mark(
-            "fault",
-            datetime.fromtimestamp(point.at, UTC),
-            "Messreihe",
-            f"erster Abschnitt, der einen Auslöser überschreitet; Abschnitte von {point.seconds:g} s",
-        )
-        for point in islice(bad, 1)
-    ]
+    bad = first_bad(series.points, limits(incident), detected.at.timestamp() if detected else None)
+    signs = []
+    if bad:
+        how = f"erster Abschnitt der Messreihe jenseits der Grenzen; Abschnitte von {bad.seconds:g} s"
+        signs.append(Mark("fault", datetime.fromtimestamp(bad.at, UTC), "Messreihe", how))
     signs += [
         Mark("fault", report.at, report.who, "Rückmeldung eines Nutzers", exact=False)
         for report in reports(incident)
@@ -155,22 +150,13 @@ def _fault(incident: Incident, series: Series, detected: Mark | None, switched_a
     return min(signs, key=lambda sign: sign.at, default=None)
 
 
-def _is_bad(point: Point, allowed: Limits) -> bool:
-    """Judged bad, or beyond a trigger by its own numbers; a single request says nothing."""
-    if point.state in ("DEGRADED", "ROLLBACK"):
-        return True
-    rate, p95 = point.error_rate, point.p95_seconds
-    failing = allowed.trigger_error_rate is not None and rate is not None and rate > allowed.trigger_error_rate
-    slow = allowed.trigger_p95_seconds is not None and p95 is not None and p95 > allowed.trigger_p95_seconds
-    return (failing and point.errors > 1) or (slow and point.requests > 1)
-
-
 def _decided(incident: Incident, detected: Mark | None, switched: Mark | None) -> Mark | None:
-    for order in orders(incident):
-        return Mark("decided", order.at, order.who, f"Anweisung in der Beobachtung: {order.text or order.choice}")
     by, _ = switcher(incident)
     if by == "watch" and detected:
         return Mark("decided", detected.at, STELLWERK, "die Regel entscheidet; kein Mensch wird gefragt")
+    for order in orders(incident):
+        if switched is None or order.at <= switched.at:
+            return Mark("decided", order.at, order.who, f"Anweisung: {order.why or 'ohne Begründung'}")
     if switched and by:
         for run in incident.rollback_runs:
             asked = _STARTED_AT.match(run)
@@ -199,11 +185,13 @@ def drain_of_the_bad_slot(incident: Incident, switched: Mark | None) -> Entry | 
 def _proven(incident: Incident, switched: Mark | None) -> Sequence[Mark]:
     """When users were shown to get the old version again, and when the rollback was over."""
     after = [e for e in incident.entries if switched is None or happened(e) >= switched.at - timedelta(seconds=1)]
-    checked = [e for e in after if e.kind.startswith("rollback.") and "verif" in e.kind]
+    checked = [e for e in after if e.kind == "rollback.verified"]
     done = [e for e in after if e.kind == "rollback.done"]
     found = []
     for entry in checked[:1]:
-        sentence = str(entry.payload.get("sentence") or "Eintrag der Prüfung")
+        checks = entry.payload.get("checks")
+        told = "; ".join(map(str, checks)) if isinstance(checks, list) else ""
+        sentence = str(entry.payload.get("sentence") or told or "Eintrag der Prüfung")
         found.append(Mark("verified", happened(entry), entry.actor, sentence))
     for entry in done[:1]:
         if not checked:

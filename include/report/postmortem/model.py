@@ -8,7 +8,7 @@ from typing import Literal
 
 MarkName = Literal["cutover", "fault", "detected", "decided", "switched", "drained", "verified", "closed"]
 How = Literal["automatic", "order", "by-hand", "outside", "blocked", "unknown"]
-NoticeState = Literal["in-time", "late", "missed", "open", "sent"]
+NoticeState = Literal["in-time", "late", "missed", "open"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Span:
 class Notice:
     """Something that had to be told to people, and whether it was.
 
-    :param limit: how long after the switch it had to be out; None for "at once"
+    :param limit: how long after the switch it had to be out
     :param delay: how long after the switch it went out; None when it did not
     :param failed: attempts that the server did not take
     """
 
     name: str
-    limit: timedelta | None
+    limit: timedelta
     delay: timedelta | None
     state: NoticeState
     failed: int = 0
@@ -132,6 +132,7 @@ class Limits:
     criterion_error_rate: float | None = None
     criterion_p95_seconds: float | None = None
     window_seconds: float | None = None
+    stale_seconds: float | None = None
     poll_seconds: float | None = None
 
 

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from include.messages.deliver import FAILED, SENT
 from include.report.postmortem.incident import Incident
-from include.report.postmortem.model import Mark, Notice, NoticeState
+from include.report.postmortem.model import Mark, Notice
 from include.report.postmortem.timeline import message_name
-
-SOON: Final = timedelta(minutes=1)
-"""What "at once" may take before it is asked about."""
 
 
 @dataclass(frozen=True)
 class _Due:
-    """A message the plan asks for; ``limit`` None means at once."""
+    """A message the plan asks for.
+
+    :param message: its name in the ledger
+    :param setting: of its deadline in the environment's ``messages.deadlines``
+    :param default: seconds, where the watch recorded no such setting
+    """
 
     name: str
-    limit: timedelta | None
-    fits: Callable[[str], bool]
+    duty: str
+    message: str
+    setting: str
+    default: float
 
 
 _DUE: Final = (
-    _Due("Slack-Alarm", None, lambda name: name == "rollback-alert"),
-    _Due("E-Mail an die Stakeholder", timedelta(minutes=15), lambda name: name == "rollback-mail"),
-    _Due(
-        "Termin für das Post-Mortem",
-        timedelta(hours=1),
-        lambda name: "appointment" in name or "mortem" in name,
-    ),
+    _Due("Slack-Alarm (sofort)", "alert", "rollback-alert", "alert_seconds", 60.0),
+    _Due("E-Mail an die Stakeholder", "mail", "rollback-mail", "mail_seconds", 900.0),
+    _Due("Einladung zum Post-Mortem", "post-mortem", "post-mortem", "post_mortem_seconds", 3600.0),
 )
 
 
@@ -40,25 +39,38 @@ def notices(incident: Incident, switched: Mark | None, now: datetime) -> tuple[N
     """What the plan asks for, and what became of it; nothing when the traffic never went back."""
     if switched is None:
         return ()
-    return tuple(_notice(incident, due, switched.at, now) for due in _DUE)
+    deadlines = _deadlines(incident)
+    return tuple(_notice(incident, due, deadlines, switched.at, now) for due in _DUE)
 
 
 def missed(incident: Incident) -> tuple[str, ...]:
     """What the rollback recorded itself as missed, one sentence each."""
+    names = {due.duty: due.name for due in _DUE}
     found = []
-    for entry in incident.entries:
-        if "missed" in entry.kind or "deadline" in entry.kind:
-            told = entry.payload.get("sentence") or entry.payload.get("what") or entry.payload.get("message")
-            found.append(str(told or entry.kind))
-    return tuple(dict.fromkeys(found))
+    for entry in incident.of("deadline.missed"):
+        told = entry.payload
+        duty = str(told.get("duty") or told.get("message") or "eine Nachricht")
+        out = f"hinausgegangen {told['delivered']}" if told.get("delivered") else "nicht hinausgegangen"
+        why = told.get("why") or "kein Grund festgehalten"
+        found.append(f"{names.get(duty, duty)}, fällig {told.get('due') or 'ohne Frist'}: {out}; {why}")
+    return tuple(found)
 
 
-def _notice(incident: Incident, due: _Due, switched_at: datetime, now: datetime) -> Notice:
-    sent = [entry for entry in incident.of(SENT) if due.fits(message_name(entry))]
-    failed = sum(due.fits(message_name(entry)) for entry in incident.of(FAILED))
+def _deadlines(incident: Incident) -> dict[str, Any]:
+    value: Any = incident.config
+    for name in ("environment", "messages", "deadlines"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _notice(
+    incident: Incident, due: _Due, deadlines: dict[str, Any], switched_at: datetime, now: datetime
+) -> Notice:
+    told = deadlines.get(due.setting)
+    limit = timedelta(seconds=told if isinstance(told, int | float) and told > 0 else due.default)
+    sent = [entry for entry in incident.of(SENT) if message_name(entry) == due.message]
+    failed = sum(message_name(entry) == due.message for entry in incident.of(FAILED))
     if not sent:
-        overdue = now - switched_at > (due.limit or SOON)
-        return Notice(due.name, due.limit, None, "missed" if overdue else "open", failed)
+        return Notice(due.name, limit, None, "missed" if now - switched_at > limit else "open", failed)
     delay = max(timedelta(), sent[0].at - switched_at)
-    state: NoticeState = "sent" if due.limit is None else ("in-time" if delay <= due.limit else "late")
-    return Notice(due.name, due.limit, delay, state, failed)
+    return Notice(due.name, limit, delay, "in-time" if delay <= limit else "late", failed)

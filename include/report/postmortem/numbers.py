@@ -13,7 +13,9 @@ from include.report.postmortem.model import Loss, Numbers, Series
 def numbers(incident: Incident, series: Series) -> Numbers:
     """Add up; what nobody counted is None."""
     requests, errors, counted = _served(incident, series)
-    rates = [rate for point in series.points if (rate := point.error_rate) is not None]
+    # One failed request of two is no rate: where the watch had too few for a verdict, it is not the highest.
+    proven = [point for point in series.points if point.state != "UNKNOWN"]
+    rates = [rate for point in proven or series.points if (rate := point.error_rate) is not None]
     slow = [point.p95_seconds for point in series.points if point.p95_seconds is not None]
     return Numbers(
         requests=requests,

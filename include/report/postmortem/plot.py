@@ -140,7 +140,23 @@ def _panel(axes: Axes, found: PostMortem, panel: _Panel) -> None:
     axes.plot(*values, color=_LINE, linewidth=1.6, solid_capstyle="butt")
     known = [value for value in values[1] if not math.isnan(value)]
     highest = max(known, default=0.0)
-    for limit, name, style in ((panel.trigger, "Auslöser", "--"), (panel.criterion, "Kriterium", ":")):
+    highest = max(highest, panel.trigger or 0.0, panel.criterion or 0.0) or 1.0
+    # Zero is a value like others: below it is room, so that its line does not lie on the axis.
+    axes.set_ylim(-0.02 * highest, 1.12 * highest)
+    _limits(axes, panel, crowded=abs((panel.trigger or 0.0) - (panel.criterion or 0.0)) < 0.08 * highest)
+    if not known:
+        axes.text(0.5, 0.5, "keine Messwerte", transform=axes.transAxes, ha="center", va="center")
+    axes.set_ylabel(panel.label)
+    axes.grid(visible=True, axis="y", color="#e3e3e3", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _limits(axes: Axes, panel: _Panel, *, crowded: bool) -> None:
+    """Level lines with their names at the right edge; close to each other, the names make room for each other."""
+    for limit, name, style, side in (
+        (panel.trigger, "Auslöser", "--", "bottom"),
+        (panel.criterion, "Kriterium", ":", "top"),
+    ):
         if limit is None:
             continue
         axes.axhline(limit, color="#444444", linewidth=1.0, linestyle=style)
@@ -148,16 +164,9 @@ def _panel(axes: Axes, found: PostMortem, panel: _Panel) -> None:
             f"{name} {limit:g} {panel.unit}".replace(".", ","),
             (1.01, limit),
             xycoords=("axes fraction", "data"),
-            va="center",
+            va=side if crowded else "center",
             fontsize=8,
         )
-        highest = max(highest, limit)
-    if not known:
-        axes.text(0.5, 0.5, "keine Messwerte", transform=axes.transAxes, ha="center", va="center")
-    axes.set_ylim(0, 1.12 * highest or 1)
-    axes.set_ylabel(panel.label)
-    axes.grid(visible=True, axis="y", color="#e3e3e3", linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def _shade(axes: Axes, stretch: Stretch, *, hatch: str, colour: str) -> None:

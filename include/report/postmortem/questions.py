@@ -62,7 +62,7 @@ class Asked:
             *self._switching(),
             *self._connections(),
             *_losses(numbers),
-            *self._data(series),
+            *self._data(series, limits),
             *_messages(notices),
             *self._record(),
         )
@@ -140,14 +140,16 @@ class Asked:
             text = f"Welche Verbindungen blieben auf der fehlerhaften Version, und wie lange? Festgehalten: {said}"
             yield Question("Offene Verbindungen", text)
 
-    def _data(self, series: Series) -> Iterator[Question]:
+    def _data(self, series: Series, limits: Limits) -> Iterator[Question]:
         if not series.points:
             yield Question(
                 "Messwerte", "Wie verliefen Fehlerrate und Antwortzeit? Es wurde keine Messreihe festgehalten."
             )
-        for gap in series.gaps[:_MOST_GAPS]:
+        shortest = timedelta(seconds=limits.stale_seconds or 5.0)
+        gaps = [gap for gap in series.gaps if gap.length > shortest]
+        for gap in gaps[:_MOST_GAPS]:
             yield Question("Fehlende Messwerte", f"Warum fehlen {self._span(gap)} alle Messwerte?")
-        more = len(series.gaps) - _MOST_GAPS
+        more = len(gaps) - _MOST_GAPS
         if more > 0:
             yield Question("Fehlende Messwerte", f"Warum fehlen sie {more} weitere Male?")
         if series.unreadable:
@@ -197,6 +199,3 @@ def _messages(notices: Sequence[Notice]) -> Iterator[Question]:
             yield Question(
                 "Versäumte Frist", f"Warum ging „{notice.name}“ erst nach {duration(notice.delay)} hinaus?"
             )
-        elif notice.limit is None and notice.delay and notice.delay > timedelta(minutes=1):
-            text = f"„{notice.name}“ soll sofort hinausgehen: Warum erst nach {duration(notice.delay)}?"
-            yield Question("Späte Nachricht", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from include.report.postmortem.model import Limits, Point, Series, Stretch
 
 _FIELDS: Final = ("at", "seconds", "requests", "errors", "p95_seconds", "state", "probe_ok")
 _UNDECIDED: Final = "UNKNOWN"
+_BAD: Final = ("DEGRADED", "ROLLBACK")
 
 
 def series(incident: Incident) -> Series:
@@ -28,6 +30,7 @@ def series(incident: Incident) -> Series:
         # A window that was extended tells its beginning again, in wider buckets.
         if later:
             points = [*(point for point in points if point.end <= later[0].at), *later]
+    points = _spread(points)
     return Series(tuple(points), _gaps(points), _undecided(points), unreadable)
 
 
@@ -42,8 +45,39 @@ def limits(incident: Incident) -> Limits:
         criterion_error_rate=_limit(criteria.get("error_rate")),
         criterion_p95_seconds=_limit(criteria.get("p95_seconds")),
         window_seconds=_number(watch.get("window_seconds")),
+        stale_seconds=_number(watch.get("stale_seconds")),
         poll_seconds=_number(watch.get("poll_seconds")),
     )
+
+
+def first_bad(points: Sequence[Point], allowed: Limits, detected_at: float | None) -> Point | None:
+    """The bucket in which the fault began to show; None when the series does not show it.
+
+    The watch judges over a window, so before the bucket that it judged bad, or that it detected the fault in, some
+    were beyond a trigger by their own numbers. One that stands alone and earlier says nothing.
+
+    :param detected_at: seconds since the epoch; None when the watch did not detect it
+    """
+    until = [index for index, point in enumerate(points) if detected_at is not None and point.at <= detected_at]
+    judged = (index for index, point in enumerate(points) if point.state in _BAD)
+    beyond = (index for index, point in enumerate(points) if not until and _beyond(point, allowed))
+    start = next(judged, until[-1] if until else next(beyond, None))
+    if start is None or not (points[start].state in _BAD or _beyond(points[start], allowed)):
+        return None
+    for index in range(start - 1, -1, -1):
+        if _beyond(points[index], allowed):
+            start = index
+        elif points[index].requests:
+            break
+    return points[start]
+
+
+def _beyond(point: Point, allowed: Limits) -> bool:
+    """Beyond a trigger by its own numbers; a single request says nothing."""
+    rate, p95 = point.error_rate, point.p95_seconds
+    failing = allowed.trigger_error_rate is not None and rate is not None and rate > allowed.trigger_error_rate
+    slow = allowed.trigger_p95_seconds is not None and p95 is not None and p95 > allowed.trigger_p95_seconds
+    return (failing and point.errors > 1) or (slow and point.requests > 1)
 
 
 def _windows(incident: Incident) -> Iterable[Sequence[Any]]:
@@ -75,6 +109,31 @@ def _point(raw: object) -> Point | None:
         state=str(raw.get("state") or _UNDECIDED),
         probe_ok=probe if isinstance(probe, bool) else None,
     )
+
+
+def _spread(points: Sequence[Point]) -> list[Point]:
+    """The points with what was counted at a scrape spread over the polls since the one before.
+
+    Whoever polls more often than the numbers change counts nothing for a while and then everything at once. Where
+    the watch did not know (UNKNOWN), nothing is spread: that is a gap.
+    """
+    spread: list[Point] = []
+    waiting: list[Point] = []
+    for point in points:
+        if waiting and point.at - waiting[-1].end > 0.5 * point.seconds:
+            spread += waiting
+            waiting = []
+        if not point.requests:
+            if point.state == _UNDECIDED:
+                spread += [*waiting, point]
+                waiting = []
+            else:
+                waiting.append(point)
+            continue
+        start = waiting[0].at if waiting else point.at
+        spread.append(replace(point, at=start, seconds=point.end - start))
+        waiting = []
+    return [*spread, *waiting]
 
 
 def _gaps(points: Sequence[Point]) -> tuple[Stretch, ...]:

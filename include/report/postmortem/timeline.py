@@ -8,7 +8,7 @@ from typing import Final
 from include.ledger.approvals import DECISION
 from include.ledger.entry import Entry
 from include.messages.deliver import FAILED, SENT
-from include.report.postmortem.answers import FEEDBACK, answer_in
+from include.report.postmortem.answers import ANSWERS, FEEDBACK, answer_in
 from include.report.postmortem.incident import Incident
 from include.report.postmortem.marks import person
 from include.report.postmortem.model import Event, Mark
@@ -27,6 +27,40 @@ _RESULTS: Final[Mapping[str, str]] = {
     "FENCED": "der Traffic-Service gehört nicht mehr zu diesem Release",
     "UNDECIDED": "angehalten, und niemand hat entschieden",
     "ACCEPTED": "von einem Menschen angenommen",
+}
+_KINDS: Final[Mapping[str, str]] = {
+    "watch.rollback-ordered": "Rückschaltung angeordnet",
+    "watch.extended": "Beobachtung verlängert",
+    "watch.accepted": "Release angenommen",
+    "watch.answer-refused": "Antwort war nicht ausführbar",
+    "watch.answered-late": "Antwort kam zu spät",
+    "feedback.decided": "Über eine kritische Rückmeldung entschieden",
+    "feedback.silence": "Keine Antwort auf eine kritische Rückmeldung",
+    "rollback.chosen": "Weg zurück gewählt",
+    "rollback.refused": "Rollback abgelehnt",
+    "rollback.blocked": "Schritt des Rollbacks nicht möglich",
+    "rollback.brought-back": "Alte Version wieder hochgefahren",
+    "rollback.verified": "Alte Version nachgewiesen",
+    "deadline.missed": "Frist versäumt",
+}
+_TOLD: Final = {
+    "option": "Option",
+    "what": "Befund",
+    "seen": "beobachtet",
+    "remedy": "zu tun",
+    "checks": "geprüft",
+    "duty": "Nachricht",
+    "due": "fällig",
+    "why": "Grund",
+}
+_MESSAGES: Final[Mapping[str, str]] = {
+    "deployment-started": "Auslieferung begonnen",
+    "cutover": "Verkehr umgeschaltet",
+    "rollback-alert": "Rollback",
+    "rollback-mail": "Rollback",
+    "human-needed": "Eingriff nötig",
+    "post-mortem": "Einladung zum Post-Mortem",
+    "rollback-refused": "Rollback abgelehnt",
 }
 _MARKS: Final[Mapping[str, str]] = {
     "fault": "Erstes Anzeichen des Fehlers",
@@ -67,9 +101,8 @@ def _event(entry: Entry) -> Event | None:
         return Event(
             happened(entry), "Rückmeldung", str(payload.get("user") or entry.actor), detail, entry.sequence
         )
-    if answer := answer_in(entry):
-        what = f"Antwort an die Beobachtung: {answer.choice}"
-        return Event(answer.at, what, answer.who, answer.text or "ohne Begründung", entry.sequence)
+    if entry.kind in ANSWERS:
+        return _answer(entry)
     if entry.kind == "watch.ended":
         result = str(payload.get("result") or "?")
         what = "Beobachtung meldet" if result == "NOTICE" else "Beobachtung beendet"
@@ -78,11 +111,20 @@ def _event(entry: Entry) -> Event | None:
     return Event(happened(entry), _name(entry.kind), person(entry.actor), _detail(entry), entry.sequence)
 
 
+def _answer(entry: Entry) -> Event:
+    answer, payload = answer_in(entry), entry.payload
+    parts = [answer.choice, answer.why or "ohne Begründung"]
+    parts += [f"{payload['minutes']:g} Minuten"] if isinstance(payload.get("minutes"), int | float) else []
+    parts += [str(payload[name]) for name in ("refused", "late") if payload.get(name)]
+    return Event(answer.at, _name(entry.kind), answer.who, "; ".join(parts), entry.sequence)
+
+
 def _message(entry: Entry) -> Event:
     payload = entry.payload
     recipients = payload.get("recipients")
     audience = payload.get("channel") or ", ".join(map(str, recipients if isinstance(recipients, list) else ()))
-    what = f"Nachricht {message_name(entry)} {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
+    name = message_name(entry)
+    what = f"Nachricht „{_MESSAGES.get(name, name)}“ {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
     detail = f"{'Slack' if payload.get('via') == 'slack' else 'E-Mail'} an {audience or 'niemanden'}"
     if entry.kind == FAILED:
         detail += f": {payload.get('error') or 'ohne Grund'}"
@@ -90,12 +132,12 @@ def _message(entry: Entry) -> Event:
 
 
 def _name(kind: str) -> str:
-    return STEPS.get(kind, kind)
+    return _KINDS.get(kind) or STEPS.get(kind, kind)
 
 
 def _detail(entry: Entry) -> str:
     parts = []
-    for name, told in DETAILS.items():
+    for name, told in (DETAILS | _TOLD if entry.kind in _KINDS else DETAILS).items():
         value = entry.payload.get(name)
         if value and not isinstance(value, dict):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
