@@ -15,7 +15,7 @@ from include.report.postmortem.model import How, PostMortem
 from include.report.postmortem.notices import missed, notices
 from include.report.postmortem.numbers import numbers
 from include.report.postmortem.questions import Asked
-from include.report.postmortem.series import limits, series
+from include.report.postmortem.series import limits, over, series
 from include.report.postmortem.timeline import timeline
 
 _OUTCOMES: Final = {
@@ -46,13 +46,13 @@ def post_mortem(
     recorded = series(incident)
     known = marks(incident, recorded)
     by_name = {mark.name: mark for mark in known}
-    switched = by_name.get("switched")
+    turning, switched = by_name.get("cutover"), by_name.get("switched")
+    recorded = over(recorded, turning.at if turning else None, switched.at if switched else None)
     how, (by, reason) = _how(incident), switcher(incident)
     if not reason:
         reason = _last_words(incident)
     counted, told, allowed = numbers(incident, recorded), notices(incident, switched, now), limits(incident)
     events = timeline(incident, known)
-    turning = by_name.get("cutover")
     asked = Asked(incident, how, known, timezone)
     return PostMortem(
         release=incident.release,

@@ -97,9 +97,7 @@ def incidents(entries: Sequence[Entry]) -> tuple[Incident, ...]:
     found = []
     for owner in dict.fromkeys(owners.values()):
         own = tuple(entry for entry in entries if owners[entry.run_id] == owner)
-        others = tuple(
-            dict.fromkeys(entry.run_id for entry in own if _takes_back(entry) and entry.run_id != owner)
-        )
+        others = tuple(dict.fromkeys(e.run_id for e in own if e.kind in _ACTED and e.run_id != owner))
         found.append(Incident(release, environment, owner, own, others))
     return tuple(found)
 

@@ -51,7 +51,7 @@ def _loss(incident: Incident, *kinds: str) -> Loss:
         if sent and lost is not None:
             return Loss(sent, lost, _whole(told.get("lost_before")) or 0, str(told.get("sentence") or ""))
         sentence = sentence or str(told.get("sentence") or "")
-    return Loss(None, None, 0, sentence or "keine Beobachtung festgehalten")
+    return Loss(None, None, 0, sentence or "nichts, niemand hat beobachtet")
 
 
 def _whole(value: object) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -32,6 +33,19 @@ def series(incident: Incident) -> Series:
             points = [*(point for point in points if point.end <= later[0].at), *later]
     points = _spread(points)
     return Series(tuple(points), _gaps(points), _undecided(points), unreadable)
+
+
+def over(found: Series, start: datetime | None, end: datetime | None) -> Series:
+    """The series with what is missing of the time from ``start`` (the cutover) to ``end`` (the switch back)."""
+    if not found.points:
+        return found
+    first, last = found.points[0], found.points[-1]
+    edges = []
+    if start is not None and first.at - start.timestamp() > 1.5 * first.seconds:
+        edges.append(Stretch(start.timestamp(), first.at))
+    if end is not None and end.timestamp() - last.end > 1.5 * last.seconds:
+        edges.append(Stretch(last.end, end.timestamp()))
+    return replace(found, gaps=_joined([*found.gaps, *edges]))
 
 
 def limits(incident: Incident) -> Limits:

@@ -19,7 +19,7 @@ _QUIET: Final = ("cutover.intended", "cutover.observed", "ledger.head", "watch.c
 _BOTH: Final = ("switch.back", "watch.passed")
 _RESULTS: Final[Mapping[str, str]] = {
     "PASSED": "bestanden",
-    "ROLLED_BACK": "Stellwerk hat zurückgeschaltet",
+    "ROLLED_BACK": "zurückgeschaltet",
     "ROLLED_BACK_BY_HAND": "von Hand zurückgeschaltet",
     "ROLLBACK_BLOCKED": "Rückschaltung fällig und nicht möglich",
     "HELD": "ohne Nachweis der Gesundheit angehalten",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from include.errors import MessageError
 from include.ledger.approvals import GO, decision
 from include.ledger.chain import GENESIS, sealed
 from include.ledger.entry import Entry, NewEntry
@@ -47,7 +49,6 @@ class TimedLedger(MemoryLedger):
     """A ledger whose clock the test sets, in seconds after the cutover."""
 
     seconds: float = 0.0
-    failing: list[str] = field(default_factory=list)
 
     def append(self, new: NewEntry) -> Entry:
         known = len(self.written)
@@ -142,14 +143,15 @@ class Story:
         return self.note(seconds + 1.5, WATCH_ENDED, outcome, number=int(outcome["number"]))
 
     def switched_by_watch(self, seconds: float) -> Story:
-        return self.note(seconds + 1.6, SWITCHED_BACK, {"by": "watch", "reason": REASON, "at": self.epoch(seconds)})
+        facts = {"by": "watch", "reason": REASON, "at": self.epoch(seconds)}
+        return self.note(seconds + 1.6, SWITCHED_BACK, facts)
 
     def rollback_run(self, run_id: str | None = None, *, by: str = "scheduler") -> ReleaseRun:
-        return replace(
-            self.run, phase="rollback", run_id=run_id or f"after__{self.run.run_id}", triggered_by=by
-        )
+        return replace(self.run, phase="rollback", run_id=run_id or f"after__{self.run.run_id}", triggered_by=by)
 
-    def switch_recorded(self, seconds: float, back: ReleaseRun, *, by: str, reason: str = REASON, **more: Any) -> Story:
+    def switch_recorded(
+        self, seconds: float, back: ReleaseRun, *, by: str, reason: str = REASON, **more: Any
+    ) -> Story:
         facts = {"from": "green", "to": "blue", "by": by, "reason": reason, "at": self.iso(seconds)}
         unseen = {"sentence": "no observation because the traffic had been switched back before this step began"}
         facts |= {"release_id": self.run.release_id, "observation": more.get("observation", unseen)}
@@ -157,9 +159,8 @@ class Story:
 
     def drained(self, seconds: float, back: ReleaseRun, verdict: str = "DRAINED") -> Story:
         sentence = f"{verdict}: every pod of green was replaced within 6.1 s; nobody is on green"
-        return self.note(
-            seconds, DRAINED, {"slot": "green", "policy": "restart", "verdict": verdict, "sentence": sentence}, run=back
-        )
+        facts = {"slot": "green", "policy": "restart", "verdict": verdict, "sentence": sentence}
+        return self.note(seconds, DRAINED, facts, run=back)
 
     def closed(self, seconds: float, back: ReleaseRun, *, switched: float, by: str, reason: str = REASON) -> Story:
         facts = {"release_id": self.run.release_id, "slot": "blue", "switched_at": self.iso(switched)}
@@ -183,47 +184,80 @@ class Story:
             if fails:
                 raise ConnectionRefusedError("connection refused")
 
-        moment = at(self.later + seconds)
-        if fails:
-            import contextlib
-
-            from include.errors import MessageError
-
-            with contextlib.suppress(MessageError):
-                deliver(self.written, message, transport, moment)
-        else:
-            deliver(self.written, message, transport, moment)
+        with suppress(MessageError):
+            deliver(self.written, message, transport, at(self.later + seconds))
         return self
 
+    def answered(self, seconds: float, kind: str, choice: str, user: str, why: str = "", **more: Any) -> Story:
+        """As the steps that a human steers record it: the answer's facts, at its own time."""
+        facts = {"choice": choice, "user": user, "at": self.iso(seconds), "why": why, **more}
+        return self.note(seconds, kind, facts, actor=user)
 
-def points(story: Story, *, first: float = 0, bad_from: float = 5, until: float = 9, missing: tuple[float, float] = (0, 0)) -> list[dict[str, Any]]:
+    def reported(self, seconds: float, verdict: str, user: str, text: str) -> Story:
+        """Under the run of the DAG that took it."""
+        form = replace(self.run, phase="user-feedback", run_id=f"manual__feedback-{seconds}", triggered_by=user)
+        return self.note(seconds, "feedback.given", {"verdict": verdict, "text": text}, run=form, actor=user)
+
+
+def points(
+    story: Story,
+    *,
+    bad_from: float = 5,
+    until: float = 9,
+    missing: tuple[float, float] = (0, 0),
+) -> list[dict[str, Any]]:
     """Buckets of a second: 40 requests each, 12 of them failed from ``bad_from`` on, none while ``missing``."""
     found = []
-    second = first
-    while second < until:
+    for second in range(int(until)):
         gone, bad = missing[0] <= second < missing[1], second >= bad_from
         found.append(
             {
                 "at": story.epoch(second),
                 "seconds": 1.0,
-                "requests": 0 if gone else 40,
-                "errors": 12 if bad and not gone else 0,
+                "requests": 0.0 if gone else 40.0,
+                "errors": 12.0 if bad and not gone else 0.0,
                 "p95_seconds": None if gone else (0.9 if bad else 0.12),
-                "state": "UNKNOWN" if gone else ("ROLLBACK" if bad else "HEALTHY"),
+                "state": "UNKNOWN" if gone else ("ROLLBACK" if second >= bad_from + 3 else "HEALTHY"),
                 "probe_ok": None if gone else not bad,
             }
         )
-        second += 1
     return found
 
 
-def automatic(run: ReleaseRun | None = None, *, series: bool = True, ledger: TimedLedger | None = None, later: float = 0) -> Story:
+def automatic(
+    run: ReleaseRun | None = None, *, series: bool = True, ledger: TimedLedger | None = None, later: float = 0
+) -> Story:
     """The fault begins 5 s after the cutover, is found at 8.2 s, the traffic is back at 8.3 s."""
     story = Story(run, ledger, later).until_cutover().watching()
     recorded = {"points": points(story)} if series else {}
     story.ended(8.5, "ROLLED_BACK", detected_at=story.epoch(8.2), switched_at=story.epoch(8.3), **recorded)
-    story.note(10.1, SWITCHED_BACK, {"by": "watch", "reason": REASON, "at": story.epoch(8.3)})
+    story.switched_by_watch(8.3)
     back = story.rollback_run()
     story.switch_recorded(8.3, back, by="watch")
     story.told(14, "rollback-alert").drained(20, back).told(25, "rollback-mail", "mail")
-    return story.closed(24, back, switched=8.3, by="watch").told(40, "rollback-appointment", "mail")
+    return story.closed(24, back, switched=8.3, by="watch").told(40, "post-mortem", "mail")
+
+
+def by_hand(user: str = "rita", reason: str = "customers call: orders vanish") -> Story:
+    """Nobody and nothing noticed; rita starts DAG rollback 90 s after the cutover, the traffic is back at 95 s."""
+    story = Story().until_cutover().watching()
+    back = story.rollback_run(f"manual__{story.iso(90)}", by=user)
+    seen = {**SEEN, "lost": 3, "lost_before": 1, "sentence": "3 OF 75 REQUESTS LOST across the switch"}
+    by = f"rollback ({user})"
+    story.ended(
+        96, "ROLLED_BACK_BY_HAND", f"rolled back by hand ({by}): {reason}", points=points(story, bad_from=99)
+    )
+    story.switch_recorded(95, back, by=by, reason=reason, observation=seen)
+    story.note(110, "rollback.verified", {"slot": "blue", "checks": ["alive: 200 in 12 ms"]}, run=back)
+    return story.drained(112, back).closed(113, back, switched=95, by=by, reason=reason)
+
+
+def ordered(user: str = "otto", why: str = "the CEO cannot log in") -> Story:
+    """A user reports a problem at 30 s; otto tells the watch at 60 s to roll back, the traffic is back at 62 s."""
+    story = Story().until_cutover().watching().reported(30, "problem", "kira", "the login fails")
+    story.answered(60, "watch.rollback-ordered", "Roll back now", user, why, number=0)
+    sentence = f"ordered by {user}: {why}"
+    facts = {"from": "green", "to": "blue", "by": f"watch ({user})", "reason": sentence}
+    story.answered(62, SWITCHED_BACK, "Roll back now", user, why, **facts)
+    times = {"detected_at": story.epoch(60), "switched_at": story.epoch(62)}
+    return story.ended(62, "ROLLED_BACK", sentence, **times)
