@@ -14,6 +14,7 @@ from include.report.postmortem.model import Limits, Point, Series, Stretch
 
 _FIELDS: Final = ("at", "seconds", "requests", "errors", "p95_seconds", "state", "probe_ok")
 _UNDECIDED: Final = "UNKNOWN"
+_TOUCHING_SECONDS: Final = 0.01
 _BAD: Final = ("DEGRADED", "ROLLBACK")
 
 
@@ -168,7 +169,7 @@ def _undecided(points: Sequence[Point]) -> tuple[Stretch, ...]:
 def _joined(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
     joined: list[Stretch] = []
     for stretch in sorted(stretches, key=lambda one: one.start):
-        if joined and stretch.start - joined[-1].end <= 0.5 * (stretch.end - stretch.start):
+        if joined and stretch.start - joined[-1].end <= _TOUCHING_SECONDS:
             joined[-1] = Stretch(joined[-1].start, max(joined[-1].end, stretch.end))
         else:
             joined.append(stretch)
