@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from include.ledger.entry import Entry
 
@@ -23,6 +24,16 @@ def duration(length: timedelta) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def percent(share: float) -> str:
+    """``4,2 %``."""
+    return f"{100 * share:.1f} %".replace(".", ",")
+
+
+def clock(at: float, zone: ZoneInfo) -> str:
+    """``12:00:08``, of seconds since the epoch."""
+    return f"{datetime.fromtimestamp(at, zone):%H:%M:%S}"
 
 
 def cell(value: object) -> str:

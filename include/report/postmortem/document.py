@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from include.messages.render import render
 from include.report.html import page
 from include.report.postmortem.model import Loss, MarkName, PostMortem
-from include.report.postmortem.plot import description, percent, svg
+from include.report.postmortem.plot import description, svg
 from include.report.postmortem.questions import FOR_PEOPLE
-from include.report.text import cell, duration
+from include.report.text import cell, duration, percent
 
 _MARKS: Final[dict[MarkName, str]] = {
     "cutover": "Umschaltung",

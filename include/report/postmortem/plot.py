@@ -12,11 +12,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from include.report.postmortem.model import MarkName, Point, PostMortem, Stretch
+from include.report.text import clock, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,15 +79,15 @@ def title(found: PostMortem) -> str:
 def description(found: PostMortem, timezone: str) -> str:
     """The picture in words, for those who cannot see it."""
     zone, points, numbers = ZoneInfo(timezone), found.series.points, found.numbers
-    parts = [f"Von {_clock(points[0].at, zone)} bis {_clock(points[-1].end, zone)}, {len(points)} Abschnitte."]
+    parts = [f"Von {clock(points[0].at, zone)} bis {clock(points[-1].end, zone)}, {len(points)} Abschnitte."]
     if numbers.highest_error_rate is not None:
         parts.append(f"Höchste Fehlerrate {percent(numbers.highest_error_rate)}.")
     if numbers.highest_p95_seconds is not None:
         parts.append(f"Höchstes P95 {1000 * numbers.highest_p95_seconds:.0f} ms.")
     for name, told, _ in _MARKS:
         if mark := found.mark(name):
-            parts.append(f"{told} {_clock(mark.at.timestamp(), zone)}.")
-    gaps = [f"{_clock(gap.start, zone)} bis {_clock(gap.end, zone)}" for gap in found.series.gaps]
+            parts.append(f"{told} {clock(mark.at.timestamp(), zone)}.")
+    gaps = [f"{clock(gap.start, zone)} bis {clock(gap.end, zone)}" for gap in found.series.gaps]
     parts.append(f"Ohne Messwerte: {', '.join(gaps)}." if gaps else "Keine Lücke in den Messwerten.")
     return " ".join(parts)
 
@@ -123,7 +123,7 @@ def _draw(found: PostMortem, zone: ZoneInfo) -> Figure:
     start, end = _extent(found)
     ticks = _ticks(start, end)
     lower.set_xlim(start, end)
-    lower.set_xticks(ticks, [_clock(tick, zone) for tick in ticks])
+    lower.set_xticks(ticks, [clock(tick, zone) for tick in ticks])
     lower.set_xlabel(f"Uhrzeit ({zone.key})")
     _mark(found, (upper, lower))
     _legend(figure, found)
@@ -252,12 +252,3 @@ def _accessible(text: str, name: str, told: str) -> str:
 
 def _times(factor: float, value: float | None) -> float | None:
     return None if value is None else factor * value
-
-
-def _clock(at: float, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(at, UTC).astimezone(zone):%H:%M:%S}"
-
-
-def percent(share: float) -> str:
-    """``4,2 %``."""
-    return f"{100 * share:.1f} %".replace(".", ",")
