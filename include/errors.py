@@ -56,8 +56,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LedgerBroken               the chain does not verify
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
-    ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
+    ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
         └── ProgramMissing             a pinned program cannot be built or found
@@ -348,14 +348,14 @@ class MessageError(StellwerkError):
     retryable = True
 
 
+class EvidenceError(StellwerkError):
+    """A measure contradicts itself, or a file of evidence cannot be read."""
+
+
 class ReportError(StellwerkError):
     """The folder for reports did not take one."""
 
     retryable = True
-
-
-class EvidenceError(StellwerkError):
-    """A measure contradicts itself, or a file of evidence cannot be read."""
 
 
 class SandboxError(StellwerkError):
