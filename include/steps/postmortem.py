@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from include.errors import LedgerError
 from include.ledger.entry import Entry, NewEntry, canonical
 from include.ledger.store import Ledger
 from include.report.folder import Folder, plain, write_report
@@ -51,11 +52,17 @@ def write_postmortem(run: ReleaseRun, ledger: Ledger, folder: Folder, now: datet
     :param now: decides which messages are missed
     :return: the recorded entry: ``about`` (run that cut over), ``outcome``, ``questions`` (how many), ``files``
         (``name``, ``url``, ``sha256`` each)
-    :raises LedgerError: it cannot be read or written, or knows nothing of the release
+    :raises LedgerError: it cannot be read or written, or knows of no rollback (this one was refused, say)
     :raises ReportError: the folder cannot be written
     """
     entries, timezone = _entries(run, ledger), run.release.timezone
     found = post_mortem(entries, now=now, timezone=timezone, run_id=_known(entries, run.run_id))
+    if found.how == "unknown":
+        raise LedgerError(
+            f"{run.release.version} was not rolled back: there is nothing to draft",
+            expected=f"a switch back in {run.environment.name}, or one that was due and blocked",
+            seen=f"neither in run {found.run_id} nor in those about it",
+        )
     report = _Report(
         DRAFTED,
         f"postmortem-{plain(found.run_id)}",

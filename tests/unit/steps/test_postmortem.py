@@ -101,6 +101,22 @@ def test_a_release_that_left_nothing_has_no_report(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_rollback_that_was_refused_has_no_draft(tmp_path: Path) -> None:
+    story = Story().until_cutover().watching().ended(3600, "PASSED", "every criterion held")
+    refused = story.rollback_run("manual__refused", by="rita")
+    story.note(4000, "rollback.refused", {"what": "nothing to roll back"}, run=refused)
+    with pytest.raises(LedgerError, match="not rolled back"):
+        write_postmortem(refused, story.ledger, tmp_path, at(4001))
+    assert files(tmp_path) == []
+
+
+def test_a_rollback_that_was_blocked_has_one(tmp_path: Path) -> None:
+    story = Story().until_cutover().watching()
+    back = story.rollback_run()
+    story.note(20, "rollback.blocked", {"what": "blue has no pods"}, run=back)
+    assert "nicht möglich" in write_postmortem(back, story.ledger, tmp_path, at(60))["outcome"]
+
+
 def test_a_folder_that_cannot_be_written_records_nothing(tmp_path: Path) -> None:
     story = automatic()
     (tmp_path / "3.0.0").write_text("a file")
