@@ -132,7 +132,7 @@ def outcome(entries: Sequence[Entry]) -> str:
         return f"Zurückgerollt: {cell(reasons[0]) if reasons else 'ohne Angabe eines Grundes'}"
     if any(entry.kind == "release.verified" for entry in attempt):
         return "Erfolgreich ausgeliefert"
-    last_decisions = {entry.payload.get("role"): entry.payload for entry in attempt if entry.kind == DECISION}
+    last_decisions = {str(entry.payload.get("role")): entry.payload for entry in attempt if entry.kind == DECISION}
     refused = [given for given in last_decisions.values() if given.get("choice") != GO]
     if refused:
         who = ", ".join(f"{cell(given.get('user'))} ({cell(given.get('role'))})" for given in refused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -61,7 +60,7 @@ def moment(value: object, *, near: datetime) -> datetime | None:
         except ValueError:
             return None
         return told if told.tzinfo is not None else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         earliest, latest = (near - _EARLIEST).timestamp(), (near + _LATEST).timestamp()
         return datetime.fromtimestamp(value, UTC) if earliest <= value <= latest else None
     return None

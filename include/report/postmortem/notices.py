@@ -67,7 +67,7 @@ def _notice(
     incident: Incident, due: _Due, deadlines: dict[str, Any], switched_at: datetime, now: datetime
 ) -> Notice:
     told = deadlines.get(due.setting)
-    limit = timedelta(seconds=told if isinstance(told, int | float) and told > 0 else due.default)
+    limit = timedelta(seconds=told if isinstance(told, int | float) and 0 < told < 1e8 else due.default)
     sent = [entry for entry in incident.of(SENT) if message_name(entry) == due.message]
     failed = sum(message_name(entry) == due.message for entry in incident.of(FAILED))
     if not sent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +14,9 @@ from include.report.postmortem.model import Limits, Point, Series, Stretch
 _FIELDS: Final = ("at", "seconds", "requests", "errors", "p95_seconds", "state", "probe_ok")
 _UNDECIDED: Final = "UNKNOWN"
 _TOUCHING_SECONDS: Final = 0.01
+_LONGEST_SECONDS: Final = 7 * 86400
+_LARGEST: Final = 1e15
+_END_OF_TIME: Final = 4e9
 _BAD: Final = ("DEGRADED", "ROLLBACK")
 
 
@@ -97,11 +99,11 @@ def _beyond(point: Point, allowed: Limits) -> bool:
 
 def _windows(incident: Incident) -> Iterable[Sequence[Any]]:
     """The points of each window as they were told last."""
-    windows: dict[object, Sequence[Any]] = {}
+    windows: dict[str, Sequence[Any]] = {}
     for entry in incident.of("watch.checkpoint", "watch.ended"):
         for place in (entry.payload, _mapping(entry.payload, "account")):
             if isinstance(place.get("points"), list) and place["points"]:
-                windows[entry.payload.get("number", 0)] = place["points"]
+                windows[str(entry.payload.get("number", 0))] = place["points"]
     return windows.values()
 
 
@@ -112,7 +114,9 @@ def _point(raw: object) -> Point | None:
         return None
     at, seconds = _number(raw.get("at")), _number(raw.get("seconds"))
     requests, errors = _count(raw.get("requests")), _count(raw.get("errors"))
-    if at is None or seconds is None or seconds <= 0 or requests is None or errors is None or errors > requests:
+    if at is None or seconds is None or requests is None or errors is None:
+        return None
+    if not 0 <= at < _END_OF_TIME or not 0 < seconds < _LONGEST_SECONDS or errors > requests:
         return None
     p95, probe = _number(raw.get("p95_seconds")), raw.get("probe_ok")
     return Point(
@@ -188,7 +192,7 @@ def _limit(rule: object) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         return None
     return float(value)
 
