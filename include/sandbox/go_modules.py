@@ -107,8 +107,10 @@ REGISTRY = Module(
 )
 HELM3 = Module("helm3", "helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version.version",))
 
-# program → the module that pins it, and its main package there
-CATALOGUE: Mapping[str, tuple[Module, str]] = {
+Catalogue = Mapping[str, tuple[Module, str]]
+"""Program → the module that pins it, and its main package there."""
+
+CATALOGUE: Catalogue = {
     "etcd": (KUBERNETES, "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": (KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
     "kube-controller-manager": (KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager"),
