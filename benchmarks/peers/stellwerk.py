@@ -56,7 +56,7 @@ class Stellwerk:
             host, _, port = self._place.prometheus_url.removeprefix("http://").partition(":")
             body = {
                 "connection_id": CONNECTION,
-                "conn_type": "prometheus",
+                "conn_type": "http",
                 "host": host,
                 "port": int(port),
                 "schema": "http",
