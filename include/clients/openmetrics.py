@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,24 +19,13 @@ from include.bluegreen.state import Endpoint, PodState
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterError, MetricsUnusable, StellwerkError
 from include.plan.models import Slot, Traffic
+from include.plan.rules import Metrics
 from include.slo.samples import PodSample, Snapshot
 
 _TOGETHER: Final = 16
 
-
-@dataclass(frozen=True)
-class MetricNames:
-    """What the application calls its metrics; the defaults are the plan's."""
-
-    requests: str = "http_requests_total"
-    latency: str = "http_request_duration_seconds"
-    sse_connections: str = "sse_connections_active"
-    memory_bytes: str = "process_resident_memory_bytes"
-    cpu_seconds: str = "process_cpu_seconds_total"
-    db_connections: str = "db_connections_open"
-    started_at: str = "process_start_time_seconds"
-    path_label: str = "path"
-    status_label: str = "status"
+STANDARD: Final = Metrics()
+"""The names of the plan that ships."""
 
 
 def parse(
@@ -47,7 +35,7 @@ def parse(
     pod_uid: str,
     taken_at: float,
     health_paths: Collection[str] = (),
-    names: MetricNames = MetricNames(),
+    names: Metrics = STANDARD,
 ) -> PodSample:
     """One pod's metrics. Series of one name are added up, those of health paths left out.
 
@@ -96,7 +84,7 @@ async def snapshot(
     slot: Slot,
     now: float,
     *,
-    names: MetricNames = MetricNames(),
+    names: Metrics = STANDARD,
     pod_timeout_seconds: float = 3.0,
 ) -> Snapshot:
     """Read every pod of a slot at once.
@@ -187,7 +175,7 @@ def _by_name(text: str) -> dict[str, list[Sample]]:
     return dict(found)
 
 
-def _requests(samples: Iterable[Sample], health_paths: Collection[str], names: MetricNames) -> dict[str, float]:
+def _requests(samples: Iterable[Sample], health_paths: Collection[str], names: Metrics) -> dict[str, float]:
     totals: dict[str, float] = defaultdict(float)
     for sample in samples:
         if sample.labels.get(names.path_label) not in health_paths:
@@ -196,7 +184,7 @@ def _requests(samples: Iterable[Sample], health_paths: Collection[str], names: M
 
 
 def _buckets(
-    samples: Iterable[Sample], health_paths: Collection[str], names: MetricNames
+    samples: Iterable[Sample], health_paths: Collection[str], names: Metrics
 ) -> tuple[tuple[float, float], ...]:
     counts: dict[float, float] = defaultdict(float)
     for sample in samples:

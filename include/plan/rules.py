@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from include.plan.queries import check_query
 
 Ratio = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -38,15 +40,16 @@ class Rule(PlanModel):
     :param for_seconds: how long the limit has to be crossed without a break before the rule counts as broken
     :param min_requests: fewer requests than this and nothing is judged; None takes what the watch says
     :param source: where it reads; None takes what the environment says
-    :param query: PromQL of the plan's own instead of the standard metrics; ``$slot``, ``$namespace`` and
-        ``$window`` are filled in. Every element of the answer is held against the limit, and the worst one counts
+    :param query: PromQL of the plan's own instead of the standard metrics; ``$slot``, ``$namespace``, ``$window``
+        and ``$selector`` (all label matchers of the slot) are filled in. Every element of the answer is held
+        against the limit, and the worst one counts
     """
 
     limit: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     for_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     min_requests: Annotated[int, Field(ge=1)] | None = None
     source: SourceName | None = None
-    query: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    query: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(check_query)] | None = None
 
     @model_validator(mode="after")
     def _a_query_has_a_place(self) -> Self:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from include.errors import ProgramMissing, StellwerkError
 from include.sandbox.build_progress import Progress, watch_build
-from include.sandbox.go_modules import CATALOGUE, FLAGS, Catalogue, Module
+from include.sandbox.go_modules import CATALOGUE, Catalogue, Module
 from include.sandbox.processes import Process
 from include.sandbox.signals import end_on_signals
 from include.sandbox.toolchain import cache_folder, exclusive, go_environment, go_toolchain
@@ -122,7 +122,7 @@ def _build(
             str(go),
             "build",
             "-v",
-            *FLAGS,
+            *module.flags,
             "-ldflags",
             module.linker_flags,
             "-o",

@@ -124,7 +124,14 @@ async def _sample(
     async def read(pod: PodState) -> PodSample | str:
         try:
             text = await cluster.pod_get(pod.name, traffic.metrics_path, port=port)
-            return parse(text, pod=pod.name, pod_uid=pod.uid, taken_at=now, health_paths=traffic.health_paths)
+            return parse(
+                text,
+                pod=pod.name,
+                pod_uid=pod.uid,
+                taken_at=now,
+                health_paths=traffic.health_paths,
+                names=run.environment.slo.metrics,
+            )
         except StellwerkError as error:
             return str(error)
 

@@ -167,11 +167,12 @@ async def _measured(left: LeftSlot, cluster: Cluster) -> AsyncIterator[_Measurem
 
 
 async def _sample(left: LeftSlot, cluster: Cluster, measured: _Measurement) -> None:
-    traffic = left.environment.traffic
+    traffic, names = left.environment.traffic, left.environment.slo.metrics
     while True:
         now = time.time()
         pair = await asyncio.gather(
-            snapshot(cluster, traffic, left.slot, now), snapshot(cluster, traffic, other(left.slot), now)
+            snapshot(cluster, traffic, left.slot, now, names=names),
+            snapshot(cluster, traffic, other(left.slot), now, names=names),
         )
         measured.looks.append(Look(*pair))
         if len(measured.looks) > 1:

