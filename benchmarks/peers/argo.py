@@ -25,7 +25,7 @@ CONDITIONS: Final = {
     # The same page's example for empty answers, and its one for NaN.
     True: ("len(result) == 0 || isNaN(result[0]) || result[0] >= 0.95", "len(result) > 0 && result[0] < 0.95"),
 }
-INCONCLUSIVE_SCRAPES: Final = 4
+INCONCLUSIVE_SECONDS: Final = 12.0  # Prometheus finds new pods within 5 s, and a rate needs two scrapes
 
 
 class ArgoRollouts:
@@ -120,7 +120,7 @@ class ArgoRollouts:
             "COUNT": str(math.ceil(promotion.watch_seconds / self.settings.poll_seconds)),
             "SUCCESS": success,
             "FAILURE": failure,
-            "INCONCLUSIVE": str(INCONCLUSIVE_SCRAPES),
+            "INCONCLUSIVE": str(math.ceil(INCONCLUSIVE_SECONDS / self.settings.poll_seconds)),
             "PROMETHEUS": self._place.prometheus_url,
             "NAMESPACE": self._place.namespace,
         }

@@ -61,12 +61,15 @@ def measures(records: Sequence[Record]) -> list[Measure]:
 
 
 def _timed(stem: str, settings: Settings, mine: list[Record], all_: Sequence[Record]) -> Iterator[Measure]:
-    switch = _samples(mine, "switch")
+    back = [one for one in mine if one["result"] == "switched-back" and not one["seen"]["still"]]
+    switch = _samples(back, "switch")
+    ours = settings.kind == "stellwerk"
+    yield _zero(f"{stem}.not_switched_back", len(mine) - len(back), "rounds", ours=ours)
     if not switch:
         yield Measure(f"{stem}.switch_seconds", None, "s")
         return
     median, floor = round(statistics.median(switch), 2), _floor(settings)
-    if settings.kind == "stellwerk":
+    if ours:
         goal = (
             min(floor + GRACE_SECONDS, OPENMETRICS_SECONDS)
             if not settings.scrape_seconds
@@ -82,9 +85,9 @@ def _timed(stem: str, settings: Settings, mine: list[Record], all_: Sequence[Rec
     yield Measure(f"{stem}.switch_seconds_least", min(switch), "s")
     yield Measure(f"{stem}.switch_seconds_most", max(switch), "s")
     yield Measure(f"{stem}.floor_seconds", round(floor, 2), "s")
-    drained = _samples(mine, "drained")
+    drained = _samples(back, "drained")
     yield Measure(f"{stem}.drained_seconds", round(statistics.median(drained), 2), "s", samples=drained)
-    failed = tuple(float(one["seen"]["failed"]) for one in mine)
+    failed = tuple(float(one["seen"]["failed"]) for one in back)
     yield Measure(f"{stem}.failed_requests", statistics.median(failed), "requests", samples=failed)
 
 
@@ -125,5 +128,6 @@ def _argo_median(settings: Settings, records: Sequence[Record]) -> float | None:
     if not settings.scrape_seconds:
         return None
     name = f"argo-rollouts-{settings.scrape_seconds:g}s"
-    found = _samples((one for one in records if (one["contender"], one["scenario"]) == (name, "fault")), "switch")
+    mine = (one for one in records if (one["contender"], one["scenario"]) == (name, "fault"))
+    found = _samples((one for one in mine if one["result"] == "switched-back"), "switch")
     return round(statistics.median(found), 2) if found else None

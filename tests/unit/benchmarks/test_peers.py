@@ -165,7 +165,7 @@ def test_every_row_names_contenders_that_exist() -> None:
 
 
 def record(contender: str, scenario: str, number: int = 0, **changes: Any) -> dict[str, Any]:
-    seen = {"sent": 10, "lost": 0, "failed": 5, "switch": 3.0, "drained": 6.0}
+    seen = {"sent": 10, "lost": 0, "failed": 5, "switch": 3.0, "drained": 6.0, "still": False}
     plain = {"result": "switched-back", "says": "", "wrong_success": False, "wrong_rollback": False}
     return {"contender": contender, "scenario": scenario, "round": number, "seen": seen, **plain, **changes}
 
@@ -184,7 +184,7 @@ def test_rounds_are_kept_one_by_one_and_a_repeated_one_replaces_the_first(tmp_pa
 
 def test_stellwerk_misses_its_goal_when_argo_was_faster_or_a_success_was_wrong() -> None:
     argo, ours = "argo-rollouts-1s", "stellwerk-prometheus-1s"
-    slow = {"sent": 1, "lost": 1, "failed": 1, "switch": 9.0, "drained": 9.0}
+    slow = {"sent": 1, "lost": 1, "failed": 1, "switch": 9.0, "drained": 9.0, "still": False}
     found = measures(
         [
             record(argo, "fault"),
