@@ -25,6 +25,7 @@ CONDITIONS: Final = {
     # The same page's example for empty answers, and its one for NaN.
     True: ("len(result) == 0 || isNaN(result[0]) || result[0] >= 0.95", "len(result) > 0 && result[0] < 0.95"),
 }
+SCALE_DOWN_SECONDS: Final = 10.0  # beyond the analysis
 INCONCLUSIVE_SECONDS: Final = 12.0  # Prometheus finds new pods within 5 s, and a rate needs two scrapes
 
 
@@ -64,7 +65,7 @@ class ArgoRollouts:
         """Delete the Rollout with its pods and bring the old version up anew."""
         self._kube.kubectl("delete", "rollout", NAME, "--ignore-not-found", "--cascade=foreground", "--wait")
         self._kube.kubectl("delete", "analysisrun", "--all", "--wait")
-        self._kube.apply([*self._analysis(promotion), *self._rollout()])
+        self._kube.apply([*self._analysis(promotion), *self._rollout(promotion)])
         wait_until(
             lambda: self._status().get("phase") == "Healthy" and self._on_stable(),
             deadline_seconds=READY_SECONDS,
@@ -126,9 +127,10 @@ class ArgoRollouts:
         }
         return manifests(MANIFESTS / "analysis.yaml", values)
 
-    def _rollout(self) -> list[Document]:
+    def _rollout(self, promotion: Promotion) -> list[Document]:
         others, deployment = self._place.application(NAME, OLD_TAG)
-        (rollout,) = manifests(MANIFESTS / "rollout.yaml", {})
+        delay = f"{promotion.watch_seconds + SCALE_DOWN_SECONDS:.0f}"
+        (rollout,) = manifests(MANIFESTS / "rollout.yaml", {"SCALE_DOWN_SECONDS": delay})
         rollout["spec"] |= {key: deployment["spec"][key] for key in ("selector", "template")}
         return [*others, rollout]
 

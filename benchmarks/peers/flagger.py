@@ -83,9 +83,9 @@ class Flagger:
         patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}]
         self._kube.json_patch("deployment", NAME, patch)
         self._test = ExitStack()
-        out = self._place.logs.parent / "flagger-test.ndjson"
         if promotion.traffic:
-            self._test.enter_context(load(self._url("erp-canary"), TEST_RATE, out, self._place.logs / "test.log"))
+            out = self._place.logs.parent / "flagger-test.ndjson"
+            self._test.enter_context(load(self._url("erp-canary"), TEST_RATE, 0, out))
 
     def analysing(self) -> bool:
         """From the first iteration on."""

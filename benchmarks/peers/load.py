@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,26 +44,32 @@ class Seen:
 
 
 @contextmanager
-def load(url: str, rate: float, out: Path, log: Path, *, paths: tuple[str, ...] = ()) -> Iterator[None]:
-    """Keep requests coming, half on fresh connections and half on kept ones; none with a rate of 0."""
+def load(url: str, rate: float, kept: float, out: Path) -> Iterator[None]:
+    """Keep requests coming; none with a rate of 0.
+
+    :param kept: share of them on kept connections
+    """
     if rate == 0:
         yield
         return
     out.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "include.sandbox.load", "--url", url, "--rate", str(rate), "--out", str(out)]
-    argv += [part for path in paths for part in ("--path", path)]
-    with Process("load", argv, cwd=REPOSITORY, log=log):
+    argv = [sys.executable, "-m", "include.sandbox.load", "--url", url, "--out", str(out)]
+    argv += ["--rate", str(rate), "--keep-alive-ratio", str(kept)]
+    with Process("load", argv, cwd=REPOSITORY, log=out.with_suffix(".log")):
         yield
 
 
-def judge(recording: Recording, new: str) -> Seen:
+def judge(recordings: Sequence[Recording], new: str, *, crashes: bool = False) -> Seen:
     """Account for a round.
 
+    :param recordings: of all that sent load
     :param new: the version that was promoted
+    :param crashes: its fault is that it does not answer: the first lost request is the fault's instant
     """
-    requests = recording.requests
+    requests = [one for recording in recordings for one in recording.requests]
     bad = [one for one in requests if is_bad(one) or one.status is None]
     wrong = [one.done_at for one in bad if is_bad(one) and one.version == new]
+    wrong += [one.done_at for one in bad if crashes and one.status is None]
     fault_at = min(wrong, default=None)
     ends = max((one.done_at for one in requests), default=0.0)
     after = [one for one in requests if one.version == new and fault_at is not None and one.done_at >= fault_at]
@@ -79,7 +85,7 @@ def judge(recording: Recording, new: str) -> Seen:
         drained=_since(fault_at, after),
         still=bool(fresh) and ends - max(one.done_at for one in fresh) < _STILL_SECONDS and last > 0,
         longest_gap=round(longest_gap(one.done_at for one in requests if one.status and not is_bad(one)), 3),
-        complete=recording.finished and recording.planned == len(requests),
+        complete=all(one.finished and one.planned == len(one.requests) for one in recordings),
     )
 
 

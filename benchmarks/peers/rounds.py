@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +25,35 @@ POLL_SECONDS: Final = 0.2
 Record = dict[str, Any]
 
 
+class Users:
+    """Who sends the load: half of them from the beginning, the other half, on kept connections, as a row says."""
+
+    def __init__(self, url: str, scenario: Scenario, stem: Path) -> None:
+        self.files = [stem.with_suffix(".ndjson")]
+        self._url = url
+        self._scenario = scenario
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Users:
+        rate, from_before = self._scenario.rate, self._scenario.kept_from_before
+        share, kept = (1.0, 0.5) if from_before else (0.5, 0.0)
+        self._stack.enter_context(load(self._url, rate * share, kept, self.files[0]))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def join(self) -> None:
+        """The other half comes, if it is not there yet."""
+        if not self._scenario.kept_from_before:
+            self.files.append(self.files[0].with_suffix(".kept.ndjson"))
+            self._stack.enter_context(load(self._url, self._scenario.rate / 2, 1.0, self.files[1]))
+
+    def recordings(self) -> list[Recording]:
+        """What they saw, once they have left."""
+        return [read(file) for file in self.files] if self._scenario.rate else []
+
+
 class MetricsFault(Protocol):
     """The proxy before Prometheus."""
 
@@ -41,30 +71,30 @@ def play(contender: Contender, scenario: Scenario, number: int, metrics: Metrics
     promotion = Promotion(tag, scenario.watch_seconds, traffic=scenario.rate > 0)
     metrics.answers("pass")
     contender.reset(promotion)
-    file = folder / f"{contender.settings.name}.{scenario.name}.{number}.ndjson"
-    with load(contender.public_url, scenario.rate, file, folder / "load.log"):
+    with Users(contender.public_url, scenario, folder / f"{contender.settings.name}-{scenario.name}") as users:
         time.sleep(LEAD_SECONDS)
         contender.promote(promotion)
-        outcome = _promotion(contender, scenario, metrics, file)
+        outcome = _promotion(contender, scenario, metrics, users)
         time.sleep(scenario.tail_seconds)
         on_new_at_the_end = contender.on_new()
     metrics.answers("pass")
-    seen = judge(read(file) if scenario.rate else Recording((), (), 0, finished=True), tag)
+    seen = judge(users.recordings(), tag, crashes=scenario.build == "crashing")
     if not seen.complete:
-        raise SandboxError("the load's record does not account for every request", seen=str(file))
+        raise SandboxError("the load's record does not account for every request", seen=str(users.files))
     return _record(contender, scenario, number, outcome, seen) | {
         "on_new_at_the_end": on_new_at_the_end,
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _promotion(contender: Contender, scenario: Scenario, metrics: MetricsFault, file: Path) -> Outcome:
+def _promotion(contender: Contender, scenario: Scenario, metrics: MetricsFault, users: Users) -> Outcome:
     outcome = _first(contender, contender.analysing, PROMOTION_SECONDS)
     if outcome is not None:
         return outcome
+    users.join()
     metrics.answers(scenario.answers)
     if scenario.kill:
-        if wait_for_fault(file, FAULT_SECONDS) and scenario.kill == "during-switch":
+        if wait_for_fault(users.files[0], FAULT_SECONDS) and scenario.kill == "during-switch":
             _until(lambda: not contender.on_new(), FAULT_SECONDS)
         contender.kill_controller(scenario.part)
     patience = scenario.watch_seconds + PATIENCE_SECONDS

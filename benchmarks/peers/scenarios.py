@@ -27,6 +27,8 @@ class Scenario:
     :param kill: when the controller is killed
     :param part: which part of it; the one that decides when empty
     :param tail_seconds: how long users are looked at after the outcome
+    :param kept_from_before: half of the load is on connections kept from before the switch; otherwise that half
+        comes after it, so that the new version gets all of the load, whatever becomes of old connections
     :param only: contenders it is run with; all when empty
     """
 
@@ -39,6 +41,7 @@ class Scenario:
     kill: Moment = ""
     part: str = ""
     tail_seconds: float = 10.0
+    kept_from_before: bool = False
     only: tuple[str, ...] = ()
 
     @property
@@ -66,7 +69,7 @@ _AFTER = ("argo-rollouts-1s", "stellwerk-prometheus-1s", "stellwerk-openmetrics-
 SCENARIOS: Final = (
     Scenario("fault", "faulty", rounds=7, watch_seconds=60, only=_TIMED),
     Scenario("fault-after-promotion", "late-faulty", tail_seconds=30, only=("flagger",)),
-    Scenario("healthy", "good", rate=200, only=_DECIDING),
+    Scenario("healthy", "good", rate=200, tail_seconds=25, kept_from_before=True, only=_DECIDING),
     Scenario("metrics-gone", "faulty", answers="gone", only=_ASKING),
     Scenario("metrics-empty", "faulty", answers="empty", only=_ASKING),
     Scenario("metrics-nan", "faulty", answers="nan", only=_ASKING),

@@ -107,7 +107,10 @@ class Stellwerk:
             return Outcome("promoted", time.time(), "watch passed")
         if state == "failed" and self.on_new():
             return Outcome("held", time.time(), self._failure())
-        return None
+        if time.monotonic() < self._watched_until:
+            return None
+        told = [line for line in self._client.log(run, "watch").splitlines() if ": HELD: " in line or line.startswith("HELD: ")]
+        return Outcome("held", time.time(), told[-1][-400:]) if told else None
 
     def kill_controller(self, part: str = "") -> None:
         """SIGKILL the triggerer (or the scheduler); the sandbox starts it again."""

@@ -32,8 +32,9 @@ def request(at: float, status: int | None = 200, version: str = "old", kind: Any
     return RequestRecord(kind, "GET", "/", at, at, at, status, error, "blue", version if status else "", "pod")
 
 
-def recording(*requests: RequestRecord) -> Recording:
-    return Recording(requests, (), len(requests), finished=True)
+def recording(*requests: RequestRecord) -> list[Recording]:
+    """Of two that sent load at the same time."""
+    return [Recording(part, (), len(part), finished=True) for part in (requests[::2], requests[1::2])]
 
 
 def test_the_fault_begins_with_the_first_answer_the_new_version_failed_to_give() -> None:
