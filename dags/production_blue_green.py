@@ -21,7 +21,7 @@ from stellwerk.operators.release import (
 )
 from stellwerk.operators.rollback import StartRollback
 from stellwerk.params import release_params
-from stellwerk.sensors.watch import ReleaseWatch
+from stellwerk.sensors.watch import CloseWatchQuestion, ReleaseWatch
 
 with DAG(
     dag_id="production-blue-green",
@@ -57,10 +57,12 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     verify = VerifyIdleSlot(task_id="verify_idle_slot")
     cutover = Cutover(task_id="cutover")
     drain = Drain(task_id="drain")
-    watch = ReleaseWatch(task_id="watch")
+    # It protects users: whatever breaks around it costs an attempt and must not end it.
+    watch = ReleaseWatch(task_id="watch", retries=20)
     clean_up = CleanUp(task_id="clean_up")
     verification = FinalVerification(task_id="final_verification")
     roll_back = StartRollback(task_id="start_rollback", trigger_rule="one_failed")
+    late = CloseWatchQuestion(task_id="late_answers", watched="watch", trigger_rule="all_done")
     # A teardown runs whatever failed before it, even when somebody ends the run by hand.
     release_lease = ReleaseLease(task_id="release_lease", proven_by="final_verification")
     release_lease.as_teardown(on_failure_fail_dagrun=True)
@@ -68,6 +70,7 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     preflight >> gate >> adopt >> deploy >> verify >> cutover >> [drain, watch]
     [drain, watch] >> clean_up >> verification
     watch >> roll_back
+    watch >> late
     [verification, roll_back] >> release_lease
 
     gate >> Announce(task_id="announce_deployment", event="deployment-started")

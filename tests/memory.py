@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from include.ledger.entry import Entry, NewEntry, canonical
+from include.ledger.chain import GENESIS
+from include.ledger.entry import Entry, Head, NewEntry, canonical
 
 
 @dataclass
@@ -44,3 +45,9 @@ class MemoryLedger:
             if (kinds is None or entry.kind in kinds)
             and all(value is None or getattr(entry, name) == value for name, value in wanted.items())
         )
+
+    def find(self, key: str) -> Entry | None:
+        return next((entry for entry in self.written if entry.key == key), None)
+
+    def head(self) -> Head:
+        return Head(len(self.written), GENESIS)

@@ -61,7 +61,8 @@ class PodState:
 
     ``image`` is what was asked for, ``image_id`` what runs (empty until pulled). ``waiting_reason`` is for
     example ``ErrImagePull`` or ``CrashLoopBackOff``; ``terminated_reason`` that of the last end (``OOMKilled``).
-    ``started_at`` is the start of the running container.
+    ``started_at`` is the start of the running container, ``container`` its name, ``cpu_cores`` what it may use
+    (its limit, else what it requests).
     """
 
     name: str
@@ -78,6 +79,8 @@ class PodState:
     image_id: str = ""
     started_at: datetime | None = None
     ip: str = ""
+    container: str = ""
+    cpu_cores: float | None = None
 
 
 @dataclass(frozen=True)

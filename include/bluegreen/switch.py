@@ -20,8 +20,9 @@ from include.errors import NotEnoughEndpoints, ReleaseFenced, TrafficError, Unkn
 from include.plan.models import Traffic
 
 __all__ = [
-    "SETTLE_SECONDS", "Patch", "check_back", "check_claim", "check_forward", "claim_patch", "left_before",
-    "not_ours", "observe", "pinned_minimum", "required_endpoints", "switch_patch", "usable_endpoints",
+    "SETTLE_SECONDS", "Patch", "back_and_forth", "check_back", "check_claim", "check_forward", "claim_patch",
+    "left_before", "not_ours", "observe", "pinned_minimum", "required_endpoints", "switch_patch",
+    "usable_endpoints",
 ]  # fmt: skip
 
 Patch = list[dict[str, Any]]
@@ -238,4 +239,20 @@ def left_before(service: ServiceState, target: Slot, switch: LastSwitch) -> Refu
         expected=f"no earlier switch of release {switch.release}",
         seen=f"a switch at {switch.at.isoformat()} on Service {service.name}",
         remedy="mend what was wrong and start a new release",
+    )
+
+
+def back_and_forth(service: ServiceState, release: str) -> Refused | None:
+    """The refusal to act by itself on a release that was switched back and then brought forward again by hand."""
+    switch = last_switch(service)
+    if switch is None or (switch.release, switch.direction) != (release, "back"):
+        return None
+    if switch.to in service.selector.values():
+        return None
+    return Refused(
+        f"this release was switched back by {switch.by} ({switch.reason}), then the traffic was moved by hand",
+        kind=ReleaseFenced,
+        expected="the release's own cutover as the last switch",
+        seen=f"a switch back at {switch.at.isoformat()} and another selector on Service {service.name}",
+        remedy="whoever moved it decides; DAG rollback switches back when told to",
     )

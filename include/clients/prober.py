@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,8 @@ class ProbeResult:
     :param version: the same of ``X-Version``
     :param seconds: from opening the connection to the end of what was read
     :param sentence: the result in words, for log and report
+    :param usable: whether it says anything about the application; not so where what lies between is broken (a
+        certificate that is not accepted, a name that does not resolve)
     """
 
     name: str
@@ -36,6 +40,7 @@ class ProbeResult:
     version: str | None
     seconds: float
     sentence: str
+    usable: bool = True
 
 
 async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None = None) -> ProbeResult:
@@ -47,6 +52,7 @@ async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None =
     url = base_url.rstrip("/") + smoke.path
     started = time.monotonic()
     response: httpx.Response | None = None
+    usable = True
     try:
         async with asyncio.timeout(smoke.timeout_seconds):
             response, body = await _fetch(url, smoke)
@@ -55,7 +61,8 @@ async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None =
         problem = f"no answer within {smoke.timeout_seconds:g} s"
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError) as error:
         problem = describe(error)
-    return _result(smoke, url, response, problem, time.monotonic() - started)
+        usable = not _between(error)
+    return _result(smoke, url, response, problem, time.monotonic() - started, usable=usable)
 
 
 async def run_smoke(
@@ -83,7 +90,12 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, str]:
+def _between(error: BaseException) -> bool:
+    """Whether what lies between the prober and the application is broken: its certificate, or its name."""
+    return any(isinstance(cause, ssl.SSLError | socket.gaierror) for cause in _causes(error))
+
+
+async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
     # The limit of each operation is the caller's for everything, which also covers DNS and slow bodies.
     async with (
         httpx.AsyncClient(
@@ -93,20 +105,23 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, str]:
     ):
         body = b""
         endless = response.headers.get("Content-Type", "").startswith("text/event-stream")
-        if endless and smoke.contains is None:
-            return response, ""
+        if endless and smoke.contains is None and smoke.sha256 is None:
+            return response, b""
         wanted = None if smoke.contains is None else smoke.contains.encode()
         async for chunk in response.aiter_bytes():
             body += chunk
-            if len(body) >= _LONGEST_BODY or (wanted is not None and wanted in body):
+            if len(body) > _LONGEST_BODY:
+                break
+            if wanted is not None and wanted in body and smoke.sha256 is None:
                 break
             if response.status_code != smoke.status and len(body) >= 200:
                 break
-        return response, body.decode(response.charset_encoding or "utf-8", "replace")
+        return response, body
 
 
-def _judge(response: httpx.Response, body: str, smoke: SmokeCheck, expected_slot: str | None) -> str:
+def _judge(response: httpx.Response, content: bytes, smoke: SmokeCheck, expected_slot: str | None) -> str:
     """What is wrong with an answer; empty when nothing is."""
+    body = content.decode(response.charset_encoding or "utf-8", "replace")
     if response.status_code != smoke.status:
         if response.is_redirect:
             return f"expected {smoke.status}, was redirected to {response.headers.get('Location', 'nowhere')}"
@@ -116,11 +131,13 @@ def _judge(response: httpx.Response, body: str, smoke: SmokeCheck, expected_slot
         return f"expected slot {expected_slot}"
     if smoke.contains is not None and smoke.contains not in body:
         return f"expected the text {smoke.contains!r}; it says {' '.join(body.split())[:120]!r}"
+    if smoke.sha256 is not None and (seen := hashlib.sha256(content).hexdigest()) != smoke.sha256:
+        return f"expected content with SHA-256 {smoke.sha256[:12]}…, it has {seen[:12]}… ({len(content)} bytes)"
     return ""
 
 
 def _result(
-    smoke: SmokeCheck, url: str, response: httpx.Response | None, problem: str, seconds: float
+    smoke: SmokeCheck, url: str, response: httpx.Response | None, problem: str, seconds: float, *, usable: bool
 ) -> ProbeResult:
     slot = response.headers.get("X-Slot") if response is not None else None
     version = response.headers.get("X-Version") if response is not None else None
@@ -130,7 +147,7 @@ def _result(
     if problem:
         sentence += f": {problem}"
     status = response.status_code if response is not None else None
-    return ProbeResult(smoke.name, not problem, status, slot, version, seconds, sentence)
+    return ProbeResult(smoke.name, not problem, status, slot, version, seconds, sentence, usable)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from include.plan.legacy import Legacy
-from include.plan.rules import Criteria, PlanModel, Prober, Ratio, Seconds, SloRules, Triggers, Watch
+from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
+from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
@@ -48,12 +49,6 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _path(text: str) -> str:
-    if not text.startswith("/") or any(c.isspace() for c in text):
-        raise ValueError(f"{text!r} is not a path like /healthz")
-    return text
-
-
 def _dns_label(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
         raise ValueError(f"{text!r} is not a Kubernetes name (lower-case letters, digits and '-', at most 63)")
@@ -74,11 +69,9 @@ def _channel(text: str) -> str:
 
 Version = Annotated[str, AfterValidator(_version)]
 Url = Annotated[str, AfterValidator(_url)]
-UrlPath = Annotated[str, AfterValidator(_path)]
 Name = Annotated[str, AfterValidator(_dns_label)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Channel = Annotated[str, AfterValidator(_channel)]
-Text = Annotated[str, Field(min_length=1)]
 
 
 class ImageRef(PlanModel):
@@ -190,16 +183,6 @@ class Traffic(PlanModel):
         return {**self.selector, self.slot_label: slot}
 
 
-class SmokeCheck(PlanModel):
-    """One request whose answer shows that the application works."""
-
-    name: Text
-    path: UrlPath
-    status: Annotated[int, Field(ge=100, le=599)] = 200
-    contains: str | None = None
-    timeout_seconds: Seconds = 5.0
-
-
 class Gate(PlanModel):
     """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go."""
 
@@ -274,10 +257,7 @@ class Environment(PlanModel):
     def _some_with_distinct_names(cls, value: tuple[SmokeCheck, ...]) -> tuple[SmokeCheck, ...]:
         if not value:
             raise ValueError("there is no smoke check: a slot without any would count as verified")
-        names = [check.name for check in value]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"smoke checks share a name: {', '.join(twice)}")
-        return value
+        return distinct(value, "smoke checks")
 
     @model_validator(mode="after")
     def _prometheus_is_named(self) -> Self:
@@ -296,6 +276,11 @@ class Environment(PlanModel):
                     "no slot could ever be large enough to take the traffic"
                 )
         return self
+
+    @property
+    def probes(self) -> tuple[SmokeCheck, ...]:
+        """What the prober asks in every round of the watch."""
+        return self.prober.checks or self.smoke
 
     def slot_release(self, slot: Slot) -> str:
         """Name of the Helm release (and of the Deployment) of ``slot``; an adopted slot has only a Deployment."""

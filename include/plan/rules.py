@@ -38,7 +38,8 @@ class Rule(PlanModel):
 
     :param limit: in the unit of what is measured
     :param for_seconds: how long the limit has to be crossed without a break before the rule counts as broken
-    :param min_requests: fewer requests than this and nothing is judged; None takes what the watch says
+    :param min_requests: fewer requests than this and nothing is judged. None: what the watch says for the criteria
+        of error rate and latency; none are needed elsewhere (a trigger weighs what it counted by its interval)
     :param source: where it reads; None takes what the environment says
     :param query: PromQL of the plan's own instead of the standard metrics; ``$slot``, ``$namespace``, ``$window``
         and ``$selector`` (all label matchers of the slot) are filled in. Every element of the answer is held
@@ -125,6 +126,12 @@ class Criteria(PlanModel):
     logs: bool = True
     more: tuple[NamedRule, ...] = ()
 
+    @model_validator(mode="after")
+    def _growth_has_a_measure(self) -> Self:
+        if self.memory_growth_ratio is not None and self.memory_bytes is None:
+            raise ValueError("memory_growth_ratio is a share of memory_bytes: set that limit, too")
+        return self
+
 
 class Metrics(PlanModel):
     """What the application calls its metrics, and which labels name a slot's series in Prometheus.
@@ -132,6 +139,8 @@ class Metrics(PlanModel):
     :param labels: label matchers besides those that the slot's selector gives, for example ``{job: erp}``
     :param namespace_label: the label that holds the pod's namespace
     :param pod_label: the label that holds the pod's name
+    :param scrape_seconds: how often Prometheus scrapes the pods: its newest sample may be so much older, and its
+        short window spans at least two scrapes
     """
 
     requests: MetricName = "http_requests_total"
@@ -146,6 +155,7 @@ class Metrics(PlanModel):
     labels: Mapping[LabelName, str] = Field(default_factory=dict)
     namespace_label: LabelName = "namespace"
     pod_label: LabelName = "pod"
+    scrape_seconds: Seconds = 15.0
 
 
 class SloRules(PlanModel):
@@ -233,14 +243,3 @@ class Watch(PlanModel):
                     f"{small} ({getattr(self, small):g}) exceeds {large} ({getattr(self, large):g}): {why}"
                 )
         return self
-
-
-class Prober(PlanModel):
-    """The independent prober that asks the public URL before, during and after every switch.
-
-    :param requests_per_second: sent at this rate whatever became of the ones before
-    :param timeout_seconds: a request without its whole answer by then is lost
-    """
-
-    requests_per_second: Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)] = 25.0
-    timeout_seconds: Seconds = 5.0

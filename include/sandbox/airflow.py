@@ -6,6 +6,8 @@ written, and nothing of a surrounding Airflow's configuration leaks in.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ from include.errors import SandboxError
 from include.sandbox.airflow_client import AirflowClient
 from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
 from include.sandbox.airflow_supervision import Supervised
+from include.sandbox.guard import descendants
 from include.sandbox.processes import Process, free_port
 from include.sandbox.settings import Settings, prepare_metadata
 
@@ -116,15 +119,7 @@ class AirflowRuntime:
         self._stopping.clear()
         self._tasks_served = False
         for name, arguments in COMPONENTS.items():
-            process = Process(
-                name,
-                [*self._environment.airflow_command(), *arguments],
-                env=self.environment,
-                cwd=self._environment.home,
-                log=self.logs / f"{name}.log",
-                stop_timeout=_STOP_SECONDS,
-            )
-            self._components[name] = Supervised(process)
+            self._components[name] = Supervised(self._process(name, arguments))
         try:
             for supervised in self._components.values():
                 supervised.process.start()
@@ -166,6 +161,25 @@ class AirflowRuntime:
             supervised.retry_at = float("inf")
             supervised.end()
 
+    def signal_component(self, component: str, signum: int) -> None:
+        """Send a signal to one component and all of its processes; a killed one is started again.
+
+        For fault tests: SIGKILL, or SIGSTOP and later SIGCONT.
+        """
+        pid = self.pid(component)
+        for one in (*descendants(pid), pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signum)
+
+    def add_triggerer(self) -> str:
+        """Start another triggerer beside the first; return its component's name."""
+        name = f"triggerer-{sum(component.startswith('triggerer') for component in self._components) + 1}"
+        supervised = Supervised(self._process(name, COMPONENTS["triggerer"]))
+        supervised.process.start()
+        supervised.started_at = time.monotonic()
+        self._components = {**self._components, name: supervised}
+        return name
+
     def start_component(self, component: str) -> None:
         """Start a component that was stopped."""
         supervised = self._components[component]
@@ -173,6 +187,16 @@ class AirflowRuntime:
             supervised.retry_at = None
             supervised.process.start()
             supervised.started_at = time.monotonic()
+
+    def _process(self, name: str, arguments: tuple[str, ...]) -> Process:
+        return Process(
+            name,
+            [*self._environment.airflow_command(), *arguments],
+            env=self.environment,
+            cwd=self._environment.home,
+            log=self.logs / f"{name}.log",
+            stop_timeout=_STOP_SECONDS,
+        )
 
     # -- supervision -----------------------------------------------------------------------------------------
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
+import signal
 import ssl
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +76,7 @@ class ControlPlane:
         self._pki = self.state_dir / "pki"
         self._supervisor = Supervisor()
         self._lane: Lane | None = None
+        self._api_server: Process | None = None
 
     def start(self) -> None:
         """Start everything; return when pods can be created.
@@ -111,6 +115,25 @@ class ControlPlane:
         if self._lane is not None:
             self._lane.release()
             self._lane = None
+
+    def restart_api_server(self, *, down_seconds: float = 0.0) -> None:
+        """Kill the API server, wait, and start it again; what it knows is in etcd.
+
+        :raises SandboxError: it was never started, or does not become ready again
+        """
+        if self._api_server is None:
+            raise SandboxError("the control plane is not started")
+        os.kill(self._api_server.pid, signal.SIGKILL)
+        self._api_server.wait(START_SECONDS)
+        time.sleep(down_seconds)
+        self._api_server.start()
+        port = int(self.url.rpartition(":")[2])
+        wait_until(
+            lambda: self._answers(port, "/readyz"),
+            deadline_seconds=START_SECONDS,
+            what="the API server is ready again",
+            process=self._api_server,
+        )
 
     def check(self) -> None:
         """:raises SandboxError: a component has ended by itself"""
@@ -153,7 +176,7 @@ class ControlPlane:
             audit_log=self.audit_log,
             lane=lane,
         )
-        server = self._process("kube-apiserver", flags)
+        server = self._api_server = self._process("kube-apiserver", flags)
         self._supervisor.start(
             server, ready=lambda: self._answers(port, "/readyz"), deadline_seconds=START_SECONDS
         )

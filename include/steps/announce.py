@@ -40,7 +40,7 @@ def announce(
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
-    occasion = _occasion(run, ledger)
+    occasion = occasion_of(run, ledger)
     if event in ROLLBACK:
         message = _of_rollback(run, occasion, event, service)
     else:
@@ -95,7 +95,8 @@ def _of_rollback(run: ReleaseRun, occasion: Occasion, event: Event, service: Ser
     return compose.rollback_mail(about, rollback)
 
 
-def _occasion(run: ReleaseRun, ledger: Ledger | None) -> Occasion:
+def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:
+    """The release and run that a message of this step is about; without the ledger it names no head."""
     release, environment = run.release, run.environment
     head = None
     try:

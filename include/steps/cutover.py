@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +17,13 @@ from include.bluegreen.slots import Slot
 from include.bluegreen.state import HpaState
 from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
+from include.clients.metrics import open_sources
+from include.clients.prometheus import Prometheus
 from include.clients.traffic import switch
-from include.errors import TrafficError
+from include.errors import StellwerkError, TrafficError
 from include.ledger.store import Ledger
+from include.plan.rules import SourceName
+from include.slo.source import Source
 from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
 from include.steps.record import (
@@ -31,28 +38,39 @@ from include.steps.record import (
 )
 from include.steps.run import ReleaseRun
 from include.steps.verify import prove_traffic
+from include.watch.baseline import take_baselines
+from include.watch.config import Baselines
 
 log = logging.getLogger(__name__)
 
 
-async def cut_over(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+async def cut_over(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, prometheus: Prometheus | None = None
+) -> dict[str, Any]:
     """Send the traffic to the verified slot, exactly once, and prove it.
 
-    A prober asks the public URL from before to after it; what it saw is recorded, and is no condition.
+    A prober asks the public URL from before to after it, and the metrics of the slot are read just before it: what
+    was seen is recorded, and is no condition.
 
-    :return: ``from``, ``to``, ``at``, ``observation`` and whether the watch may switch back by itself
+    :param prometheus: where rules read that do not read the pods
+    :return: ``from``, ``to``, ``at``, ``observation``, ``baselines``, and whether the watch may switch back itself
     :raises ApprovalMissing: no valid Go
     :raises LeaseError: another release has the environment
     :raises TrafficError: a precondition does not hold; nothing was moved
     """
     require_approval(ledger, run)
     require(ledger, run, VERIFIED, before="cutover")
+    sources = _sources(run, cluster, prometheus)
     with witnessed(run.environment) as witness:
-        return await _cut_over(run, cluster, ledger, witness)
+        return await _cut_over(run, cluster, ledger, witness, sources)
 
 
 async def _cut_over(
-    run: ReleaseRun, cluster: Cluster, ledger: Ledger, witness: SwitchWitness | None
+    run: ReleaseRun,
+    cluster: Cluster,
+    ledger: Ledger,
+    witness: SwitchWitness | None,
+    sources: Mapping[SourceName, Source],
 ) -> dict[str, Any]:
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
@@ -61,8 +79,7 @@ async def _cut_over(
         await hold(run, cluster, ledger)
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     hpa = await _pin(run, cluster, source, active_ready)
-    if witness:
-        await witness.lead()
+    baselines = await _baselines(run, sources, target, witness)
     service = await cluster.service(traffic.service)
     decision = check_forward(
         service,
@@ -80,6 +97,8 @@ async def _cut_over(
         raise decision.error()
     way = WayBack(schema="unchanged", ready=active_ready, required=run.environment.replicas)
     payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic_allowed(way)}
+    if not isinstance(decision, AlreadyThere):
+        payload |= baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.
     intent = record(ledger, run, "cutover.intended", payload)
     if isinstance(decision, AlreadyThere):
@@ -111,6 +130,26 @@ async def _cut_over(
         "sentence": observed["sentence"],
     }
     return dict(record(ledger, run, CUT_OVER, facts).payload)
+
+
+def _sources(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> Mapping[SourceName, Source]:
+    try:
+        return open_sources(run.environment, cluster, prometheus)
+    except StellwerkError as error:
+        log.warning("the metrics cannot be read, the watch will have no baseline: %s", error)
+        return {}
+
+
+async def _baselines(
+    run: ReleaseRun, sources: Mapping[SourceName, Source], target: Slot, witness: SwitchWitness | None
+) -> Baselines:
+    """Where the watch's window begins, while the prober sees its second of the time before the switch."""
+    wanted = run.environment.slo.sources
+    _, baselines = await asyncio.gather(
+        witness.lead() if witness else asyncio.sleep(0),
+        take_baselines(sources, target, time.time(), wanted=wanted),
+    )
+    return baselines
 
 
 async def _is_cut_over(run: ReleaseRun, cluster: Cluster) -> bool:

@@ -21,7 +21,7 @@ from include.steps.observe import account, none_because, witnessed
 from include.steps.record import DRAINED, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, record, recorded
 from include.steps.run import ReleaseRun, lease_name, parse_release_id
 from include.steps.verify import prove_traffic
-from include.steps.watch import drain_after_back
+from include.watch.back import drain_after_back, is_watch
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ async def why_roll_back(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> st
     if holder != run.release_id:
         return None
     if moved.direction == "back":
-        return moved.reason if moved.by == "watch" else None
+        return moved.reason if is_watch(moved.by) else None
     try:
         ended = recorded(ledger, run, WATCH_ENDED)
     except LedgerError as error:

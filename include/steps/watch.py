@@ -1,46 +1,23 @@
-"""The watch after cutover: evaluate, and when a trigger fires, switch back in the same breath (DESIGN, section 6).
+"""The watch after cutover as a step of a release: what it begins with and how it ended are in the ledger.
 
-All times a watch is made of are absolute and travel in :class:`WatchConfig`, so whichever process goes on with it
-goes on with the same window. The judgement of the whole window comes from counters read at its two ends, not from
-the memory of a process that may have been killed in between.
+The watch itself is :func:`include.watch.watch`; it needs no ledger, so that nothing can hold it up.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
 import time
-from datetime import UTC, datetime
-from typing import Any, Final, Literal, Self
+from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from include.bluegreen.fence import last_switch, release_id
-from include.bluegreen.lease import Terms
-from include.bluegreen.slots import Slot, active_slot
-from include.bluegreen.state import ServiceState
-from include.clients.kubernetes import Cluster
-from include.clients.openmetrics import snapshot
-from include.clients.traffic import switch
-from include.errors import (
-    ClusterError,
-    RollbackBlocked,
-    RolledBack,
-    StellwerkError,
-    TrafficError,
-    WatchHeld,
-)
+from include.errors import RollbackBlocked, RolledBack, WatchHeld
+from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
-from include.plan.models import Environment
-from include.slo.evaluate import evaluate, retention_seconds
-from include.slo.samples import Snapshot
-from include.slo.summary import Tally, summarise
-from include.slo.verdict import Verdict
-from include.steps.lease import renewed_beside
+from include.slo.account import Account
+from include.steps.feedback import since_cutover
 from include.steps.record import (
     CUT_OVER,
     SWITCHED_BACK,
+    WATCH_CHECKPOINT,
     WATCH_ENDED,
     WATCH_PASSED,
     WATCH_STARTED,
@@ -49,118 +26,43 @@ from include.steps.record import (
     require,
     slots_of,
 )
-from include.steps.run import ReleaseRun, lease_terms
+from include.steps.run import ReleaseRun, parse_release_id
+from include.watch.back import drain_after_back
+from include.watch.config import Kept, WatchConfig, WatchOutcome
 
-log = logging.getLogger(__name__)
-
-PROGRESS_SECONDS: Final = 15.0
-
-Result = Literal["PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "ROLLBACK_BLOCKED", "HELD", "FENCED"]
-
-
-class _Portable(BaseModel):
-    """Travels as plain JSON through Airflow's database."""
-
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
-
-    def dump(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        # By way of text: only there infinity (a histogram's last bucket) becomes a string.
-        values: dict[str, Any] = json.loads(self.model_dump_json())
-        return values
-
-    @classmethod
-    def load(cls, value: Any) -> Self:
-        """Read what :meth:`dump` wrote."""
-        return cls.model_validate(value)
+__all__ = [
+    "WatchConfig", "WatchOutcome", "begin_watch", "conclude_watch", "drain_after_back", "keep_account",
+    "kept_account",
+]  # fmt: skip
 
 
-class WatchConfig(_Portable):
-    """Everything a watch needs; no credentials.
+def begin_watch(run: ReleaseRun, ledger: Ledger) -> WatchConfig:
+    """Fix the window, once; a later call returns the same watch.
 
-    :param source: slot the traffic came from, and goes back to
-    :param target: slot that is watched
-    :param started_at: seconds since the epoch
-    :param deadline: seconds since the epoch
-    :param baseline: counters of the watched pods when the watch began
-    :param may_switch_back: whether the watch may act by itself, decided before the cutover
-    :param number: 0 for the first window of the run; a watch that was held may be run again
-    :param started_by: the user who started the run
-    """
-
-    release_id: str
-    version: str
-    environment: Environment
-    source: Slot
-    target: Slot
-    started_at: float
-    deadline: float
-    baseline: Snapshot
-    may_switch_back: bool
-    number: int = 0
-    started_by: str | None = None
-
-    @property
-    def lease_terms(self) -> Terms:
-        """Under what the release holds the environment."""
-        return lease_terms(self.environment, self.release_id, self.started_by)
-
-    @property
-    def connection(self) -> str:
-        """Id of the Airflow connection to the cluster."""
-        return self.environment.connections.kubernetes
-
-    @property
-    def namespace(self) -> str:
-        """Namespace of the application."""
-        return self.environment.namespace
-
-    @property
-    def deadline_text(self) -> str:
-        """The deadline for humans."""
-        return datetime.fromtimestamp(self.deadline, UTC).isoformat(timespec="seconds")
-
-
-class WatchOutcome(_Portable):
-    """How a watch ended.
-
-    :param at: seconds since the epoch
-    :param detected_at: when the verdict was ROLLBACK first, None when it never was
-    :param measures: figures of the whole window, as far as they could be read
-    """
-
-    result: Result
-    sentence: str
-    at: float
-    detected_at: float | None = None
-    measures: dict[str, float | int | str | None] = {}
-    number: int = 0
-
-
-async def begin_watch(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> WatchConfig:
-    """Take the baseline and fix the deadline, once; a later call returns the same watch.
-
-    After a watch has ended (held, say) the next call begins another window: running the task again extends it.
+    It began at the cutover, however late this is called, with the baseline that the cutover has recorded. After a
+    watch has ended without proof (undecided, say) the next call begins another window, now.
 
     :raises TrafficError: this run has not cut over
     """
-    cut = require(ledger, run, CUT_OVER, before="the watch")
+    cut = require(ledger, run, CUT_OVER, before="the watch").payload
     source, target = slots_of(ledger, run)
     started, ended = recorded(ledger, run, WATCH_STARTED), recorded(ledger, run, WATCH_ENDED)
     number = int(ended.payload["number"]) + 1 if ended else 0
     if started and started.payload["config"]["number"] == number:
         return WatchConfig.load(started.payload["config"])
-    now = time.time()
+    cutover_at = datetime.fromisoformat(cut["at"]).timestamp()
+    began_at = time.time() if number else cutover_at
     config = WatchConfig(
         release_id=run.release_id,
         version=run.release.version,
         environment=run.environment,
         source=source,
         target=target,
-        started_at=now,
-        deadline=now + run.environment.watch.seconds,
-        baseline=await snapshot(cluster, run.environment.traffic, target, now=now),
-        may_switch_back=bool(cut.payload.get("automatic_switch_back")),
+        cutover_at=cutover_at,
+        began_at=began_at,
+        deadline=began_at + run.environment.watch.seconds,
+        baselines={} if number else cut.get("baselines", {}),
+        may_switch_back=bool(cut.get("automatic_switch_back")),
         number=number,
         started_by=run.triggered_by,
     )
@@ -168,169 +70,63 @@ async def begin_watch(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> Watc
     return WatchConfig.load(entry.payload["config"])
 
 
-async def watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
-    """Watch one window, see :func:`_watch`; the Lease is renewed beside it and has no say in it."""
-    async with renewed_beside(config.lease_terms, cluster):
-        outcome = await _watch(config, cluster)
-    return outcome.model_copy(update={"number": config.number})
+def keep_account(config: WatchConfig, ledger: Ledger, account: Account) -> None:
+    """Write the account of the window so far, where the next process that watches finds it.
 
-
-async def _watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
-    """Poll and evaluate until the window ends, a trigger fires, or somebody else moves the traffic.
-
-    A cluster that does not answer makes the verdict UNKNOWN; it never ends the watch and is never a success.
+    :raises LedgerUnavailable: the ledger cannot be written
     """
-    rules, settings = config.environment.slo, config.environment.watch
-    snapshots = [config.baseline]
-    tally, said, said_at = Tally(), "", 0.0
-    detected_at: float | None = None
-    while True:
-        now = time.time()
-        if ended := await _moved_by_others(config, cluster):
-            return ended
-        snapshots = [*_recent(config, snapshots, now), await _look(config, cluster, now)]
-        now = time.time()
-        verdict = evaluate(rules, settings, snapshots, now, cutover_at=config.started_at)
-        tally = tally.count(verdict, now)
-        if verdict.state != said or now - said_at >= PROGRESS_SECONDS:
-            log.info("%s, %.0f s left: %s", verdict.state, config.deadline - now, verdict.sentence)
-            said, said_at = verdict.state, now
-        if verdict.state == "ROLLBACK":
-            detected_at = detected_at or now
-            if outcome := await _roll_back(config, cluster, verdict, detected_at):
-                return outcome
-        if now >= config.deadline:
-            return _conclusion(config, _newest_whole(snapshots), tally, now)
-        await asyncio.sleep(max(0.05, min(now + settings.poll_seconds, config.deadline + 0.01) - time.time()))
-
-
-def _newest_whole(snapshots: list[Snapshot]) -> Snapshot:
-    """Return the last look that saw everything; a poll that failed at the deadline says nothing of the window."""
-    whole = [snapshot for snapshot in snapshots[1:] if snapshot.pods and not snapshot.errors]
-    return whole[-1] if whole else snapshots[-1]
-
-
-def _recent(config: WatchConfig, snapshots: list[Snapshot], now: float) -> list[Snapshot]:
-    keep = retention_seconds(config.environment.slo, config.environment.watch)
-    return [s for s in snapshots if now - s.taken_at <= keep]
-
-
-async def _look(config: WatchConfig, cluster: Cluster, now: float) -> Snapshot:
-    try:
-        return await snapshot(cluster, config.environment.traffic, config.target, now=now)
-    except StellwerkError as error:
-        return Snapshot(taken_at=now, slot=config.target, errors=(str(error),))
-
-
-async def _moved_by_others(config: WatchConfig, cluster: Cluster) -> WatchOutcome | None:
-    """Notice that the traffic is no longer on the watched slot, or the Service no longer this release's."""
-    traffic = config.environment.traffic
-    try:
-        service = await cluster.service(traffic.service)
-        slot = active_slot(service, traffic)
-    except ClusterError as error:
-        log.warning("the traffic Service cannot be read: %s", error)
-        return None
-    except TrafficError as error:
-        return WatchOutcome(result="FENCED", sentence=str(error), at=time.time())
-    assert service is not None, "active_slot refuses a missing Service"
-    holder = release_id(service)
-    if holder != config.release_id:
-        sentence = f"Service {service.name} belongs to {holder or 'no release'} by now"
-        return WatchOutcome(result="FENCED", sentence=sentence, at=time.time())
-    return None if slot == config.target else _left(config, service)
-
-
-def _left(config: WatchConfig, service: ServiceState) -> WatchOutcome:
-    moved = last_switch(service)
-    if moved is None or moved.release != config.release_id or moved.direction != "back":
-        sentence = f"the selector of {service.name} was changed by hand; traffic is on {config.source}"
-        return WatchOutcome(result="ROLLED_BACK_BY_HAND", sentence=sentence, at=time.time())
-    # The other one of two triggerers that both run this watch, or this very trigger before it was killed.
-    mine = moved.by == "watch"
-    how = "switched back by the watch" if mine else f"rolled back by hand ({moved.by})"
-    return WatchOutcome(
-        result="ROLLED_BACK" if mine else "ROLLED_BACK_BY_HAND",
-        sentence=f"{how}: {moved.reason}",
-        at=moved.at.timestamp(),
-    )
-
-
-async def _roll_back(
-    config: WatchConfig, cluster: Cluster, verdict: Verdict, detected_at: float
-) -> WatchOutcome | None:
-    """Switch back; None when the cluster gives no answer and it has to be tried again."""
-
-    def outcome(result: Result, sentence: str) -> WatchOutcome:
-        return WatchOutcome(result=result, sentence=sentence, at=time.time(), detected_at=detected_at)
-
-    if not config.may_switch_back:
-        return outcome("ROLLBACK_BLOCKED", f"{verdict.sentence}; switching back by itself was not permitted")
-    try:
-        done = await switch(
-            cluster,
-            config.environment.traffic,
-            target=config.source,
-            release_id=config.release_id,
-            by="watch",
-            reason=verdict.sentence,
-            now=datetime.now(UTC),
-            back=True,
-            required=config.environment.replicas,
+    version, environment, run_id = _run_of(config)
+    ledger.append(
+        NewEntry(
+            kind=WATCH_CHECKPOINT,
+            release=version,
+            environment=environment,
+            run_id=run_id,
+            actor="stellwerk",
+            payload={"number": config.number, "account": Kept(account=account).dump()["account"]},
+            key=f"{config.release_id}:{WATCH_CHECKPOINT}:{config.number}:{account.tally.last_at}",
         )
-    except ClusterError as error:
-        log.warning("switching back: %s; trying again", error)
-        return None
-    except TrafficError as error:
-        return outcome("ROLLBACK_BLOCKED", f"{verdict.sentence}; {error}")
-    log.warning("switched back to %s: %s", config.source, verdict.sentence)
-    ended = outcome("ROLLED_BACK", verdict.sentence)
-    await drain_after_back(config.environment, cluster, config.target, done.at)
-    return ended
-
-
-async def drain_after_back(environment: Environment, cluster: Cluster, slot: Slot, at: datetime) -> None:
-    """Restart the slot that was left, so that nobody stays on it; a failure is logged, users are safe already."""
-    from include.bluegreen.switch import SETTLE_SECONDS
-
-    if environment.drain == "leave":
-        return
-    await asyncio.sleep(max(0.0, SETTLE_SECONDS - (datetime.now(UTC) - at).total_seconds()))
-    try:
-        await cluster.restart_deployment(environment.slot_release(slot), at)
-    except StellwerkError as error:
-        log.warning("%s could not be restarted, open connections stay on it: %s", slot, error)
-
-
-def _conclusion(config: WatchConfig, last: Snapshot, tally: Tally, now: float) -> WatchOutcome:
-    summary = summarise(
-        config.environment.slo, config.environment.watch, snapshots=(config.baseline, last), tally=tally
     )
-    stats = summary.stats
-    measures: dict[str, float | int | str | None] = {
-        "requests": stats.requests,
-        "errors": stats.errors,
-        "error_rate": stats.error_rate,
-        "p95_seconds": stats.p95_seconds,
-        "unknown_ratio": summary.unknown_ratio,
-    }
-    result: Result = "PASSED" if summary.state == "PASSED" else "HELD"
-    return WatchOutcome(result=result, sentence=summary.sentence, at=now, measures=measures)
+
+
+def kept_account(config: WatchConfig, ledger: Ledger) -> Account | None:
+    """The newest account of this window that was written; None when there is none.
+
+    The newest is the one that was made last, not the one written last: of two processes that watch, one may have
+    been stalled and write what it knew long ago.
+    """
+    version, environment, run_id = _run_of(config)
+    found = ledger.entries(release=version, environment=environment, run_id=run_id, kinds=(WATCH_CHECKPOINT,))
+    kept = [
+        Kept.load({"account": entry.payload["account"]}).account
+        for entry in found
+        if entry.payload["number"] == config.number
+    ]
+    return max((one for one in kept if one is not None), key=lambda one: one.tally.last_at or 0.0, default=None)
+
+
+def _run_of(config: WatchConfig) -> tuple[str, str, str]:
+    parsed = parse_release_id(config.release_id)
+    assert parsed is not None, "a watch is of a release that Stellwerk cut over"
+    return parsed
 
 
 def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> dict[str, Any]:
     """Record how the watch ended.
 
-    :return: the outcome, when it passed
+    :return: the outcome, when it passed or was accepted
     :raises RolledBack: the old version is in traffic again
     :raises RollbackBlocked: it should be and is not: act now
     :raises WatchHeld: no proof of health; traffic stays on the new version
     """
-    record(ledger, run, WATCH_ENDED, outcome.dump(), number=outcome.number)
-    if outcome.result == "PASSED":
+    given = since_cutover(run, ledger)
+    ended = {**outcome.dump(), "feedback": [report.facts() for report in given]}
+    record(ledger, run, WATCH_ENDED, ended, number=outcome.number)
+    if outcome.result in ("PASSED", "ACCEPTED"):
         return dict(record(ledger, run, WATCH_PASSED, outcome.dump()).payload)
     if outcome.result == "ROLLED_BACK":
-        record(ledger, run, SWITCHED_BACK, {"by": "watch", "reason": outcome.sentence, "at": outcome.at})
+        at = outcome.switched_at or outcome.at
+        record(ledger, run, SWITCHED_BACK, {"by": "watch", "reason": outcome.sentence, "at": at})
         raise RolledBack("the watch switched back", seen=outcome.sentence, remedy="read the run of DAG rollback")
     if outcome.result == "ROLLED_BACK_BY_HAND":
         raise RolledBack("rolled back by hand", seen=outcome.sentence, remedy="nothing: this release is over")
@@ -341,8 +137,9 @@ def conclude_watch(run: ReleaseRun, ledger: Ledger, outcome: WatchOutcome) -> di
             seen=outcome.sentence,
             remedy="act now: bring the old slot up, then trigger DAG rollback",
         )
+    lost = outcome.result == "FENCED"
     raise WatchHeld(
-        "the watch ended without proof of health" if outcome.result == "HELD" else "the watch lost the Service",
+        "the watch lost the Service" if lost else "the watch ended without proof of health",
         expected="every success criterion held over the whole window",
         seen=outcome.sentence,
         remedy="decide: clear this task to watch for another window, or trigger DAG rollback",

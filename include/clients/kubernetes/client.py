@@ -159,10 +159,28 @@ class Cluster:
         return await self._transport.text(requests.pod_get(self.namespace, pod, port, path))
 
     async def log_tail(
-        self, pod: str, *, lines: int = 20, previous: bool = False, container: str | None = None
+        self,
+        pod: str,
+        *,
+        lines: int = 20,
+        previous: bool = False,
+        container: str | None = None,
+        since: datetime | None = None,
+        limit_bytes: int = 65536,
     ) -> str:
-        """The end of a pod's log; ``previous`` is that of the container before the last restart."""
-        request = requests.pod_log(self.namespace, pod, lines=lines, previous=previous, container=container)
+        """The end of a pod's log; ``previous`` is that of the container before the last restart.
+
+        :param since: leave out what was written before
+        """
+        request = requests.pod_log(
+            self.namespace,
+            pod,
+            lines=lines,
+            previous=previous,
+            container=container,
+            since=since,
+            limit_bytes=limit_bytes,
+        )
         return await self._transport.text(request)
 
     async def events(self, name: str) -> tuple[ClusterEvent, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodStat
 
 Object = Mapping[str, Any]
 
+_CORES: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([num]?)")
+_SCALES: Final = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 REVISION: Final = "deployment.kubernetes.io/revision"
 
 
@@ -87,6 +90,8 @@ def pod(item: Object) -> PodState:
         image_id=main.get("imageID", ""),
         started_at=timestamp(_map(_map(main, "state"), "running").get("startedAt")),
         ip=status.get("podIP", ""),
+        container=containers[0].get("name", ""),
+        cpu_cores=_cores(_map(containers[0], "resources")),
     )
 
 
@@ -161,6 +166,14 @@ def event(item: Object) -> ClusterEvent:
 def timestamp(text: str | None) -> datetime | None:
     """A moment as the API writes it (RFC 3339); None when there is none."""
     return datetime.fromisoformat(text) if text else None
+
+
+def _cores(resources: Object) -> float | None:
+    """What a container may use of the processor: its limit, else its request; None when neither can be read."""
+    for kind in ("limits", "requests"):
+        if found := _CORES.fullmatch(str(_map(resources, kind).get("cpu", ""))):
+            return float(found[1]) * _SCALES[found[2]]
+    return None
 
 
 def _endpoint(item: Object, ports: Mapping[str, int]) -> Endpoint:

@@ -168,13 +168,28 @@ def pod_get(namespace: str, pod: str, port: int | None, path: str) -> Request:
     )
 
 
-def pod_log(namespace: str, pod: str, *, lines: int, previous: bool, container: str | None = None) -> Request:
-    """The end of a container's log; ``previous`` is that of the container before the last restart."""
-    query = [("tailLines", str(lines)), ("limitBytes", "65536")]
+def pod_log(
+    namespace: str,
+    pod: str,
+    *,
+    lines: int,
+    previous: bool,
+    container: str | None = None,
+    since: datetime | None = None,
+    limit_bytes: int = 65536,
+) -> Request:
+    """The end of a container's log; ``previous`` is that of the container before the last restart.
+
+    :param since: leave out what was written before
+    :param limit_bytes: the server ends its answer there: of the lines asked for the oldest are sent
+    """
+    query = [("tailLines", str(lines)), ("limitBytes", str(limit_bytes))]
     if previous:
         query.append(("previous", "true"))
     if container:
         query.append(("container", container))
+    if since:
+        query.append(("sinceTime", since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
     return Request(
         "GET", f"{collection('pods', namespace)}/{_segment(pod)}/log", f"log of pod {pod}", tuple(query)
     )

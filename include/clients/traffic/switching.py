@@ -17,7 +17,7 @@ from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, last_switch
 from include.bluegreen.fence import release_id as holder_of
 from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
-from include.bluegreen.switch import check_back, left_before, switch_patch
+from include.bluegreen.switch import back_and_forth, check_back, left_before, switch_patch
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterRefused, ClusterUnreachable, PatchRefused, VerificationFailed
 from include.plan.models import Traffic
@@ -58,6 +58,7 @@ async def switch(
     now: datetime,
     back: bool = False,
     required: int = 1,
+    once: bool = False,
 ) -> SwitchResult:
     """Send the traffic to ``target``; the only function that does (DESIGN, invariant 1).
 
@@ -67,6 +68,7 @@ async def switch(
     :param release_id: the release that acts; it has to hold the Service
     :param back: return to the slot the release came from
     :param required: ready pods the target ought to have when going back; with fewer it is done all the same
+    :param once: do not go back a second time, after somebody has brought the traffic forward again by hand
     :raises ReleaseFenced: another release holds the Service, or this one was cut over and moved back before
     :raises TrafficServiceMissing: there is no traffic Service
     :raises UnknownSelector: somebody made it name neither slot
@@ -74,7 +76,7 @@ async def switch(
     :raises PatchRefused: the change was refused although nothing had changed, or the Service never held still
     :raises ClusterUnreachable: no answer; whether the traffic moved is not known, calling again tells
     """
-    attempt = _Attempt(cluster, traffic, target, release_id, back, required)
+    attempt = _Attempt(cluster, traffic, target, release_id, back, required, once)
     failure: PatchRefused | ClusterUnreachable | None = None
     for number in range(ATTEMPTS):
         if number:
@@ -121,6 +123,7 @@ class _Attempt:
     release_id: str
     back: bool
     required: int
+    once: bool = False
     tested: ServiceState | None = None
     unanswered: bool = False
     noticed: list[str] = field(default_factory=list)
@@ -147,8 +150,10 @@ class _Attempt:
 
     async def permit(self, service: ServiceState) -> None:
         """Raise unless the switch may be made from this state."""
+        recorded = last_switch(service)
+        if self.once and (refusal := back_and_forth(service, self.release_id)):
+            raise refusal.error()
         if not self.back:
-            recorded = last_switch(service)
             if recorded is not None and recorded.release == self.release_id:
                 raise left_before(service, self.target, recorded).error()
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
@@ -14,6 +14,9 @@ from upath import UPath
 from include.errors import LedgerUnavailable, StellwerkError
 from include.ledger.heads import note_head
 from include.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +30,33 @@ def open_ledger(conn_id: str) -> Ledger:
     :raises LedgerUnavailable: no such connection
     """
     try:
-        connection = BaseHook.get_connection(conn_id)
+        return Ledger(_url(BaseHook.get_connection(conn_id)))
     except (AirflowNotFoundException, AirflowRuntimeError) as error:
-        raise LedgerUnavailable(
-            f"Airflow connection {conn_id} is not defined",
-            expected=f"a Postgres connection {conn_id} of the ledger's append-only role",
-            seen="none",
-            remedy=f"add {conn_id} under Admin → Connections, then retry",
-        ) from error
+        raise _undefined(conn_id) from error
+
+
+async def aopen_ledger(conn_id: str, timeout_seconds: float) -> Ledger:
+    """Open the ledger in a triggerer; its calls block and belong into a thread.
+
+    :param timeout_seconds: bound for connecting and for each statement
+    :raises LedgerUnavailable: no such connection
+    """
+    try:
+        return Ledger(_url(await BaseHook.aget_connection(conn_id)), timeout_seconds=timeout_seconds)
+    except (AirflowNotFoundException, AirflowRuntimeError) as error:
+        raise _undefined(conn_id) from error
+
+
+def _undefined(conn_id: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"Airflow connection {conn_id} is not defined",
+        expected=f"a Postgres connection {conn_id} of the ledger's append-only role",
+        seen="none",
+        remedy=f"add {conn_id} under Admin → Connections, then retry",
+    )
+
+
+def _url(connection: Connection) -> str:
     url = URL.create(
         "postgresql+psycopg",
         username=connection.login,
@@ -43,7 +65,7 @@ def open_ledger(conn_id: str) -> Ledger:
         port=connection.port,
         database=connection.schema,
     )
-    return Ledger(url.render_as_string(hide_password=False))
+    return url.render_as_string(hide_password=False)
 
 
 def note_head_outside(ledger: Ledger) -> None:

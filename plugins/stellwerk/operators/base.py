@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from include.clients.kubernetes import Cluster
     from include.ledger.store import Ledger
     from include.steps.run import ReleaseRun
+    from include.watch.config import WatchConfig
 
 T = TypeVar("T")
 
@@ -88,6 +89,18 @@ class StellwerkOperator(BaseOperator):
         async def call() -> T:
             async with hook.cluster(run.environment.namespace) as cluster:
                 return await step(await bound(run, cluster), cluster)
+
+        return self.wait_for(call())
+
+    def with_watched_cluster(self, config: WatchConfig, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+        """Run ``step`` with a client for a watch: all it needs is in the configuration."""
+        from stellwerk.hooks.kubernetes import ClusterHook
+
+        hook = ClusterHook.read(config.connection)
+
+        async def call() -> T:
+            async with hook.cluster(config.namespace) as cluster:
+                return await step(cluster)
 
         return self.wait_for(call())
 

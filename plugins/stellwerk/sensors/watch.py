@@ -1,10 +1,18 @@
-"""The watch after cutover: one deferred task that ends with a verdict, or with the old version back in traffic."""
+"""The watch after cutover: one deferred task that humans can steer for as long as it runs (DESIGN, section 6).
+
+It asks and waits in a trigger at the same time. Whatever resumes it is an event of the trigger or the answer of a
+human; after everything but an end it defers again, and the trigger goes on with the same window.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from include.errors import StellwerkError
+from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+
+from include.errors import ClusterError, LedgerError, RolledBack, StellwerkError
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
 
@@ -12,43 +20,312 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.steps.run import ReleaseRun
+    from include.watch.config import WatchConfig, WatchOutcome
+    from include.watch.steer import Accepted, Answer, Extended
+
+#: XCom with the id of the task instance whose question is open, for whoever closes it
+QUESTION_KEY = "question"
+
+_RECORD_SECONDS = 10.0
 
 
 class ReleaseWatch(StellwerkOperator):
-    """Watch the active slot until the window ends.
+    """Watch the active slot until the window ends, a trigger fires, or a human ends it.
 
-    A sensor that never pokes: it takes the baseline, then defers to
-    :class:`stellwerk.triggers.watch.WatchTrigger`. The start, the deadline and the baseline are in the ledger, so
-    a retry goes on with the same window instead of beginning another. Deferred, it does nothing in ``on_kill``:
-    that also fires when another triggerer takes over.
+    A sensor that never pokes: it records a question (extend, accept, roll back now) and defers to
+    :class:`stellwerk.triggers.watch.WatchTrigger`. Start, deadline, extensions and baseline are in the ledger: a
+    retry goes on with the same window. Deferred, it does nothing in ``on_kill``: that also fires when another
+    triggerer takes over, and on every answer.
     """
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:  # noqa: RET503 - defer never returns
-        """Begin (or resume) the watch and defer; a watch that has passed stays passed."""
+    def execute(self, context: Context) -> Any:
+        """Begin (or resume) the watch, ask, and defer."""
+        self._context = context
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> Any:
+        """Defer; a watch that has passed stays passed, a rollback that was ordered is made."""
         from include.steps.record import WATCH_PASSED, recorded
+        from include.steps.steering import resumed, standing_order
         from include.steps.watch import begin_watch
-        from stellwerk.triggers.watch import WatchTrigger
 
         ledger = self.ledger(run)
         if passed := recorded(ledger, run, WATCH_PASSED):
             self.log.info("nothing to do: the watch has passed, ledger entry %d", passed.sequence)
             return dict(passed.payload)
-        config = self.with_cluster(run, lambda run, cluster: begin_watch(run, cluster, ledger))
-        self.log.info("watching %s until %s", config.target, config.deadline_text)
-        self.defer(trigger=WatchTrigger(config=config.dump()), method_name="execute_complete")
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Record how the watch ended; everything but PASSED fails the task, for good."""
-        from include.steps.watch import WatchOutcome, conclude_watch
+        async def begin(run: ReleaseRun, _: Any) -> WatchConfig:
+            return begin_watch(run, ledger)
 
+        config = resumed(self.with_cluster(run, begin), run, ledger)
+        if order := standing_order(config, run, ledger):
+            self.log.warning("still to be done: %s", order.sentence)
+            return self._roll_back(config, order)
+        self._ask(config)
+        return self._watch(config)
+
+    def execute_complete(self, context: Context, event: dict[str, Any], config: dict[str, Any]) -> Any:
+        """Go on after the trigger's event or a human's answer."""
+        from include.watch.config import WatchConfig, WatchOutcome
+        from include.watch.steer import answer_of
+
+        self._context = context
         with airflow_errors(self.log):
-            run = release_run(context)
+            watched = WatchConfig.load(config)
+            answer = answer_of(event, now=datetime.now(UTC))
+            if answer is not None:
+                self.log.info("%s", answer.sentence)
+                return self._answered(watched, answer)
+            if event.get("late_answer"):
+                self._late(event)
             outcome = WatchOutcome.load(event)
             self.log.info("%s: %s", outcome.result, outcome.sentence)
-            try:
-                return conclude_watch(run, self.ledger(run), outcome)
-            except StellwerkError:
-                context["ti"].xcom_push(key="outcome", value=outcome.dump())
-                raise
-            finally:
-                self.note_ledger_head()
+            return self._ended(watched, outcome, closed=bool(event.get("closed")))
+
+    # -- the trigger's events --------------------------------------------------------------------------------
+
+    def _ended(self, config: WatchConfig, outcome: WatchOutcome, *, closed: bool) -> Any:
+        from include.steps.feedback import since_cutover
+        from include.steps.steering import held_by_feedback
+        from include.steps.watch import conclude_watch
+
+        run = release_run(self._context)
+        if outcome.result == "PASSED":
+            given = since_cutover(run, self.ledger(run))
+            for report in given:
+                self.log.info("feedback of %s", report.sentence)
+            outcome = held_by_feedback(outcome, given)
+        self._page(run, config, outcome)
+        if outcome.result in ("NOTICE", "HELD", "ROLLBACK_BLOCKED"):
+            if closed:
+                self._ask(config)
+            # Not otherwise: recording the question again would wipe out an answer given just now.
+            return self._watch(config.after(outcome))
+        try:
+            return conclude_watch(run, self.ledger(run), outcome)
+        except StellwerkError:
+            self._context["ti"].xcom_push(key="outcome", value=outcome.dump())
+            raise
+        finally:
+            self.note_ledger_head()
+
+    def _page(self, run: ReleaseRun, config: WatchConfig, outcome: WatchOutcome) -> None:
+        """Call people for what the outcome calls them for: once, and within seconds."""
+        if not outcome.pages:
+            return
+        from include.steps.page import matters, page
+        from stellwerk.notifiers.transport import transports
+
+        connections = run.environment.connections
+        try:
+            ledger = self.ledger(run)
+        except LedgerError as error:
+            self.log.warning("%s", error)
+            ledger = None
+        for matter in matters(config, outcome):
+            page(run, ledger, matter, transports(connections.slack, connections.smtp))
+
+    def _late(self, event: dict[str, Any]) -> None:
+        from include.steps.steering import record_late
+        from include.watch.steer import answer_of
+
+        answer = answer_of(event["late_answer"], now=datetime.now(UTC))
+        if answer is None:
+            return
+        why = f"the watch was ending with {event.get('result')}"
+        self.log.warning("answered too late: %s; %s", answer.sentence, why)
+        run = release_run(self._context)
+        record_late(run, self.ledger(run), answer, why)
+
+    # -- the answers of humans -------------------------------------------------------------------------------
+
+    def _answered(self, config: WatchConfig, answer: Answer) -> Any:
+        from include.steps.steering import people_of
+        from include.watch.steer import Accepted, Extended, RollBack, steer
+
+        now = datetime.now(UTC).timestamp()
+        decision = steer(answer, config, now=now, people=people_of(config.environment))
+        if isinstance(decision, RollBack):
+            return self._roll_back(config, answer)
+        try:
+            if isinstance(decision, Extended):
+                return self._extend(config, answer, decision)
+            if isinstance(decision, Accepted):
+                return self._accept(config, answer, decision)
+        except (LedgerError, ClusterError) as error:
+            return self._ask_again(config, answer, f"it cannot be done now: {error}")
+        return self._ask_again(config, answer, decision.why)
+
+    def _extend(self, config: WatchConfig, answer: Answer, decision: Extended) -> NoReturn:
+        from include.steps.steering import record_extended
+
+        record_extended(config, self._ledger_of(config), answer, decision)
+        self.log.info("extended by %g minutes, until %s", decision.minutes, decision.config.deadline_text)
+        self._ask(decision.config)
+        self._watch(decision.config)
+
+    def _accept(self, config: WatchConfig, answer: Answer, decision: Accepted) -> Any:
+        from include.steps.feedback import against_passing, since_cutover
+        from include.steps.steering import accepted_outcome, left_meanwhile, record_accepted, record_late
+        from include.steps.watch import conclude_watch
+
+        run = release_run(self._context)
+        ledger = self.ledger(run)
+        left = self.with_cluster(run, lambda _, cluster: left_meanwhile(config, cluster))
+        if left is not None:
+            why = f"{left.result}: {left.sentence}"
+            self.log.warning("answered too late: %s; %s", answer.sentence, why)
+            record_late(run, ledger, answer, why)
+            return self._ended(config, left, closed=False)
+        overruled = against_passing(since_cutover(run, ledger))
+        for sentence in overruled:
+            self.log.warning("accepted in spite of: %s", sentence)
+        record_accepted(config, ledger, answer, overruled)
+        self.log.info("accepted: %s", decision.reason)
+        outcome = accepted_outcome(config, answer, now=datetime.now(UTC).timestamp())
+        result = conclude_watch(run, ledger, outcome)
+        self.note_ledger_head()
+        return result
+
+    def _roll_back(self, config: WatchConfig, answer: Answer) -> Any:
+        """Switch back in this very task; the order's record is written beside it, and nobody waits for it."""
+        from include.steps.steering import roll_back_now
+
+        recording = threading.Thread(target=self._record_order, args=(config, answer), daemon=True)
+        recording.start()
+        outcome = self.with_watched_cluster(config, lambda cluster: roll_back_now(config, cluster, answer))
+        self.log.warning("%s: %s", outcome.result, outcome.sentence)
+        recording.join(_RECORD_SECONDS)
+        if outcome.result == "ROLLBACK_BLOCKED":
+            self._ask(config)
+        try:
+            self._record_switch(config, answer, outcome)
+            return self._ended(config, outcome, closed=False)
+        except LedgerError as error:
+            raise RolledBack(
+                f"rolled back by {answer.user}", seen=f"{outcome.sentence}; not recorded yet: {error}"
+            ) from error
+
+    def _record_order(self, config: WatchConfig, answer: Answer) -> None:
+        from include.steps.steering import record_order
+
+        try:
+            record_order(config, self._ledger_of(config), answer)
+        except Exception as error:  # noqa: BLE001 - the switch goes on whatever became of its record
+            self.log.warning("the order is not recorded: %s", error)
+
+    def _record_switch(self, config: WatchConfig, answer: Answer, outcome: WatchOutcome) -> None:
+        from include.steps.steering import record_switch
+
+        if outcome.result == "ROLLED_BACK":
+            record_switch(config, self._ledger_of(config), answer, outcome)
+
+    def _ask_again(self, config: WatchConfig, answer: Answer, why: str) -> NoReturn:
+        from include.steps.steering import record_refused
+
+        self.log.warning("asked again: %s", why)
+        try:
+            record_refused(config, self._ledger_of(config), answer, why)
+        except LedgerError as error:
+            self.log.warning("the answer is not recorded: %s", error)
+        self._context["ti"].xcom_push(key="asked_again", value=f"{answer.sentence}; asked again: {why}")
+        self._ask(config)
+        self._watch(config)
+
+    # -- asking and waiting ----------------------------------------------------------------------------------
+
+    def _ask(self, config: WatchConfig) -> None:
+        """Record the question; one that was answered is open again, with the words it had at first."""
+        from include.steps.steering import people_of, watch_question
+        from include.watch.steer import OPTIONS
+
+        ti, asked = self._context["ti"], watch_question(config)
+        upsert_hitl_detail(
+            ti.id,
+            list(OPTIONS),
+            asked.subject,
+            asked.body,
+            params=_form(),
+            assigned_users=[HITLUser(id=user, name=user) for user in people_of(config.environment)],
+        )
+        ti.xcom_push(key=QUESTION_KEY, value=str(ti.id))
+
+    def _watch(self, config: WatchConfig) -> NoReturn:
+        from stellwerk.triggers.watch import WatchTrigger
+
+        self.log.info("watching %s until %s", config.target, config.deadline_text)
+        self.defer(
+            trigger=WatchTrigger(config=config.dump()),
+            method_name="execute_complete",
+            kwargs={"config": config.dump()},
+        )
+
+    def _ledger_of(self, config: WatchConfig) -> Any:
+        from stellwerk.hooks.ledger import open_ledger
+
+        self._ledger = open_ledger(config.environment.connections.ledger)
+        return self._ledger
+
+
+def _form() -> dict[str, Any]:
+    """The form's fields. A field without a value would fail the task before it asks, so each has an empty one."""
+    from airflow.sdk import Param
+
+    from include.watch.steer import COMMENT, MINUTES
+
+    fields = {
+        COMMENT: Param("", type="string", title="Comment", description="Why; Accept needs it. Kept in the ledger"),
+        MINUTES: Param("", type="string", title="Minutes", description="Only for Extend: how much longer"),
+    }
+    return {name: field.serialize() for name, field in fields.items()}
+
+
+class CloseWatchQuestion(StellwerkOperator):
+    """Show what was answered when there was nothing to steer any more, and close the question for good.
+
+    The watch closes its question itself when it ends; this is for one that was killed or ended by hand, and for
+    the moments in between. It fails no run.
+
+    :param watched: id of the watch's task
+    """
+
+    def __init__(self, *, watched: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.watched = watched
+
+    def execute(self, context: Context) -> Any:
+        """Defer to a trigger, which can read what a task cannot; skipped when nobody was asked."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from stellwerk.triggers.question import CloseQuestionTrigger
+
+        ti_id = context["ti"].xcom_pull(task_ids=self.watched, key=QUESTION_KEY)
+        if not ti_id:
+            raise AirflowSkipException("nobody was asked: there was no watch")
+        self.defer(
+            trigger=CloseQuestionTrigger(ti_id=str(ti_id), why="the watch is over"),
+            method_name="execute_complete",
+        )
+
+    def act(self, run: ReleaseRun) -> Any:
+        """Not used: the trigger acts."""
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Write what was answered too late to the log and the ledger."""
+        from include.steps.steering import record_late, was_heard
+        from include.watch.steer import answer_of
+
+        with airflow_errors(self.log):
+            if event.get("unknown"):
+                self.log.warning("whether somebody answered too late is not known: %s", event["unknown"])
+                return "not known"
+            run = release_run(context)
+            ledger = self.ledger(run)
+            answer = answer_of(event["answer"] or {}, now=datetime.now(UTC))
+            if answer is None or was_heard(run, ledger, answer):
+                self.log.info("nobody answered too late")
+                return "nobody answered too late"
+            self.log.warning("answered too late: %s", answer.sentence)
+            record_late(run, ledger, answer, "the watch was over")
+            self.note_ledger_head()
+            return f"answered too late: {answer.sentence}"

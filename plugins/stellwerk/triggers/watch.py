@@ -5,15 +5,37 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from stellwerk.triggers.supervisor import SILENT, close_question, read_answer, show
+
+if TYPE_CHECKING:
+    from include.watch.config import Progress, WatchConfig, WatchOutcome
+
+#: XCom of the watch's task: how it is doing
+PROGRESS_KEY: Final = "watch"
+
+#: after these nobody steers any more
+ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED", "UNDECIDED"})
+
+_UNHURRIED: Final = ENDS - {"ROLLED_BACK", "ROLLED_BACK_BY_HAND"}
+_CANCEL_SECONDS = 3.0
+_ASK_AGAIN_SECONDS: Final = 5.0
+_SHOW_SECONDS: Final = 15.0
+_KEPT_CHANGES: Final = 10
+_LONGEST_SENTENCE: Final = 400
+
 
 class WatchTrigger(BaseTrigger):
-    """Run :func:`include.steps.watch.watch` and end with its outcome.
+    """Run :func:`include.watch.watch` and end with its outcome.
 
-    :param config: a dumped :class:`include.steps.watch.WatchConfig`; all times in it are absolute, so a trigger
+    An answer that was given before the task was deferred resumes nothing (FACTS): the trigger finds it when it
+    starts and ends with it. When the watch is over it closes the question, so that who answers then is refused
+    instead of ignored; ``late_answer`` of its event is an answer that was faster than that.
+
+    :param config: a dumped :class:`include.watch.WatchConfig`; all times in it are absolute, so a trigger
         that another triggerer resumes goes on where the first one was killed
     """
 
@@ -25,20 +47,111 @@ class WatchTrigger(BaseTrigger):
         """Return what survives a crash of the triggerer."""
         return ("stellwerk.triggers.watch.WatchTrigger", {"config": self.config})
 
+    @property
+    def _ti(self) -> Any:
+        """The task instance that deferred; Airflow sets it before it runs the trigger."""
+        return self.task_instance
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch until there is an outcome; there is exactly one event."""
+        """Watch until there is an outcome or an answer; there is exactly one event."""
         # Seconds of imports must not hold up the other triggers of this process.
         await asyncio.to_thread(_import_clients)
-        from include.steps.watch import WatchConfig, watch
-        from stellwerk.hooks.kubernetes import ClusterHook
+        from include.watch.config import WatchConfig
 
         config = WatchConfig.load(self.config)
-        hook = await ClusterHook.aread(config.connection)
-        async with hook.cluster(config.namespace) as cluster:
-            outcome = await watch(config, cluster)
-        yield TriggerEvent(outcome.dump())  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+        watching = asyncio.create_task(self._watch(config))
+        asking = asyncio.create_task(self._early_answer())
+        try:
+            await asyncio.wait({watching, asking}, return_when=asyncio.FIRST_COMPLETED)
+            answer = asking.result() if asking.done() else None
+            if answer is None or watching.done():
+                event = await self._event(await watching)
+            else:
+                event = answer
+        finally:
+            # Also when Airflow cancels this trigger: nothing of it may go on watching.
+            for task in (watching, asking):
+                task.cancel()
+            await asyncio.gather(watching, asking, return_exceptions=True)
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+
+    async def _watch(self, config: WatchConfig) -> WatchOutcome:
+        from include.watch.loop import watch
+        from stellwerk.triggers.world import open_world
+
+        shown = Shown(config.environment.watch.poll_seconds)
+
+        async def progress(seen: Progress) -> None:
+            if (value := shown.next(seen)) is not None:
+                await self._show(value)
+
+        async with open_world(config, progress) as world:
+            return await watch(config, world)
+
+    async def _show(self, value: dict[str, Any]) -> None:
+        try:
+            await show(self._ti, PROGRESS_KEY, value)
+        except Exception as error:  # noqa: BLE001 - nobody sees it: no reason to stop watching
+            self.log.warning("the progress is not shown: %s", type(error).__name__)
+
+    async def _early_answer(self) -> dict[str, Any] | None:
+        """The answer that was given before this trigger began; None when there is none."""
+        while True:
+            try:
+                return await read_answer(self._ti.id)
+            except SILENT as error:
+                self.log.warning("whether there is an answer is not known yet: %s", type(error).__name__)
+            except Exception:  # whatever it is, it must not end the watch
+                self.log.exception("whether there is an answer cannot be known")
+                return None
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+    async def _event(self, outcome: WatchOutcome) -> dict[str, Any]:
+        event = outcome.dump()
+        if outcome.result not in ENDS:
+            return event
+        if outcome.result in _UNHURRIED:
+            # A triggerer that was stalled may end a window that people have extended since: Airflow cancels its
+            # trigger within a second or two, and until then it must not close the question of the longer watch.
+            await asyncio.sleep(_CANCEL_SECONDS)
+        try:
+            late = await close_question(self._ti.id, f"the watch is over: {outcome.result}")
+        except Exception as error:  # noqa: BLE001 - the outcome must not be lost by it
+            self.log.warning("the question stays open: %s", type(error).__name__)
+            return event
+        return {**event, "closed": late is None, "late_answer": late}
+
+
+class Shown:
+    """What people are shown of a watch and how often: on every change, else no more often than they can read.
+
+    :param poll_seconds: of the watch; hundreds of slow watches share one connection to Airflow
+    """
+
+    def __init__(self, poll_seconds: float) -> None:
+        # A little less than the time, so that a word told every 15 s is not taken for one too many.
+        self._every = 0.9 * max(_SHOW_SECONDS, 10 * poll_seconds)
+        self._at, self._state = float("-inf"), ""
+        self._changes: list[dict[str, Any]] = []
+
+    def next(self, seen: Progress) -> dict[str, Any] | None:
+        """The XCom to write now; None when the last one will do."""
+        changed = seen.state != self._state
+        # A watch that flutters is shown at a readable rate, too.
+        if seen.at - self._at < (1.0 if changed else self._every):
+            return None
+        told = {**seen.dump(), "sentence": seen.sentence[:_LONGEST_SENTENCE]}
+        if changed:
+            change = {name: told[name] for name in ("at", "state", "sentence")}
+            self._changes = [*self._changes, change][-_KEPT_CHANGES:]
+        self._at, self._state = seen.at, seen.state
+        return {**told, "changes": self._changes}
 
 
 def _import_clients() -> None:
-    for name in ("airflow.providers.cncf.kubernetes.hooks.kubernetes", "include.steps.watch"):
+    for name in (
+        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
+        "include.watch",
+        "stellwerk.triggers.world",
+    ):
         importlib.import_module(name)

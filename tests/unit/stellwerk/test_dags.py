@@ -16,7 +16,7 @@ def dags() -> DagBag:
 
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
-    assert {"production-blue-green", "rollback", "undo-adoption"} <= set(dags.dags)
+    assert {"production-blue-green", "rollback", "undo-adoption", "user-feedback"} <= set(dags.dags)
 
 
 def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
@@ -73,3 +73,20 @@ def test_nothing_that_switches_back_asks_for_the_lease(dags: DagBag) -> None:
 def test_only_options_that_exist_are_offered(dags: DagBag) -> None:
     option = dags.dags["rollback"].params.get_param("option")
     assert option.schema["enum"] == ["auto", "blue-cutover"]
+
+
+def test_the_watch_outlives_what_breaks_around_it_and_late_answers_decide_nothing(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    assert dag.get_task("watch").retries >= 20
+    late = dag.get_task("late_answers")
+    assert (late.trigger_rule, late.upstream_task_ids, late.downstream_task_ids) == ("all_done", {"watch"}, set())
+
+
+def test_feedback_is_a_form_for_a_phone_and_nothing_rolls_back_without_an_answer(dags: DagBag) -> None:
+    dag = dags.dags["user-feedback"]
+    verdict, text = dag.params.get_param("verdict"), dag.params.get_param("text")
+    assert verdict.schema["enum"] == ["works", "problem", "critical-data-loss", "critical-security"]
+    assert (verdict.value, text.value, text.schema["maxLength"]) == ("works", "", 1000)
+    assert len(dag.params) == 4, "release, environment, how it is, what happened"
+    assert dag.get_task("start_rollback").trigger_rule == "all_success"
+    assert dag.get_task("start_rollback").upstream_task_ids == {"roll_back_now"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from include.plan.loader import load_plan, plan_folder
 from include.slo.samples import PodSample, Snapshot
-from include.steps.watch import WatchConfig, WatchOutcome
+from include.watch import WatchConfig, WatchOutcome
 from stellwerk.triggers.watch import WatchTrigger
 
 
@@ -22,9 +22,10 @@ def _config(started_at: float, count: float) -> WatchConfig:
         environment=load_plan(plan_folder()).environment("production"),
         source="blue",
         target="green",
-        started_at=started_at,
+        cutover_at=started_at,
+        began_at=started_at,
         deadline=started_at + 3600,
-        baseline=Snapshot(started_at, "green", (pod,), ready_endpoints=3),
+        baselines={"openmetrics": Snapshot(started_at, "green", (pod,), ready_endpoints=3)},
         may_switch_back=True,
     )
 

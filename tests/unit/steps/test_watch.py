@@ -1,22 +1,25 @@
-"""One window per watch, however often the task runs; another one only after it has ended."""
+"""One window per watch, from the cutover on, however often the task runs; another one only after it has ended."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from include.clients.kubernetes import Cluster
-from include.errors import RollbackBlocked, RolledBack, WatchHeld
+from include.errors import RollbackBlocked, RolledBack, TrafficError, WatchHeld
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
-from include.slo.samples import Snapshot
-from include.steps import watch as watching
+from include.slo.samples import PodSample, Snapshot
 from include.steps.record import CUT_OVER, STARTED, WATCH_PASSED, record, recorded
 from include.steps.run import ReleaseRun, open_run
-from include.steps.watch import WatchOutcome, begin_watch, conclude_watch
+from include.steps.watch import begin_watch, conclude_watch
+from include.watch.config import Baselines, WatchOutcome
 from tests.memory import MemoryLedger
+
+CUTOVER = datetime(2030, 1, 1, 12, tzinfo=UTC)
+POD = PodSample("uid", "green-1", CUTOVER.timestamp() - 1, latency_buckets=((0.5, 3.0), (float("inf"), 3.0)))
+BASELINE = Snapshot(CUTOVER.timestamp() - 1, "green", (POD,), ready_endpoints=3)
 
 
 @pytest.fixture
@@ -32,34 +35,40 @@ def run() -> ReleaseRun:
 
 
 @pytest.fixture
-def ledger(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    async def look(cluster: Cluster, traffic: object, slot: Any, *, now: float) -> Snapshot:
-        return Snapshot(now, slot, ready_endpoints=3)
-
-    monkeypatch.setattr(watching, "snapshot", look)
+def ledger(run: ReleaseRun) -> Ledger:
     memory = cast(Ledger, MemoryLedger())
     record(memory, run, STARTED, {"from": "blue", "to": "green"})
-    record(memory, run, CUT_OVER, {"automatic_switch_back": True, "at": "2030-01-01T12:00:00+00:00"})
+    facts = Baselines(baselines={"openmetrics": BASELINE}).dump()
+    record(memory, run, CUT_OVER, {"automatic_switch_back": True, "at": CUTOVER.isoformat(), **facts})
     return memory
 
 
-async def test_a_task_that_is_run_again_goes_on_with_the_same_window(run: ReleaseRun, ledger: Ledger) -> None:
-    cluster = cast(Cluster, SimpleNamespace())
-    first = await begin_watch(run, cluster, ledger)
-    assert await begin_watch(run, cluster, ledger) == first
-    assert (first.source, first.target, first.may_switch_back) == ("blue", "green", True)
-    assert first.deadline - first.started_at == run.environment.watch.seconds
+def test_the_window_begins_at_the_cutover_however_late_the_task_runs(run: ReleaseRun, ledger: Ledger) -> None:
+    config = begin_watch(run, ledger)
+    assert (config.source, config.target, config.may_switch_back) == ("blue", "green", True)
+    assert config.cutover_at == config.began_at == CUTOVER.timestamp()
+    assert config.deadline == CUTOVER.timestamp() + run.environment.watch.seconds
+    assert config.baselines == {"openmetrics": BASELINE}
 
 
-async def test_after_a_held_window_another_one_begins_and_may_pass(run: ReleaseRun, ledger: Ledger) -> None:
-    cluster = cast(Cluster, SimpleNamespace())
-    first = await begin_watch(run, cluster, ledger)
+def test_a_task_that_is_run_again_goes_on_with_the_same_window(run: ReleaseRun, ledger: Ledger) -> None:
+    assert begin_watch(run, ledger) == begin_watch(run, ledger)
+
+
+def test_without_a_cutover_there_is_no_watch(run: ReleaseRun) -> None:
+    with pytest.raises(TrafficError, match=r"cutover\.done"):
+        begin_watch(run, cast(Ledger, MemoryLedger()))
+
+
+def test_after_a_window_that_ended_another_one_begins_and_may_pass(run: ReleaseRun, ledger: Ledger) -> None:
+    first = begin_watch(run, ledger)
+    undecided = WatchOutcome(result="UNDECIDED", sentence="no traffic", at=1.0, number=first.number)
     with pytest.raises(WatchHeld, match="another window"):
-        conclude_watch(
-            run, ledger, WatchOutcome(result="HELD", sentence="no traffic", at=1.0, number=first.number)
-        )
-    second = await begin_watch(run, cluster, ledger)
+        conclude_watch(run, ledger, undecided)
+    second = begin_watch(run, ledger)
     assert second.number == first.number + 1
+    assert second.deadline - second.began_at == run.environment.watch.seconds
+    assert second.baselines == {}, "its first look is what it counts from"
     assert recorded(ledger, run, WATCH_PASSED) is None
     conclude_watch(run, ledger, WatchOutcome(result="PASSED", sentence="fine", at=2.0, number=second.number))
     assert recorded(ledger, run, WATCH_PASSED) is not None
@@ -72,10 +81,18 @@ async def test_after_a_held_window_another_one_begins_and_may_pass(run: ReleaseR
         ("ROLLED_BACK_BY_HAND", RolledBack),
         ("ROLLBACK_BLOCKED", RollbackBlocked),
         ("HELD", WatchHeld),
+        ("UNDECIDED", WatchHeld),
         ("FENCED", WatchHeld),
     ],
 )
-def test_only_passed_is_success(run: ReleaseRun, ledger: Ledger, result: Any, error: type[Exception]) -> None:
+def test_only_passed_and_accepted_are_success(
+    run: ReleaseRun, ledger: Ledger, result: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         conclude_watch(run, ledger, WatchOutcome(result=result, sentence="why", at=1.0))
     assert recorded(ledger, run, WATCH_PASSED) is None
+
+
+def test_a_human_may_accept(run: ReleaseRun, ledger: Ledger) -> None:
+    outcome = WatchOutcome(result="ACCEPTED", sentence="accepted: thin traffic on a holiday", at=1.0)
+    assert conclude_watch(run, ledger, outcome)["result"] == "ACCEPTED"

@@ -1,0 +1,242 @@
+"""What humans make a watch do: the question, the record of each answer, the switch that a human orders.
+
+Rolling back waits for nothing but the cluster; extending and accepting are going forward and wait for their record
+(DESIGN, invariant 11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from include.clients.kubernetes import Cluster
+from include.errors import ClusterUnreachable
+from include.ledger.entry import Entry, NewEntry
+from include.ledger.store import Ledger
+from include.plan.models import Environment
+from include.steps.feedback import Report, against_passing
+from include.steps.gate import Question
+from include.steps.record import (
+    SWITCHED_BACK,
+    WATCH_ACCEPTED,
+    WATCH_ANSWER_REFUSED,
+    WATCH_ANSWERED_LATE,
+    WATCH_EXTENDED,
+    WATCH_ROLLBACK_ORDERED,
+)
+from include.steps.run import ReleaseRun, parse_release_id
+from include.watch.back import drain_after_back, moved_by_others, ordered_by, switch_back
+from include.watch.config import WatchConfig, WatchOutcome
+from include.watch.steer import ACCEPT, EXTEND, ROLL_BACK, Answer, Extended
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 120.0
+_RETRY_SECONDS: Final = 0.5
+
+
+def people_of(environment: Environment) -> tuple[str, ...]:
+    """Everybody who may steer a watch: the people of the gate's roles, each once."""
+    return tuple(dict.fromkeys(user for users in environment.gate.roles.values() for user in users))
+
+
+def watch_question(config: WatchConfig) -> Question:
+    """What people read under the required actions for as long as the watch runs; its words cannot change."""
+    environment = config.environment
+    lines = [
+        f"**{config.version}** is live in **{environment.name}** (slot {config.target}) and is being watched."
+        " It goes on by itself; nobody has to answer.",
+        "",
+        f"- **{EXTEND}**: watch *minutes* longer.",
+        f"- **{ACCEPT}**: end the watch now as passed; the *comment* has to say why.",
+        f"- **{ROLL_BACK}**: {config.source} takes the traffic again, at once.",
+        "",
+        "How it is doing: XCom `watch` and the log of this task. The question comes back after an answer that"
+        " cannot be acted upon; the log says what was missing.",
+    ]
+    return Question(f"{config.version} in {environment.name} is being watched", "\n".join(lines))
+
+
+def resumed(config: WatchConfig, run: ReleaseRun, ledger: Ledger) -> WatchConfig:
+    """The window with every extension that humans gave it before this process began."""
+    deadlines = [
+        float(entry.payload["deadline"])
+        for entry in _entries(run, ledger, WATCH_EXTENDED)
+        if entry.payload.get("number") == config.number
+    ]
+    return config.model_copy(update={"deadline": max([config.deadline, *deadlines])})
+
+
+def standing_order(config: WatchConfig, run: ReleaseRun, ledger: Ledger) -> Answer | None:
+    """The rollback that a human ordered in this window and that a killed process may have left undone.
+
+    Whoever extended the watch after that took the order back.
+    """
+    said = [
+        entry
+        for kind in (WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED)
+        for entry in _entries(run, ledger, kind)
+        if entry.payload.get("number") == config.number
+    ]
+    last = max(said, key=lambda entry: entry.at, default=None)
+    if last is None or last.kind != WATCH_ROLLBACK_ORDERED:
+        return None
+    return Answer(ROLL_BACK, last.actor, last.at, str(last.payload.get("why", "")))
+
+
+def record_extended(config: WatchConfig, ledger: Ledger, answer: Answer, decision: Extended) -> None:
+    """Write who made the watch longer.
+
+    :raises LedgerError: it is not recorded, so it must not be done
+    """
+    told = {"minutes": decision.minutes, "deadline": decision.config.deadline}
+    ledger.append(_entry(config, WATCH_EXTENDED, answer, told))
+
+
+def record_accepted(config: WatchConfig, ledger: Ledger, answer: Answer, reports: tuple[str, ...]) -> None:
+    """Write who vouches for the release, and which critical reports of users that overrules.
+
+    :raises LedgerError: it is not recorded, so it must not be done
+    """
+    ledger.append(_entry(config, WATCH_ACCEPTED, answer, {"overruled": list(reports)}))
+
+
+def record_order(config: WatchConfig, ledger: Ledger, answer: Answer) -> None:
+    """Write who ordered the rollback; nobody waits for it.
+
+    :raises LedgerError: it is not recorded
+    """
+    ledger.append(_entry(config, WATCH_ROLLBACK_ORDERED, answer, {}))
+
+
+def record_switch(config: WatchConfig, ledger: Ledger, answer: Answer, outcome: WatchOutcome) -> None:
+    """Write the switch that a human ordered, after the fact.
+
+    :raises LedgerError: it is not recorded
+    """
+    at = datetime.fromtimestamp(outcome.switched_at or outcome.at, UTC)
+    by = ordered_by(answer.user or "nobody")
+    told = {"from": config.target, "to": config.source, "by": by, "reason": outcome.sentence, "at": at.isoformat()}
+    entry = _entry(config, SWITCHED_BACK, answer, told)
+    # The key of every other record of this switch: whoever is first writes it.
+    ledger.append(replace(entry, key=f"{config.release_id}:{SWITCHED_BACK}", at=at))
+
+
+def held_by_feedback(outcome: WatchOutcome, given: Sequence[Report]) -> WatchOutcome:
+    """A watch that would have passed, unless users report something critical that nobody has dismissed."""
+    against = against_passing(given)
+    if outcome.result != "PASSED" or not against:
+        return outcome
+    sentence = f"critical feedback: {'; '.join(against)}; the figures alone: {outcome.sentence}"
+    return outcome.model_copy(update={"result": "HELD", "sentence": sentence, "pages": ("held",)})
+
+
+def record_refused(config: WatchConfig, ledger: Ledger, answer: Answer, why: str) -> None:
+    """Write an answer that could not be acted upon.
+
+    :raises LedgerError: it is not recorded
+    """
+    ledger.append(_entry(config, WATCH_ANSWER_REFUSED, answer, {"refused": why}))
+
+
+def record_late(run: ReleaseRun, ledger: Ledger, answer: Answer, why: str) -> None:
+    """Write an answer that came when there was nothing to steer any more.
+
+    :raises LedgerError: it is not recorded
+    """
+    ledger.append(
+        NewEntry(
+            kind=WATCH_ANSWERED_LATE,
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor=answer.user or "nobody",
+            payload={**answer.facts(), "late": why},
+            key=run.key(f"{WATCH_ANSWERED_LATE}:{answer.at.isoformat()}"),
+            at=answer.at,
+        )
+    )
+
+
+def was_heard(run: ReleaseRun, ledger: Ledger, answer: Answer) -> bool:
+    """Whether the watch acted upon this answer: the last one stands in the question until it is asked again.
+
+    :raises LedgerError: the ledger cannot be read
+    """
+    heard = (WATCH_ACCEPTED, WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED, WATCH_ANSWER_REFUSED, WATCH_ANSWERED_LATE)
+    return any(entry.at == answer.at for kind in heard for entry in _entries(run, ledger, kind))
+
+
+def accepted_outcome(config: WatchConfig, answer: Answer, *, now: float) -> WatchOutcome:
+    """How a watch ends that a human ended.
+
+    :param now: seconds since the epoch
+    """
+    who = {"accepted_by": answer.user, "reason": answer.comment}
+    sentence = f"accepted by {answer.user}: {answer.comment}"
+    return WatchOutcome(result="ACCEPTED", sentence=sentence, at=now, measures=who, number=config.number)
+
+
+async def left_meanwhile(config: WatchConfig, cluster: Cluster) -> WatchOutcome | None:
+    """How the watch has ended without us; None while the traffic is where it is watched.
+
+    :raises ClusterError: nobody can tell
+    """
+    service = await cluster.service(config.environment.traffic.service)
+    return moved_by_others(config, service, now=time.time())
+
+
+async def roll_back_now(config: WatchConfig, cluster: Cluster, answer: Answer) -> WatchOutcome:
+    """Do what a human ordered: switch back through the same guard as the watch, then drain the bad slot.
+
+    :return: ROLLED_BACK; ROLLED_BACK_BY_HAND or FENCED when somebody was faster; ROLLBACK_BLOCKED when nobody can
+        take the traffic
+    :raises ClusterUnreachable: the cluster gave no answer for two minutes
+    """
+    user, began = answer.user or "nobody", time.monotonic()
+    reason = f"ordered by {user}" + (f": {answer.comment}" if answer.comment else "")
+    spoken = answer.at.timestamp()
+    while True:
+        outcome = await switch_back(
+            config, cluster, reason, detected_at=spoken, now=time.time(), by=ordered_by(user)
+        )
+        if outcome is not None:
+            break
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            raise ClusterUnreachable(
+                f"{user} ordered a rollback and the cluster gives no answer",
+                expected=f"the traffic Service of {config.environment.name} switched back to {config.source}",
+                seen=f"no answer for {PATIENCE_SECONDS:g} s",
+                remedy="bring the Kubernetes API back; the task tries again",
+            )
+        await asyncio.sleep(_RETRY_SECONDS)
+    if outcome.result == "ROLLED_BACK" and outcome.switched_at is not None:
+        at = datetime.fromtimestamp(outcome.switched_at, UTC)
+        await drain_after_back(config.environment, cluster, config.target, at)
+    return outcome.model_copy(update={"number": config.number})
+
+
+def _entries(run: ReleaseRun, ledger: Ledger, kind: str) -> tuple[Entry, ...]:
+    return ledger.entries(
+        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(kind,)
+    )
+
+
+def _entry(config: WatchConfig, kind: str, answer: Answer, told: Mapping[str, Any]) -> NewEntry:
+    """The record of an answer, once for each answer; made of the configuration alone, which needs no ledger."""
+    parsed = parse_release_id(config.release_id)
+    return NewEntry(
+        kind=kind,
+        release=config.version,
+        environment=config.environment.name,
+        run_id=parsed[2] if parsed else config.release_id,
+        actor=answer.user or "nobody",
+        payload={**answer.facts(), "number": config.number, **told},
+        key=f"{config.release_id}:{kind}:{answer.at.isoformat()}",
+        at=answer.at,
+    )

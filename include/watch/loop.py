@@ -1,0 +1,179 @@
+"""The watch itself: everything is read at its own cadence, and every look at the metrics is judged at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from include.slo.account import Account
+from include.slo.evaluate import evaluate
+from include.slo.verdict import Verdict
+from include.steps.lease import renewed_beside
+from include.watch.back import blocked, drain_after_back, switch_back
+from include.watch.config import Progress, WatchConfig, WatchOutcome
+from include.watch.ending import complete, conclusion, undecided
+from include.watch.memory import begun, remember
+from include.watch.pages import call, still_paged
+from include.watch.rhythm import LONGEST_START_SECONDS, feeding, phase
+from include.watch.seeing import feeds, look_once
+from include.watch.sightings import Sightings
+from include.watch.telling import Teller
+from include.watch.world import World
+
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS: Final = 0.5
+_FIRST_SECONDS: Final = 2.0
+_STALL_SECONDS: Final = 3.0
+
+
+async def watch(config: WatchConfig, world: World) -> WatchOutcome:
+    """Watch until the window ends, a trigger fires, a human is needed, or somebody else moves the traffic.
+
+    Whatever does not answer makes the verdict UNKNOWN; it never ends the watch and is never a success. The Lease
+    is renewed beside it and has no say in it. It may be cancelled or killed at any moment, and may run twice at
+    once: the only thing it changes, the Service, is changed by compare-and-swap.
+
+    :return: PASSED, ROLLED_BACK, ROLLED_BACK_BY_HAND, FENCED, UNDECIDED: it is over. HELD, NOTICE and
+        ROLLBACK_BLOCKED: a human has to be called (``outcome.pages``); ``config.after(outcome)`` then goes on
+    """
+    async with renewed_beside(config.lease_terms, world.cluster):
+        watching = _Watching(config, world)
+        try:
+            return await watching.run()
+        finally:
+            await watching.teller.close()
+
+
+class _Watching:
+    """One process's part of a watch."""
+
+    def __init__(self, config: WatchConfig, world: World) -> None:
+        self.config = config
+        self.world = world
+        self.rules, self.settings = config.environment.slo, config.environment.watch
+        self.seen = Sightings(self.rules, self.settings)
+        self.teller = Teller(world)
+        self.paged = frozenset(config.paged)
+        self.account: Account = begun(config, world.account)
+        self.verdict: Verdict | None = None
+        self.detected_at: float | None = None
+        self.last_look = False
+
+    async def run(self) -> WatchOutcome:
+        """Watch to the end; see :func:`watch`."""
+        config = self.config
+        await asyncio.sleep(phase(config.release_id) * min(self.settings.poll_seconds, LONGEST_START_SECONDS))
+        outcome = None
+        while outcome is None:
+            outcome = await self._awake()
+        return complete(outcome, config, self.account, self.verdict, self.paged)
+
+    async def _awake(self) -> WatchOutcome | None:
+        """Watch as long as this process runs; None when it was stalled: what it knows is of another time then."""
+        config, world = self.config, self.world
+        self.seen = Sightings(self.rules, self.settings)
+        await remember(config, world, self.seen, self.account)
+        reading = feeds(config, world, self.seen)
+        async with feeding(reading, key=config.release_id, now=world.now, first_seconds=_FIRST_SECONDS):
+            while await self._news():
+                if outcome := await self._look():
+                    return outcome
+        return None
+
+    async def _news(self) -> bool:
+        """Wait for a look at the metrics, for half as long again as a poll: silence has to be noticed, too.
+
+        :return: whether this process has run all the time
+        """
+        began = self.world.now()
+        limit = min(1.5 * self.settings.poll_seconds, max(0.0, self.config.ends_at - began) + 0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self.seen.news.wait()
+        self.seen.news.clear()
+        slept = self.world.now() - began - limit
+        if slept > _STALL_SECONDS:
+            log.warning("this process was stalled for %.0f s: everything is looked at anew", slept)
+        return slept <= _STALL_SECONDS
+
+    async def _look(self) -> WatchOutcome | None:
+        now = self.world.now()
+        if self.seen.ended:
+            return self.seen.ended
+        observed = self.seen.observed
+        verdict = evaluate(self.rules, self.settings, observed, now, cutover_at=self.config.cutover_at)
+        self.verdict, self.account = verdict, self.account.add(self.seen.uncounted(), verdict, now)
+        self.paged = still_paged(self.paged, verdict)
+        self._tell(verdict, now)
+        if verdict.state == "ROLLBACK":
+            outcome = await self._roll_back(verdict, now)
+        else:
+            self.detected_at = None
+            outcome = self._call(verdict, now)
+        if outcome is None and now >= self.config.ends_at:
+            return await self._end(now)
+        return outcome
+
+    async def _roll_back(self, verdict: Verdict, now: float) -> WatchOutcome | None:
+        """Switch back; None when that was not possible (yet) and whoever has to know does."""
+        detected_at = self.detected_at = self.detected_at or now
+        outcome = await self._switched(verdict.sentence, detected_at)
+        if outcome is None and now - detected_at >= self.settings.page_after_seconds:
+            sentence = f"{verdict.sentence}; the cluster has given no answer for {now - detected_at:.0f} s"
+            outcome = blocked(sentence, detected_at=detected_at, now=now)
+        if outcome is None:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            self.seen.news.set()
+            return None
+        if outcome.result == "ROLLED_BACK":
+            environment = self.config.environment
+            await drain_after_back(environment, self.world.cluster, self.config.target, outcome.switched)
+        told = outcome.result == "ROLLBACK_BLOCKED" and "blocked" in self.paged
+        return None if told else outcome
+
+    async def _switched(self, reason: str, detected_at: float) -> WatchOutcome | None:
+        now = self.world.now()
+        if not self.config.may_switch_back:
+            sentence = f"{reason}; switching back by itself was not permitted"
+            return blocked(sentence, detected_at=detected_at, now=now)
+        return await switch_back(self.config, self.world.cluster, reason, detected_at=detected_at, now=now)
+
+    def _call(self, verdict: Verdict, now: float) -> WatchOutcome | None:
+        """Call a human, once for each trouble; the window goes on."""
+        sentence = self.account.page(verdict, self.settings, now)
+        needed = call(self.paged, verdict, sentence)
+        if needed is None:
+            return None
+        return WatchOutcome(result="NOTICE", sentence=needed.sentence, at=now, pages=(needed.page,))
+
+    async def _end(self, now: float) -> WatchOutcome | None:
+        """The end of the window: one more look at everything, then the judgement of all of it."""
+        if not self.last_look:
+            self.last_look = True
+            await look_once(self.config, self.world, self.seen)
+            return None
+        if self.config.hold_until is not None:
+            return undecided(self.config, self.account.tally.state, now)
+        return conclusion(self.config, self.account, self.seen.observed, now)
+
+    def _tell(self, verdict: Verdict, now: float) -> None:
+        newest = max(self.seen.probes, key=lambda sample: sample.at, default=None)
+        stats = self.account.stats(self.rules.source)
+        self.teller.progress(
+            Progress(
+                at=now,
+                state=verdict.state,
+                sentence=verdict.sentence,
+                seconds_left=max(0.0, self.config.ends_at - now),
+                holding=self.config.hold_until is not None,
+                requests=stats.requests,
+                errors=stats.errors,
+                p95_seconds=verdict.stats.p95_seconds,
+                probe=newest.state if newest else "",
+                polls=self.account.tally.judged + self.account.tally.unknown + self.account.tally.gathering,
+            )
+        )
+        self.teller.checkpoint(self.account, now)

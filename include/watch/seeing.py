@@ -1,0 +1,115 @@
+"""What a watch reads, and how often: metrics, the traffic Service, the slot, the public URL, both slots' logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from include.errors import ClusterError
+from include.plan.rules import SourceName
+from include.slo.source import Source
+from include.watch.back import moved_by_others
+from include.watch.baseline import look
+from include.watch.config import WatchConfig
+from include.watch.reading import EVERY_SECONDS as LOGS_EVERY_SECONDS
+from include.watch.reading import LogComparison
+from include.watch.rhythm import Feed
+from include.watch.sightings import Sightings
+from include.watch.slotstate import look_at_slot
+from include.watch.world import World
+
+log = logging.getLogger(__name__)
+
+LOOK_LIMIT_SECONDS: Final = 10.0
+_BESIDE_SECONDS: Final = 5.0
+
+
+def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
+    """Everything that is read beside each other; none of it waits for another."""
+    poll = config.environment.watch.poll_seconds
+    for name, source in world.sources.items():
+        yield Feed(f"metrics of {name}", poll, _Metrics(config, world, seen, name, source).read)
+    yield Feed("traffic Service", poll, _Service(config, world, seen).read)
+    yield Feed("slot", poll, _Slot(config, world, seen).read)
+    yield Feed("prober", config.environment.prober.every_seconds, _Prober(config, world, seen).read)
+    if config.environment.slo.source in world.sources:
+        yield Feed("slot that was left", max(poll, _BESIDE_SECONDS), _Beside(config, world, seen).read)
+    if config.environment.slo.criteria.logs:
+        yield Feed("logs", max(poll, LOGS_EVERY_SECONDS), _Logs(config, world, seen).read)
+
+
+async def look_once(config: WatchConfig, world: World, seen: Sightings) -> None:
+    """One more look through every source, whenever the next one is due."""
+    now = world.now()
+    await asyncio.gather(
+        *(_Metrics(config, world, seen, name, source).read(now) for name, source in world.sources.items())
+    )
+
+
+class _Reader:
+    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
+        self.config = config
+        self.world = world
+        self.seen = seen
+
+
+class _Metrics(_Reader):
+    def __init__(
+        self, config: WatchConfig, world: World, seen: Sightings, name: SourceName, source: Source
+    ) -> None:
+        super().__init__(config, world, seen)
+        self.name = name
+        self.source = source
+
+    async def read(self, at: float) -> None:
+        found = await look(self.source, self.config.target, at, LOOK_LIMIT_SECONDS)
+        self.seen.saw_metrics(self.name, found)
+
+
+class _Service(_Reader):
+    said = ""
+
+    async def read(self, at: float) -> None:
+        try:
+            service = await self.world.cluster.service(self.config.environment.traffic.service)
+        except ClusterError as error:
+            if str(error) != self.said:
+                log.warning("the traffic Service cannot be read: %s", error)
+            self.said = str(error)
+            return
+        self.said = ""
+        if outcome := moved_by_others(self.config, service, now=self.world.now()):
+            self.seen.saw_end(outcome)
+
+
+class _Slot(_Reader):
+    async def read(self, at: float) -> None:
+        self.seen.saw_slot(await look_at_slot(self.world.cluster, self.config.environment, self.config.target, at))
+
+
+class _Prober(_Reader):
+    async def read(self, at: float) -> None:
+        self.seen.saw_probe(await self.world.probe(self.config.environment, self.world.now))
+
+
+class _Beside(_Reader):
+    async def read(self, at: float) -> None:
+        source = self.world.sources[self.config.environment.slo.source]
+        self.seen.beside = await look(source, self.config.source, at, LOOK_LIMIT_SECONDS)
+
+
+class _Logs(_Reader):
+    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
+        super().__init__(config, world, seen)
+        self.comparison = LogComparison(
+            world.cluster,
+            config.environment,
+            watched=config.target,
+            left=config.source,
+            since=config.cutover_at,
+        )
+
+    async def read(self, at: float) -> None:
+        self.seen.logs = await self.comparison.look(at)
