@@ -26,6 +26,7 @@ OVERLAY: Final = Path(__file__).parent / "stellwerk" / "environment.yaml"
 CONNECTION: Final = "prometheus"
 DAGS: Final = ("production-blue-green", "rollback")
 END_SECONDS: Final = 60.0
+HELD: Final = " HELD: "  # how the task's log begins to say that the window is over without proof
 BY_ITSELF_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 1.0  # between two looks at Airflow: they cost the machine more than those at the cluster
 
@@ -44,6 +45,8 @@ class Stellwerk:
         self._run: Run | None = None
         self._was_on_new = False
         self._looked_at = 0.0
+        self._watch_seconds = 0.0
+        self._watched_until = 0.0
 
     @property
     def public_url(self) -> str:
@@ -71,6 +74,7 @@ class Stellwerk:
         self._environment.write_text(yaml.safe_dump(merged(self._plain, self._overlay(promotion))))
         World(self._sandbox).reset()
         self._run, self._was_on_new, self._looked_at = None, False, 0.0
+        self._watch_seconds = promotion.watch_seconds
 
     def promote(self, promotion: Promotion) -> None:
         """Start the release, and have everybody say Go."""
@@ -84,7 +88,8 @@ class Stellwerk:
     def on_new(self) -> bool:
         """The traffic Service selects green."""
         on_new = self._kube.selector(self._sandbox.environment.traffic.service).get("version") == "green"
-        self._was_on_new = self._was_on_new or on_new
+        if on_new and not self._was_on_new:
+            self._was_on_new, self._watched_until = True, time.monotonic() + self._watch_seconds
         return on_new
 
     def outcome(self) -> Outcome | None:
@@ -109,8 +114,8 @@ class Stellwerk:
             return Outcome("held", time.time(), self._failure())
         if time.monotonic() < self._watched_until:
             return None
-        told = [line for line in self._client.log(run, "watch").splitlines() if ": HELD: " in line or line.startswith("HELD: ")]
-        return Outcome("held", time.time(), told[-1][-400:]) if told else None
+        told = [line for line in self._client.log(run, "watch").splitlines() if HELD in line]
+        return Outcome("held", time.time(), told[-1].partition(HELD)[2][:400]) if told else None
 
     def kill_controller(self, part: str = "") -> None:
         """SIGKILL the triggerer (or the scheduler); the sandbox starts it again."""
