@@ -121,8 +121,10 @@ PROMETHEUS = Module(
     tags=("netgo", "remove_all_sd", "enable_kubernetes_sd"),
 )
 
-# program → the module that pins it, and its main package there
-CATALOGUE: Mapping[str, tuple[Module, str]] = {
+Catalogue = Mapping[str, tuple[Module, str]]
+"""Program → the module that pins it, and its main package there."""
+
+CATALOGUE: Catalogue = {
     "etcd": (KUBERNETES, "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": (KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
     "kube-controller-manager": (KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from include.errors import ProgramMissing, StellwerkError
 from include.sandbox.build_progress import Progress, watch_build
-from include.sandbox.go_modules import CATALOGUE, Module
+from include.sandbox.go_modules import CATALOGUE, Catalogue, Module
 from include.sandbox.processes import Process
 from include.sandbox.signals import end_on_signals
 from include.sandbox.toolchain import cache_folder, exclusive, go_environment, go_toolchain
@@ -29,34 +29,40 @@ def program(name: str) -> Path:
 
 
 def programs(
-    names: Iterable[str], *, environment: Mapping[str, str] | None = None, progress: Progress | None = None
+    names: Iterable[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    catalogue: Catalogue = CATALOGUE,
 ) -> dict[str, Path]:
     """The paths of the named programs: from the folder ``$STELLWERK_PROGRAMS``, the cache, or built now.
 
     Several processes may ask at the same time: one builds, the others wait for it.
 
+    :param catalogue: program → its module and package; another one for programs that are not of ``tools/``
     :raises ProgramMissing: an unknown name, a build that failed, or no Go to build with
     """
     environment = os.environ if environment is None else environment
     progress = progress or Progress(sys.stderr)
     wanted = list(dict.fromkeys(names))
-    _check_names(wanted)
+    _check_names(wanted, catalogue)
     found = _given(wanted, environment, progress)
     by_module: dict[Module, list[str]] = {}
     for name in wanted:
         if name not in found:
-            by_module.setdefault(CATALOGUE[name][0], []).append(name)
+            by_module.setdefault(catalogue[name][0], []).append(name)
     for module, missing in by_module.items():
-        found |= _from_cache(module, missing, environment, progress)
+        packages = {name: catalogue[name][1] for name in missing}
+        found |= _from_cache(module, packages, environment, progress)
     return {name: found[name] for name in wanted}
 
 
-def _check_names(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in CATALOGUE]
+def _check_names(names: Sequence[str], catalogue: Catalogue) -> None:
+    unknown = [name for name in names if name not in catalogue]
     if unknown:
         raise ProgramMissing(
             f"no pinned program is called {', '.join(unknown)}",
-            expected=f"one of {', '.join(CATALOGUE)}",
+            expected=f"one of {', '.join(catalogue)}",
             remedy="use one of these names, or add a module below tools/ and the program to CATALOGUE",
         )
 
@@ -81,10 +87,10 @@ def _given(names: Sequence[str], environment: Mapping[str, str], progress: Progr
 
 
 def _from_cache(
-    module: Module, names: Sequence[str], environment: Mapping[str, str], progress: Progress
+    module: Module, packages: Mapping[str, str], environment: Mapping[str, str], progress: Progress
 ) -> dict[str, Path]:
     home = cache_folder(environment) / "programs" / f"{module.name}-{module.key}"
-    paths = {name: home / "bin" / name for name in names}
+    paths = {name: home / "bin" / name for name in packages}
     if all(path.exists() for path in paths.values()):
         return paths
 
@@ -92,17 +98,17 @@ def _from_cache(
         progress.line(f"another process is building {module.name}; waiting for it")
 
     with exclusive(home / "lock", waiting=waiting):
-        missing = [name for name, path in paths.items() if not path.exists()]
+        missing = {name: packages[name] for name, path in paths.items() if not path.exists()}
         if missing:
             _build(module, missing, home, environment, progress)
     return paths
 
 
 def _build(
-    module: Module, names: Sequence[str], home: Path, environment: Mapping[str, str], progress: Progress
+    module: Module, packages: Mapping[str, str], home: Path, environment: Mapping[str, str], progress: Progress
 ) -> None:
     go = go_toolchain(module.go, environment=environment, report=progress.line)
-    progress.line(f"building {', '.join(names)} ({module.name} {module.version}) once, into {home}")
+    progress.line(f"building {', '.join(packages)} ({module.name} {module.version}) once, into {home}")
     binaries = home / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     partial = home / "partial"
@@ -110,8 +116,7 @@ def _build(
     partial.mkdir()
     try:
         # Go names a binary after its package's folder, which for etcd is "server".
-        made = {name: partial / _binary_name(CATALOGUE[name][1]) for name in names}
-        packages = [CATALOGUE[name][1] for name in names]
+        made = {name: partial / _binary_name(package) for name, package in packages.items()}
         # One invocation for all programs: packages are compiled while others are being linked.
         argv = [
             str(go),
@@ -122,13 +127,13 @@ def _build(
             module.linker_flags,
             "-o",
             f"{partial}/",
-            *packages,
+            *packages.values(),
         ]
         log = home / "build.log"
         process = Process("go build", argv, cwd=module.folder, env=go_environment(environment), log=log)
         code = watch_build(process, made=made, progress=progress)
         if code != 0:
-            raise _build_failed(module, names, code, log)
+            raise _build_failed(module, list(packages), code, log)
         for name, path in made.items():
             path.replace(binaries / name)
     finally:
