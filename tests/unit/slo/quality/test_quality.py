@@ -54,7 +54,17 @@ def test_changing_nothing_is_not_noticed() -> None:
     """What is noticed is the change, not the way in which it is made."""
     unchanged = [
         Mutant(f"unchanged {name}", f"include.slo.{name}", (("from __future__", "from __future__"),))
-        for name in ("counters", "criteria", "evaluate", "lasting", "moment", "pods", "summary", "triggers", "window")
+        for name in (
+            "counters",
+            "criteria",
+            "evaluate",
+            "lasting",
+            "moment",
+            "pods",
+            "summary",
+            "triggers",
+            "window",
+        )
     ]
     of_each_kind = list({trace.family: (trace, expected) for trace, expected in labelled()}.values())
     assert [caught_by(mutant, of_each_kind[n::9]) for n, mutant in enumerate(unchanged)] == [None] * len(unchanged)
