@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from include.errors import LedgerError, StellwerkError
@@ -35,7 +36,6 @@ STEPS: Mapping[str, str] = {
     "watch.passed": "Beobachtung bestanden",
     "watch.ended": "Beobachtung beendet",
     "switch.back": "Verkehr zurückgeschaltet",
-    "feedback.given": "Rückmeldung",
     "cleanup.done": "Alter Slot außer Betrieb",
     "release.verified": "Release abschließend geprüft",
     "rollback.chosen": "Rückweg gewählt",
@@ -58,11 +58,8 @@ PHASES: Sequence[tuple[str, str, str]] = (
     ("Aufräumen", "watch.passed", "cleanup.done"),
 )
 
-_QUIET = (
-    *(SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "watch.checkpoint", "ledger.head"),
-    *("postmortem.drafted", "report.written"),
-)
-DETAILS: dict[str, str] = {
+_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "ledger.head")
+_DETAILS: Mapping[str, str] = {
     "option": "Weg",
     "what": "Befund",
     "duty": "Nachricht",
@@ -118,9 +115,7 @@ def summarise(entries: Sequence[Entry], *, timezone: str) -> str:
         "ended": ended,
         "total": duration(ended - started),
         "decisions": [_decision(entry) for entry in entries if entry.kind == DECISION],
-        "steps": sorted(
-            (_step(entry, started) for entry in entries if entry.kind not in _QUIET), key=lambda step: step.at
-        ),
+        "steps": sorted((_step(entry, started) for entry in entries if _is_step(entry)), key=lambda step: step.at),
         "durations": [(name, duration(length)) for name, length in durations(entries)],
         "sent": [entry.payload.get("message", "") for entry in entries if entry.kind == SENT],
         "failed": [entry for entry in entries if entry.kind == FAILED],
@@ -146,7 +141,7 @@ def outcome(entries: Sequence[Entry]) -> str:
     if refused:
         who = ", ".join(f"{cell(given.get('user'))} ({cell(given.get('role'))})" for given in refused)
         return f"Nicht freigegeben: No-Go von {who}"
-    steps = [entry for entry in attempt if entry.kind not in _QUIET]
+    steps = [entry for entry in attempt if _is_step(entry)]
     return f"Nicht abgeschlossen, letzter Schritt: {_name(steps[-1].kind) if steps else 'keiner'}"
 
 
@@ -164,10 +159,22 @@ def durations(entries: Iterable[Entry]) -> list[tuple[str, timedelta]]:
     return result
 
 
+def details(payload: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What an entry tells beside its kind, on one line.
+
+    :param more: further names of a payload that are told, each with what it is called
+    """
+    named = {**_DETAILS, **more}
+    return "; ".join(f"{told}: {_plain(payload[name])}" for name, told in named.items() if payload.get(name))
+
+
+def _is_step(entry: Entry) -> bool:
+    return entry.kind not in (*_QUIET, "watch.checkpoint", "postmortem.drafted", "report.written")
+
+
 def _step(entry: Entry, started: datetime) -> Step:
     moment = happened(entry)
-    parts = [f"{told}: {_plain(entry.payload[name])}" for name, told in DETAILS.items() if entry.payload.get(name)]
-    return Step(moment, moment - started, _name(entry.kind), entry.actor, "; ".join(parts))
+    return Step(moment, moment - started, _name(entry.kind), entry.actor, details(entry.payload))
 
 
 def _plain(value: object) -> str:

@@ -10,7 +10,7 @@ from include.ledger.chain import head_of
 from include.ledger.entry import Entry
 from include.report.postmortem.answers import orders
 from include.report.postmortem.incident import BACK, Incident, chosen, incidents
-from include.report.postmortem.marks import marks, person, spans, switcher
+from include.report.postmortem.marks import BY_HAND, marks, person, spans, switcher
 from include.report.postmortem.model import How, PostMortem
 from include.report.postmortem.notices import missed, notices
 from include.report.postmortem.numbers import numbers
@@ -89,6 +89,8 @@ def _how(incident: Incident) -> How:
     if orders(incident):
         return "order"
     outside = any(entry.payload.get("result") == BACK[1] for entry in incident.ends)
+    if by == BY_HAND:
+        return "outside"
     if not by:
         return "outside" if outside else "unknown"
     return "by-hand"

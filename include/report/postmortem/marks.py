@@ -15,6 +15,8 @@ from include.report.postmortem.series import first_bad, limits
 from include.report.text import happened, moment
 
 STELLWERK: Final = "stellwerk"
+BY_HAND: Final = "by hand"
+"""Who switched where a rollback met a selector that somebody had changed past Stellwerk."""
 
 _STARTED_AT = re.compile(r"^manual__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d)")
 _SPANS: Final[tuple[tuple[str, MarkName, MarkName], ...]] = (
@@ -92,7 +94,9 @@ def switcher(incident: Incident) -> tuple[str, str]:
 def person(by: str) -> str:
     """The one who acted: ``rollback (rita)`` and ``watch (rita)`` are rita, ``watch`` is Stellwerk."""
     name = re.sub(r"^(?:rollback|watch) \((.*)\)$", r"\1", by.strip(), flags=re.DOTALL)
-    return STELLWERK if name in ("watch", "scheduler", STELLWERK) else name or "nicht festgehalten"
+    if name in ("watch", "scheduler", STELLWERK):
+        return STELLWERK
+    return "nicht festgehalten" if name in ("", BY_HAND) else name
 
 
 def _cutover(incident: Incident) -> Mark | None:

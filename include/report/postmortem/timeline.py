@@ -12,7 +12,7 @@ from include.report.postmortem.answers import ANSWERS, FEEDBACK, answer_in
 from include.report.postmortem.incident import Incident
 from include.report.postmortem.marks import person
 from include.report.postmortem.model import Event, Mark
-from include.report.summary import DETAILS, STEPS
+from include.report.summary import STEPS, details
 from include.report.text import happened
 
 _QUIET: Final = ("cutover.intended", "cutover.observed", "ledger.head", "watch.checkpoint", "preflight.preview")
@@ -36,22 +36,14 @@ _KINDS: Final[Mapping[str, str]] = {
     "watch.answered-late": "Antwort kam zu spät",
     "feedback.decided": "Über eine kritische Rückmeldung entschieden",
     "feedback.silence": "Keine Antwort auf eine kritische Rückmeldung",
-    "rollback.chosen": "Weg zurück gewählt",
-    "rollback.refused": "Rollback abgelehnt",
-    "rollback.blocked": "Schritt des Rollbacks nicht möglich",
-    "rollback.brought-back": "Alte Version wieder hochgefahren",
-    "rollback.verified": "Alte Version nachgewiesen",
-    "deadline.missed": "Frist versäumt",
 }
-_TOLD: Final = {
-    "option": "Option",
-    "what": "Befund",
+_MORE: Final[Mapping[str, str]] = {
     "seen": "beobachtet",
     "remedy": "zu tun",
     "checks": "geprüft",
-    "duty": "Nachricht",
     "due": "fällig",
     "why": "Grund",
+    "noticed": "bemerkt",
 }
 _MESSAGES: Final[Mapping[str, str]] = {
     "deployment-started": "Auslieferung begonnen",
@@ -88,8 +80,10 @@ def message_name(entry: Entry) -> str:
 
 
 def _event(entry: Entry) -> Event | None:
-    if entry.kind in _QUIET or entry.kind in _BOTH:
+    if entry.kind in _QUIET:
         return None
+    if entry.kind in _BOTH:
+        return _noticed(entry)
     payload = entry.payload
     if entry.kind in (SENT, FAILED):
         return _message(entry)
@@ -108,7 +102,18 @@ def _event(entry: Entry) -> Event | None:
         what = "Beobachtung meldet" if result == "NOTICE" else "Beobachtung beendet"
         detail = f"{_RESULTS.get(result, result)}: {payload.get('sentence') or 'ohne Befund'}"
         return Event(happened(entry), what, entry.actor, detail, entry.sequence)
-    return Event(happened(entry), _name(entry.kind), person(entry.actor), _detail(entry), entry.sequence)
+    return Event(
+        happened(entry), _name(entry.kind), person(entry.actor), details(entry.payload, _MORE), entry.sequence
+    )
+
+
+def _noticed(entry: Entry) -> Event | None:
+    """What else a switch was told of: the switch itself is a mark, however often it was recorded."""
+    noticed = entry.payload.get("noticed")
+    if not noticed:
+        return None
+    told = details({"noticed": noticed}, _MORE)
+    return Event(happened(entry), "Bei der Rückschaltung bemerkt", person(entry.actor), told, entry.sequence)
 
 
 def _answer(entry: Entry) -> Event:
@@ -133,13 +138,3 @@ def _message(entry: Entry) -> Event:
 
 def _name(kind: str) -> str:
     return _KINDS.get(kind) or STEPS.get(kind, kind)
-
-
-def _detail(entry: Entry) -> str:
-    parts = []
-    for name, told in (DETAILS | _TOLD if entry.kind in _KINDS else DETAILS).items():
-        value = entry.payload.get(name)
-        if value and not isinstance(value, dict):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            parts.append(f"{told}: {text}")
-    return "; ".join(parts)

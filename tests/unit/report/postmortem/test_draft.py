@@ -197,6 +197,22 @@ def test_a_selector_changed_by_hand() -> None:
     assert "changed by hand" in found.reason
 
 
+def test_a_rollback_that_found_the_selector_changed_by_hand() -> None:
+    story = Story().until_cutover().watching()
+    back = story.rollback_run("manual__x", by="rita")
+    found = draft(story.switch_recorded(40, back, by="by hand"))
+    switched = found.mark("switched")
+    assert switched is not None
+    assert (found.how, switched.actor) == ("outside", "nicht festgehalten")
+
+
+def test_what_a_switch_was_told_of_is_in_the_timeline() -> None:
+    story = Story().until_cutover().watching()
+    few = {"by": "watch", "reason": REASON, "at": story.epoch(8), "noticed": ["blue takes it with 1 endpoint"]}
+    told = [event.detail for event in draft(story.note(9, "switch.back", few)).timeline]
+    assert "bemerkt: blue takes it with 1 endpoint" in told
+
+
 def test_a_rollback_that_was_due_and_blocked() -> None:
     story = Story().until_cutover().watching()
     story.ended(9, "ROLLBACK_BLOCKED", f"{REASON}; blue has no ready endpoint", detected_at=story.epoch(8))

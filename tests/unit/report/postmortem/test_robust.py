@@ -105,7 +105,7 @@ def written(facts: list[tuple[int, str, dict[str, Any], str]]) -> Story:
     return story
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(facts=st.lists(ENTRY, min_size=1, max_size=8))
 def test_any_record_makes_a_draft(facts: list[tuple[int, str, dict[str, Any], str]]) -> None:
     entries = written(facts).entries
@@ -117,7 +117,7 @@ def test_any_record_makes_a_draft(facts: list[tuple[int, str, dict[str, Any], st
     assert summarise(entries, timezone="Europe/Berlin").startswith("# Release-Bericht: 3.0.0")
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(recorded=st.lists(POINT, min_size=1, max_size=6), config=CONFIG)
 def test_any_series_is_drawn_or_none(recorded: list[dict[str, Any]], config: dict[str, Any]) -> None:
     story = Story().until_cutover().note(3, "watch.baseline", {"config": config})
