@@ -286,6 +286,18 @@ class Environment(PlanModel):
         return self
 
     @model_validator(mode="after")
+    def _watch_can_judge(self) -> Self:
+        watch, criteria = self.watch, self.slo.criteria
+        if (criteria.sse_connections or criteria.sse_reconnect_ratio) and watch.seconds <= watch.sse_grace_seconds:
+            raise ValueError(
+                f"watch.seconds ({watch.seconds:g}) ends within watch.sse_grace_seconds "
+                f"({watch.sse_grace_seconds:g}): event streams would never be judged and no watch could pass"
+            )
+        if criteria.memory_growth_ratio and watch.seconds < 20 * watch.poll_seconds:
+            raise ValueError("memory_growth_ratio needs a watch of at least 20 polls: no trend could be seen")
+        return self
+
+    @model_validator(mode="after")
     def _autoscaler_reaches_size(self) -> Self:
         for place, values in (("values", self.values), *((f"slots.{slot}", v) for slot, v in self.slots.items())):
             scaling = values.get("autoscaling")

@@ -38,7 +38,8 @@ class Rule(PlanModel):
 
     :param limit: in the unit of what is measured
     :param for_seconds: how long the limit has to be crossed without a break before the rule counts as broken
-    :param min_requests: fewer requests than this and nothing is judged; None takes what the watch says
+    :param min_requests: fewer requests than this and nothing is judged. None: what the watch says for the criteria
+        of error rate and latency; none are needed elsewhere (a trigger weighs what it counted by its interval)
     :param source: where it reads; None takes what the environment says
     :param query: PromQL of the plan's own instead of the standard metrics; ``$slot``, ``$namespace``, ``$window``
         and ``$selector`` (all label matchers of the slot) are filled in. Every element of the answer is held
@@ -58,7 +59,15 @@ class Rule(PlanModel):
         return self
 
 
+def _share(rule: Rule) -> Rule:
+    """A limit of 5 where 5 % was meant would never be crossed."""
+    if rule.query is None and not 0 < rule.limit < 1:
+        raise ValueError(f"limit is {rule.limit:g}: a share is greater than 0 and less than 1, 5 % is 0.05")
+    return rule
+
+
 ShortRule = Annotated[Rule, BeforeValidator(_short)]
+ShareRule = Annotated[ShortRule, AfterValidator(_share)]
 
 
 class NamedRule(Rule):
@@ -91,7 +100,7 @@ class Triggers(PlanModel):
     :param more: further rules of the plan's own
     """
 
-    error_rate: ShortRule = Rule(limit=0.05)
+    error_rate: ShareRule = Rule(limit=0.05)
     p95_seconds: ShortRule = Rule(limit=2.0)
     down_seconds: Seconds = 300.0
     more: tuple[NamedRule, ...] = ()
@@ -114,16 +123,22 @@ class Criteria(PlanModel):
     :param more: further rules of the plan's own
     """
 
-    error_rate: ShortRule = Rule(limit=0.01)
+    error_rate: ShareRule = Rule(limit=0.01)
     p95_seconds: ShortRule = Rule(limit=0.5)
     memory_bytes: ShortRule | None = None
-    memory_growth_ratio: ShortRule | None = None
-    cpu_ratio: ShortRule | None = None
+    memory_growth_ratio: ShareRule | None = None
+    cpu_ratio: ShareRule | None = None
     sse_connections: ShortRule | None = None
-    sse_reconnect_ratio: ShortRule | None = None
+    sse_reconnect_ratio: ShareRule | None = None
     pods: bool = True
     logs: bool = True
     more: tuple[NamedRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _growth_has_a_measure(self) -> Self:
+        if self.memory_growth_ratio is not None and self.memory_bytes is None:
+            raise ValueError("memory_growth_ratio is a share of memory_bytes: set that limit, too")
+        return self
 
 
 class Metrics(PlanModel):
@@ -132,6 +147,8 @@ class Metrics(PlanModel):
     :param labels: label matchers besides those that the slot's selector gives, for example ``{job: erp}``
     :param namespace_label: the label that holds the pod's namespace
     :param pod_label: the label that holds the pod's name
+    :param scrape_seconds: how often Prometheus scrapes the pods: its newest sample may be so much older, and its
+        short window spans at least two scrapes
     """
 
     requests: MetricName = "http_requests_total"
@@ -146,6 +163,7 @@ class Metrics(PlanModel):
     labels: Mapping[LabelName, str] = Field(default_factory=dict)
     namespace_label: LabelName = "namespace"
     pod_label: LabelName = "pod"
+    scrape_seconds: Seconds = 15.0
 
 
 class SloRules(PlanModel):
@@ -184,6 +202,13 @@ class SloRules(PlanModel):
     def source_of(self, rule: Rule) -> SourceName:
         """Where a rule reads: what it says itself, prometheus for a query, else what the environment says."""
         return rule.source or ("prometheus" if rule.query is not None else self.source)
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        names = [name for name, _ in self.named()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rules share a name: {', '.join(twice)}")
+        return self
 
     @property
     def sources(self) -> frozenset[SourceName]:

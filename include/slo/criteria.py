@@ -2,90 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from include.plan.rules import Criteria, Watch
-from include.slo.samples import Snapshot
-from include.slo.verdict import Finding, milliseconds, percent
-from include.slo.window import WindowStats, window_stats
+from include.plan.rules import Rule, Watch
+from include.slo.moment import Moment, sustained
+from include.slo.pods import logs, pods
+from include.slo.readings import by_query
+from include.slo.resources import cpu, memory
+from include.slo.streams import connections, reconnects
+from include.slo.texts import error_text, limit_text
+from include.slo.verdict import Finding, milliseconds
+from include.slo.window import WindowStats
+
+MOMENTARY: Final = ("memory_bytes", "sse_connections", "sse_reconnect_ratio", "logs")
+"""Criteria that have no meaning over a span: they have to hold at every moment."""
 
 
-def error_rate(criteria: Criteria, watch: Watch, stats: WindowStats) -> Finding:
+def criteria(moment: Moment) -> Iterator[Finding]:
+    """Judge every criterion the plan sets whose source shows everything; those of others are not known anyway."""
+    rules = moment.rules.criteria
+    judges: tuple[tuple[str, Callable[[Moment, Rule], Finding]], ...] = (
+        ("error_rate", _error_rate_now),
+        ("p95_seconds", _latency_now),
+        ("memory_bytes", memory),
+        ("cpu_ratio", cpu),
+        ("sse_connections", connections),
+        ("sse_reconnect_ratio", reconnects),
+    )
+    for field, judge in judges:
+        rule: Rule | None = getattr(rules, field)
+        if rule is None or moment.view(rule).missing or (field.startswith("sse_") and _forgiven(moment)):
+            continue
+        if rule.query is not None:
+            yield by_query(moment, f"criteria.{field}", rule, broken="DEGRADED", meanwhile="HEALTHY")
+        else:
+            yield sustained(moment, rule, judge, broken="DEGRADED", meanwhile="HEALTHY")
+    if (growth := rules.memory_growth_ratio) is not None and growth.query is not None:
+        yield by_query(moment, "criteria.memory_growth_ratio", growth, broken="DEGRADED", meanwhile="HEALTHY")
+    for named in rules.more:
+        yield by_query(moment, f"criteria.more.{named.name}", named, broken="DEGRADED", meanwhile="HEALTHY")
+    if rules.pods:
+        yield pods(moment)
+    if rules.logs:
+        yield logs(moment)
+
+
+def error_rate(rule: Rule, watch: Watch, stats: WindowStats) -> Finding:
     """The share of failed requests, UNKNOWN below ``min_requests`` unless it is bad beyond doubt."""
-    rule, limit = "criteria.error_rate", criteria.error_rate.limit
-    rate = stats.error_rate
-    if stats.requests < watch.min_requests:
-        if stats.errors >= watch.min_errors and stats.error_interval.low >= limit:
-            return Finding(rule, "DEGRADED", f"{error_text(stats)}, not below {limit_text(limit)}")
+    name, rate, needed = "criteria.error_rate", stats.error_rate, needed_requests(rule, watch)
+    if stats.requests < needed:
+        if stats.errors >= watch.min_errors and stats.error_interval.low >= rule.limit:
+            return Finding(name, "DEGRADED", f"{error_text(stats)}, not below {limit_text(rule.limit)}")
         return Finding(
-            rule,
+            name,
             "UNKNOWN",
             f"too little traffic: {stats.requests} requests in {stats.span_seconds:.0f} s, "
-            f"{watch.min_requests} are needed for a judgement",
+            f"{needed} are needed for a judgement",
         )
-    if rate is not None and rate < limit:
-        return Finding(rule, "HEALTHY", f"{error_text(stats)}, below {limit_text(limit)}")
-    return Finding(rule, "DEGRADED", f"{error_text(stats)}, not below {limit_text(limit)}")
+    if rate is not None and rate < rule.limit:
+        return Finding(name, "HEALTHY", f"{error_text(stats)}, below {limit_text(rule.limit)}")
+    return Finding(name, "DEGRADED", f"{error_text(stats)}, not below {limit_text(rule.limit)}")
 
 
-def latency(criteria: Criteria, watch: Watch, stats: WindowStats) -> Iterator[Finding]:
-    """The 95th percentile; nothing below ``min_requests``, which :func:`error_rate` has said already."""
-    if stats.requests < watch.min_requests:
-        return
-    rule, p95 = "criteria.p95_seconds", stats.p95
+def latency(rule: Rule, watch: Watch, stats: WindowStats) -> Finding:
+    """The 95th percentile, UNKNOWN below ``min_requests``."""
+    name, p95, needed = "criteria.p95_seconds", stats.p95, needed_requests(rule, watch)
+    if stats.requests < needed:
+        return Finding(name, "UNKNOWN", f"too few requests for a P95: {stats.requests} of {needed}")
     if p95 is None:
-        yield Finding(rule, "UNKNOWN", f"no latencies were reported for {stats.requests} requests")
-        return
+        return Finding(name, "UNKNOWN", f"no latencies were reported for {stats.requests} requests")
     text = f"P95 {p95} of {stats.requests} requests in {stats.span_seconds:.0f} s"
-    if p95.seconds < criteria.p95_seconds.limit and not p95.at_least:
-        yield Finding(rule, "HEALTHY", f"{text}, below {milliseconds(criteria.p95_seconds.limit)}")
-    else:
-        yield Finding(rule, "DEGRADED", f"{text}, not below {milliseconds(criteria.p95_seconds.limit)}")
+    if p95.seconds < rule.limit and not p95.at_least:
+        return Finding(name, "HEALTHY", f"{text}, below {milliseconds(rule.limit)}")
+    return Finding(name, "DEGRADED", f"{text}, not below {milliseconds(rule.limit)}")
 
 
-def resources(criteria: Criteria, stats: WindowStats) -> Iterator[Finding]:
-    """Memory and processor use of the largest pod, where the plan sets a limit."""
-    memory = criteria.memory_bytes.limit if criteria.memory_bytes else None
-    for name, limit, value, unit, scale in (("memory_bytes", memory, stats.memory_bytes, "MB of memory", 1e6),):
-        rule = f"criteria.{name}"
-        if limit is None:
-            continue
-        if value is None:
-            yield Finding(rule, "UNKNOWN", f"no pod reported {unit}")
-        elif value >= limit:
-            yield Finding(
-                rule, "DEGRADED", f"a pod uses {value / scale:.4g} {unit}, not below {limit / scale:.4g}"
-            )
+def needed_requests(rule: Rule, watch: Watch) -> int:
+    """How many requests a judgement takes: the rule's own number, else the watch's."""
+    return watch.min_requests if rule.min_requests is None else rule.min_requests
 
 
-def streams(criteria: Criteria, stats: WindowStats, beside: Snapshot | None) -> Iterator[Finding]:
-    """Event streams of both slots together: users on the slot that was left are served, too."""
-    if criteria.sse_connections is None:
-        return
-    wanted = criteria.sse_connections.limit
-    rule = "criteria.sse_connections"
-    if stats.sse_connections is None:
-        yield Finding(rule, "UNKNOWN", "no pod reported its event streams")
-        return
-    lingering = (window_stats([beside]).sse_connections or 0) if beside else 0
-    count = stats.sse_connections + lingering
-    if count < wanted:
-        yield Finding(
-            rule,
-            "DEGRADED",
-            f"{count} event streams are open ({lingering} of them on the slot that was left), {wanted:g} wanted",
-        )
+def _error_rate_now(moment: Moment, rule: Rule) -> Finding:
+    return error_rate(rule, moment.watch, _enough(moment, rule))
 
 
-def error_text(stats: WindowStats) -> str:
-    """The error rate with everything that says how much it proves."""
-    rate = stats.error_rate or 0.0
-    return (
-        f"error rate {percent(rate)} of {stats.requests} requests in {stats.span_seconds:.0f} s, "
-        f"95 % interval {stats.error_interval}"
-    )
+def _latency_now(moment: Moment, rule: Rule) -> Finding:
+    return latency(rule, moment.watch, _enough(moment, rule))
 
 
-def limit_text(share: float) -> str:
-    """``0.05`` as ``5 %``."""
-    return f"{100 * share:g} %"
+def _enough(moment: Moment, rule: Rule) -> WindowStats:
+    """The short window where it holds enough requests, else the long one."""
+    view = moment.view(rule)
+    return view.short if view.short.requests >= needed_requests(rule, moment.watch) else view.long
+
+
+def _forgiven(moment: Moment) -> bool:
+    return moment.now - moment.cutover_at < moment.watch.sse_grace_seconds

@@ -59,10 +59,10 @@ class Snapshot:
 
     :param taken_at: when the poll was made, in seconds since the epoch
     :param pods: the pods that could be read
-    :param ready_endpoints: ready endpoints of the slot that serve the needed port; None when nobody could be asked
+    :param ready_endpoints: ready endpoints of the slot that serve the needed port, None when nobody could be
+        asked; it informs, :class:`SlotSample` is what is judged
     :param errors: one sentence for each thing that could not be read; empty when the snapshot is whole
     :param unread: ready pods that did not show their metrics: what they served is not known
-    :param public_ok: what the independent probe of the public URL saw; None when it was not asked
     :param readings: the answers to the rules' own queries
     """
 
@@ -71,7 +71,6 @@ class Snapshot:
     pods: tuple[PodSample, ...] = ()
     ready_endpoints: int | None = None
     errors: tuple[str, ...] = ()
-    public_ok: bool | None = None
     unread: tuple[str, ...] = ()
     readings: tuple[Reading, ...] = ()
 
@@ -102,6 +101,8 @@ class SlotSample:
     :param ready: its ready pods
     :param restarts: container restarts by pod uid
     :param not_ready: one sentence for each pod that is not ready, with the reason Kubernetes gives
+    :param cpu_cores: processor cores that each pod may use, by the pod's name: its limit, else its request; a pod
+        with neither is left out and judged by one core
     :param problem: why nothing was learned; empty when something was
     """
 
@@ -111,6 +112,7 @@ class SlotSample:
     ready: int | None = None
     restarts: Mapping[str, int] = field(default_factory=dict)
     not_ready: tuple[str, ...] = ()
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)
     problem: str = ""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from include.slo.window import WindowStats
@@ -25,10 +25,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The heaviest of the findings.
+    """What is known of a slot at one moment.
 
-    :param stats: the short window the verdict is about
+    :param state: the heaviest of the findings' states
+    :param sentence: everything that is of this state, the rule that matters most first
+    :param stats: the short window of the rules' own source
     :param gathering: UNKNOWN only because the first window is not full yet: nothing is missing, it is just early
+    :param page: why a human has to know now that nothing is known; empty while nobody has to
+    :param measures: figures that are shown and judged by no rule
     """
 
     state: State
@@ -36,6 +40,13 @@ class Verdict:
     findings: tuple[Finding, ...]
     stats: WindowStats
     gathering: bool = False
+    page: str = ""
+    measures: Mapping[str, float | int | str | None] = field(default_factory=dict)
+
+
+def heavier(one: State, other: State) -> State:
+    """Which of two states weighs more."""
+    return one if _WEIGHT[one] >= _WEIGHT[other] else other
 
 
 def heaviest(findings: Iterable[Finding]) -> Finding:
@@ -44,6 +55,12 @@ def heaviest(findings: Iterable[Finding]) -> Finding:
     :raises ValueError: there is none
     """
     return max(findings, key=lambda finding: _WEIGHT[finding.state])
+
+
+def said(findings: Iterable[Finding], state: State) -> str:
+    """The sentences of one state, each rule once; of health the first one says enough."""
+    sentences = {(f.rule, f.sentence): f.sentence for f in findings if f.state == state}
+    return next(iter(sentences.values()), "") if state == "HEALTHY" else "; ".join(sentences.values())
 
 
 def percent(share: float) -> str:

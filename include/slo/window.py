@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from include.slo.counters import Growth, carried, growth, not_numbers, number, whole
 from include.slo.evidence import Buckets, Interval, Quantile, quantile, wilson
 from include.slo.samples import PodSample, Snapshot
 
@@ -23,9 +24,10 @@ class WindowStats:
     :param errors: those answered with 5xx
     :param latency: cumulative histogram of the span; empty when the pods' buckets do not fit together
     :param span_seconds: time between the first and the last snapshot
-    :param memory_bytes: the largest of the pods' last known sizes, None when none told
-    :param cpu_cores: the largest of the pods' mean processor use, None when none told
-    :param sse_connections: open event streams at the end, None when no pod told
+    :param memory_bytes: the last known size of each pod that is there and told one, by name
+    :param cpu_cores: the mean processor use of each pod that told it, by name
+    :param sse_connections: open event streams at the end, None when not every pod told
+    :param db_connections: open database connections at the end, None when not every pod told
     :param restarted: pods whose process restarted inside the span
     :param unusable: samples left out, one sentence each
     """
@@ -35,9 +37,10 @@ class WindowStats:
     latency: Buckets = ()
     span_seconds: float = 0.0
     pods: int = 0
-    memory_bytes: float | None = None
-    cpu_cores: float | None = None
+    memory_bytes: Mapping[str, float] = field(default_factory=dict)
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)
     sse_connections: int | None = None
+    db_connections: int | None = None
     restarted: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
 
@@ -74,11 +77,20 @@ class _Sum:
     restarted: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
 
+    def add(self, grown: Growth) -> None:
+        """Add what one pod counted."""
+        for status, count in grown.requests.items():
+            self.requests[status] = self.requests.get(status, 0.0) + count
+        if grown.latency:
+            self.bounds.add(tuple(bound for bound, _ in grown.latency))
+        for bound, count in grown.latency:
+            self.latency[bound] = self.latency.get(bound, 0.0) + count
+
 
 def window_stats(snapshots: Iterable[Snapshot], *, stale_seconds: float = math.inf) -> WindowStats:
     """Add up what happened between the first and the last of ``snapshots`` (any order, one slot).
 
-    :param stale_seconds: samples so much older than their snapshot are left out
+    :param stale_seconds: samples so much older (or newer) than their snapshot are left out
     """
     ordered = sorted(snapshots, key=lambda s: s.taken_at)
     if not ordered:
@@ -87,15 +99,15 @@ def window_stats(snapshots: Iterable[Snapshot], *, stale_seconds: float = math.i
     last: dict[str, PodSample] = {}
     for index, snapshot in enumerate(ordered):
         for sample in snapshot.pods:
-            if why := _unusable(sample, snapshot, stale_seconds):
+            if why := unusable(sample, snapshot.taken_at, stale_seconds):
                 total.unusable.append(why)
                 continue
             before = last.get(sample.pod_uid)
             if before is not None:
                 _grow(total, before, sample)
             elif index > 0 and sample.started_at is not None and sample.started_at >= ordered[0].taken_at:
-                _born(total, sample)
-            last[sample.pod_uid] = sample
+                total.add(whole(sample))
+            last[sample.pod_uid] = carried(before, sample) if before else sample
     return _stats(total, last, ordered)
 
 
@@ -120,85 +132,57 @@ def thinned(snapshots: Sequence[Snapshot], *, apart_seconds: float) -> list[Snap
     return kept + ordered[1:][-1:]
 
 
-def _unusable(sample: PodSample, snapshot: Snapshot, stale_seconds: float) -> str | None:
-    numbers = [*sample.requests.values(), *(count for _, count in sample.latency_buckets)]
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+def unusable(sample: PodSample, now: float, stale_seconds: float) -> str | None:
+    """Why a sample says nothing at a moment; None when it can be used."""
+    if not_numbers(sample):
         return f"{sample.pod} reported counters that are no numbers"
-    if (age := snapshot.taken_at - sample.taken_at) > stale_seconds:
+    age = now - sample.taken_at
+    if age > stale_seconds:
         return f"the sample of {sample.pod} is {age:.0f} s old"
+    if -age > stale_seconds:
+        return f"the sample of {sample.pod} is {-age:.0f} s ahead of this clock"
     return None
 
 
 def _grow(total: _Sum, before: PodSample, after: PodSample) -> None:
-    restarted = _restarted(before, after)
-    if restarted and after.pod not in total.restarted:
+    grown = growth(before, after)
+    total.add(grown)
+    if grown.restarted and after.pod not in total.restarted:
         total.restarted.append(after.pod)
-    _add(total, {} if restarted else before.requests, () if restarted else before.latency_buckets, after)
     seconds = after.taken_at - before.taken_at
-    used = _difference(before.cpu_seconds, after.cpu_seconds)
-    if not restarted and used is not None and seconds > 0:
-        cores, length = total.cpu.get(after.pod_uid, (0.0, 0.0))
-        total.cpu[after.pod_uid] = (cores + used, length + seconds)
-
-
-def _born(total: _Sum, sample: PodSample) -> None:
-    _add(total, {}, (), sample)
-
-
-def _add(total: _Sum, requests: Mapping[str, float], buckets: Buckets, after: PodSample) -> None:
-    for status, count in after.requests.items():
-        total.requests[status] = total.requests.get(status, 0.0) + count - requests.get(status, 0.0)
-    if not after.latency_buckets:
-        return
-    total.bounds.add(tuple(bound for bound, _ in after.latency_buckets))
-    known = dict(buckets)
-    for bound, count in after.latency_buckets:
-        total.latency[bound] = total.latency.get(bound, 0.0) + count - known.get(bound, 0.0)
-
-
-def _restarted(before: PodSample, after: PodSample) -> bool:
-    if before.started_at is not None and after.started_at is not None and before.started_at != after.started_at:
-        return True
-    if any(after.requests.get(status, 0.0) < count for status, count in before.requests.items()):
-        return True
-    later = dict(after.latency_buckets)
-    return any(later.get(bound, count) < count for bound, count in before.latency_buckets)
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    if before is None or after is None or not math.isfinite(after - before) or after < before:
-        return None
-    return after - before
+    if grown.cpu_seconds is not None and seconds > 0:
+        used, length = total.cpu.get(after.pod, (0.0, 0.0))
+        total.cpu[after.pod] = (used + grown.cpu_seconds, length + seconds)
 
 
 def _stats(total: _Sum, last: Mapping[str, PodSample], ordered: Sequence[Snapshot]) -> WindowStats:
     present = {sample.pod_uid for sample in ordered[-1].pods}
     now = [sample for uid, sample in last.items() if uid in present]
-    streams = [value for sample in now if (value := _number(sample.sse_connections)) is not None]
     return WindowStats(
         requests=round(sum(total.requests.values())),
         errors=round(sum(count for status, count in total.requests.items() if status.startswith("5"))),
-        latency=_histogram(total),
+        latency=monotone(total.latency) if len(total.bounds) == 1 else (),
         span_seconds=ordered[-1].taken_at - ordered[0].taken_at,
         pods=len(present),
-        memory_bytes=max((m for s in now if (m := _number(s.memory_bytes)) is not None), default=None),
-        cpu_cores=max((used / length for used, length in total.cpu.values()), default=None),
-        sse_connections=round(sum(streams)) if streams else None,
+        memory_bytes={s.pod: value for s in now if (value := number(s.memory_bytes)) is not None},
+        cpu_cores={pod: used / length for pod, (used, length) in total.cpu.items()},
+        sse_connections=_sum(sample.sse_connections for sample in now),
+        db_connections=_sum(sample.db_connections for sample in now),
         restarted=tuple(total.restarted),
         unusable=tuple(total.unusable),
     )
 
 
-def _histogram(total: _Sum) -> Buckets:
-    if len(total.bounds) != 1:
-        return ()
+def monotone(counts: Mapping[float, float]) -> Buckets:
+    """A histogram in the order of its bounds: a scrape may meet one between two of its increments."""
     highest, cumulative = 0.0, []
-    for bound in sorted(total.latency):
-        # A scrape may meet a histogram between two of its increments.
-        highest = max(highest, total.latency[bound])
+    for bound in sorted(counts):
+        highest = max(highest, counts[bound])
         cumulative.append((bound, highest))
     return tuple(cumulative)
 
 
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _sum(values: Iterable[float | None]) -> int | None:
+    numbers = [number(value) for value in values]
+    known = [value for value in numbers if value is not None]
+    return round(sum(known)) if known and len(known) == len(numbers) else None

@@ -22,6 +22,7 @@ from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster
 from include.clients.openmetrics import snapshot
+from include.clients.prober import check
 from include.clients.traffic import switch
 from include.errors import (
     ClusterError,
@@ -32,10 +33,11 @@ from include.errors import (
     WatchHeld,
 )
 from include.ledger.store import Ledger
-from include.plan.models import Environment
+from include.plan.models import Environment, SloRules
+from include.slo.account import Account
 from include.slo.evaluate import evaluate, retention_seconds
-from include.slo.samples import Snapshot
-from include.slo.summary import Tally, summarise
+from include.slo.samples import Observed, ProbeSample, SlotSample, Snapshot
+from include.slo.summary import summarise
 from include.slo.verdict import Verdict
 from include.steps.lease import renewed_beside
 from include.steps.record import (
@@ -180,18 +182,19 @@ async def _watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
 
     A cluster that does not answer makes the verdict UNKNOWN; it never ends the watch and is never a success.
     """
-    rules, settings = config.environment.slo, config.environment.watch
-    snapshots = [config.baseline]
-    tally, said, said_at = Tally(), "", 0.0
+    rules, settings = _rules(config), config.environment.watch
+    observed = Observed({rules.source: [config.baseline]})
+    account = Account.begin({rules.source: config.baseline}, at=config.started_at, source=rules.source)
+    said, said_at = "", 0.0
     detected_at: float | None = None
     while True:
         now = time.time()
         if ended := await _moved_by_others(config, cluster):
             return ended
-        snapshots = [*_recent(config, snapshots, now), await _look(config, cluster, now)]
+        observed = await _observe(config, cluster, observed, now)
         now = time.time()
-        verdict = evaluate(rules, settings, snapshots, now, cutover_at=config.started_at)
-        tally = tally.count(verdict, now)
+        verdict = evaluate(rules, settings, observed, now, cutover_at=config.started_at)
+        account = account.add(observed, verdict, now)
         if verdict.state != said or now - said_at >= PROGRESS_SECONDS:
             log.info("%s, %.0f s left: %s", verdict.state, config.deadline - now, verdict.sentence)
             said, said_at = verdict.state, now
@@ -200,19 +203,35 @@ async def _watch(config: WatchConfig, cluster: Cluster) -> WatchOutcome:
             if outcome := await _roll_back(config, cluster, verdict, detected_at):
                 return outcome
         if now >= config.deadline:
-            return _conclusion(config, _newest_whole(snapshots), tally, now)
+            return _conclusion(config, account, observed, now)
         await asyncio.sleep(max(0.05, min(now + settings.poll_seconds, config.deadline + 0.01) - time.time()))
 
 
-def _newest_whole(snapshots: list[Snapshot]) -> Snapshot:
-    """Return the last look that saw everything; a poll that failed at the deadline says nothing of the window."""
-    whole = [snapshot for snapshot in snapshots[1:] if snapshot.pods and not snapshot.errors]
-    return whole[-1] if whole else snapshots[-1]
+def _rules(config: WatchConfig) -> SloRules:
+    """The plan's rules without what this loop does not read."""
+    rules = config.environment.slo
+    return rules.model_copy(update={"criteria": rules.criteria.model_copy(update={"logs": False})})
 
 
-def _recent(config: WatchConfig, snapshots: list[Snapshot], now: float) -> list[Snapshot]:
-    keep = retention_seconds(config.environment.slo, config.environment.watch)
-    return [s for s in snapshots if now - s.taken_at <= keep]
+async def _observe(config: WatchConfig, cluster: Cluster, observed: Observed, now: float) -> Observed:
+    """Look at pods and public URL once more, and forget what is too old to be judged."""
+    rules = _rules(config)
+    keep = now - retention_seconds(rules, config.environment.watch)
+    seen, probed = await asyncio.gather(_look(config, cluster, now), _probe(config))
+    at, endpoints = time.time(), seen.ready_endpoints
+    slot = SlotSample(at, ready_endpoints=endpoints, ready=None if endpoints is None else len(seen.pods))
+    return Observed(
+        metrics={rules.source: [*(s for s in observed.metrics[rules.source] if s.taken_at >= keep), seen]},
+        probes=[*(p for p in observed.probes if p.at >= keep), probed],
+        slot=[*(s for s in observed.slot if s.at >= keep), slot],
+    )
+
+
+async def _probe(config: WatchConfig) -> ProbeSample:
+    result = await check(config.environment.traffic.public_url, config.environment.smoke[0])
+    unusable = result.status is None and "certificate" in result.sentence
+    state: Literal["ok", "failed", "unusable"] = "ok" if result.ok else "unusable" if unusable else "failed"
+    return ProbeSample(time.time(), state, "" if result.ok else result.sentence)
 
 
 async def _look(config: WatchConfig, cluster: Cluster, now: float) -> Snapshot:
@@ -302,18 +321,11 @@ async def drain_after_back(environment: Environment, cluster: Cluster, slot: Slo
         log.warning("%s could not be restarted, open connections stay on it: %s", slot, error)
 
 
-def _conclusion(config: WatchConfig, last: Snapshot, tally: Tally, now: float) -> WatchOutcome:
+def _conclusion(config: WatchConfig, account: Account, observed: Observed, now: float) -> WatchOutcome:
     summary = summarise(
-        config.environment.slo, config.environment.watch, snapshots=(config.baseline, last), tally=tally
+        _rules(config), config.environment.watch, account, observed, now=now, cutover_at=config.started_at
     )
-    stats = summary.stats
-    measures: dict[str, float | int | str | None] = {
-        "requests": stats.requests,
-        "errors": stats.errors,
-        "error_rate": stats.error_rate,
-        "p95_seconds": stats.p95_seconds,
-        "unknown_ratio": summary.unknown_ratio,
-    }
+    measures = dict(summary.measures)
     result: Result = "PASSED" if summary.state == "PASSED" else "HELD"
     return WatchOutcome(result=result, sentence=summary.sentence, at=now, measures=measures)
 
