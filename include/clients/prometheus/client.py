@@ -73,7 +73,7 @@ class Prometheus:
     ) -> Answer:
         seconds = timeout_seconds or self.access.timeout_seconds
         # Prometheus gives up when we do, and stops at one series more than we would take.
-        fields = {**fields, "timeout": f"{seconds:.3f}s", "limit": str(most_series + 1)}
+        fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
             async with asyncio.timeout(seconds):

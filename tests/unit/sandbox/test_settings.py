@@ -14,6 +14,7 @@ VALUES = {
     "HEADS_URL": "file:///state/heads",
     "LEDGER_URL": "postgresql://append:secret@127.0.0.1:5432/stellwerk",
     "SLACK_TOKEN": "xoxb-1",
+    "PROMETHEUS_URL": "http://127.0.0.1:9090",
     "SLACK_URL": "http://127.0.0.1:8000/api/",
     "SMTP_HOST": "127.0.0.1",
     "SMTP_PORT": "2525",

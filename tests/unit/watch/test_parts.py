@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from include.bluegreen.state import PodState
 from include.clients.prober import ProbeResult
 from include.slo.account import Account
-from include.slo.samples import Snapshot
+from include.slo.samples import SlotSample, Snapshot
 from include.watch import WatchConfig, WatchOutcome
 from include.watch.baseline import take_baselines
 from include.watch.config import Kept, Page
 from include.watch.rhythm import Feed, feeding, next_due, phase
 from include.watch.rounds import judged
-from include.watch.sightings import thinned
+from include.watch.sightings import Sightings, thinned
 from include.watch.slotstate import look_at_slot
 from tests import virtual_time
 from tests.unit.watch.worlds import CUTOVER, Erp, MemorySource, Watching
@@ -178,3 +178,15 @@ class TestTravelling:
     def test_the_time_of_a_switch(self) -> None:
         outcome = self.outcome("ROLLED_BACK").model_copy(update={"switched_at": CUTOVER + 100})
         assert outcome.switched == datetime.fromtimestamp(CUTOVER + 100, UTC)
+
+
+def test_samples_that_say_the_same_are_kept_often_enough_to_know_how_long() -> None:
+    environment = Erp().environment
+    seen = Sightings(environment.slo, environment.watch)
+    for second in range(60):
+        seen.saw_slot(SlotSample(float(second), ready_endpoints=0 if 20 <= second < 23 else 3))
+    times = [sample.at for sample in seen.slot]
+    assert len(times) < 25
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 5
+    assert [sample.at for sample in seen.slot if sample.ready_endpoints == 0][:1] == [20.0]
+    assert {19.0, 20.0, 22.0, 23.0} <= set(times), "no change is forgotten"
