@@ -37,7 +37,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── ReleaseFenced              the Service belongs to another release by now
     │   ├── NotEnoughEndpoints
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
-    │   ├── RollbackRefused            nothing to roll back, or not in the way that was asked for
+    │   ├── RollbackRefused            nothing to roll back, or no such option
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
@@ -265,7 +265,7 @@ class AdoptionRefused(TrafficError):
 
 
 class RollbackRefused(TrafficError):
-    """There is nothing to roll back, or not in the way that was asked for; nobody is worse off than before."""
+    """There is nothing to roll back, or no such option; nobody is worse off than before."""
 
 
 class VerificationFailed(TrafficError):

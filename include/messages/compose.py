@@ -53,6 +53,7 @@ class Rollback:
     :param by: who switched, as the traffic Service says: ``watch``, ``rollback (<user>)`` or a name
     :param switched_at: when the traffic moved
     :param verified: what was checked afterwards, one sentence each
+    :param warnings: what people have to look at, for example that too few pods took the traffic
     """
 
     from_slot: str
@@ -61,6 +62,7 @@ class Rollback:
     by: str
     switched_at: datetime
     verified: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def deployment_started(occasion: Occasion, *, by: str, at: datetime) -> Message:
@@ -182,6 +184,7 @@ def rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
         "itself": by in _ITSELF,
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
+        "warnings": [shortened(sentence) for sentence in rollback.warnings],
         "mail_minutes": f"{occasion.deadlines.mail_seconds / 60:g}",
         "post_mortem_minutes": f"{occasion.deadlines.post_mortem_seconds / 60:g}",
     }

@@ -52,7 +52,8 @@ async def bring_back(
 
     :return: ``slot``, ``needed``, ``sentence``; and ``helm_release``, ``revision``, ``ready``, ``required`` and
         ``checks`` when it was needed
-    :raises RollbackRefused: nothing to roll back, or another option would do
+    :raises RollbackRefused: nothing to roll back, or no such option
+    :raises RollbackBlocked: another option would do
     :raises NotEnoughEndpoints: nothing could be brought back
     :raises SlotNotReady: no pod came up, with the reason of the first that says one
     :raises VerificationFailed: it came up and does not answer as it should; the traffic was not moved

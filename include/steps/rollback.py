@@ -43,14 +43,16 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
     Waits for no record, for no message (DESIGN, invariant 11) and not for the prober that observes it. Where
     somebody changed the selector by hand, that is taken as the switch.
 
-    :return: ``from``, ``to``, ``by``, ``reason``, ``at``, ``release_id`` and ``observation``
+    :return: ``from``, ``to``, ``by``, ``reason``, ``at``, ``release_id``, ``noticed`` (what people have to know of
+        the switch) and ``observation``
     :raises TrafficError: nothing to roll back, or nobody to take the traffic
     """
     with witnessed(run.environment) as witness:
         found = await held(run, cluster)
         made_here = False
+        noticed: tuple[str, ...] = ()
         if found.moved.direction == "forward":
-            made_here = await _go_back(run, cluster, found, reason)
+            made_here, noticed = await _go_back(run, cluster, found, reason)
             found = await held(run, cluster)
         moved = found.moved
         log.info("traffic is on %s since %s (%s: %s)", moved.to, moved.at.isoformat(), moved.by, moved.reason)
@@ -66,20 +68,21 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
         "reason": moved.reason,
         "at": moved.at.isoformat(),
         "release_id": found.holder,
+        "noticed": list(noticed),
         "observation": observed,
         "sentence": observed["sentence"],
     }
 
 
-async def _go_back(run: ReleaseRun, cluster: Cluster, found: Held, reason: str) -> bool:
-    """Make the switch; whether it was this call that did."""
+async def _go_back(run: ReleaseRun, cluster: Cluster, found: Held, reason: str) -> tuple[bool, tuple[str, ...]]:
+    """Make the switch; whether it was this call that did, and what was noticed."""
     traffic, now = run.environment.traffic, datetime.now(UTC)
     if found.by_hand(traffic):
         why = reason or "the selector was changed by hand"
         await acknowledge_back(
             cluster, traffic, found.service, release_id=found.holder, by="by hand", reason=why, now=now
         )
-        return False
+        return False, ()
     done = await switch(
         cluster,
         traffic,
@@ -91,7 +94,9 @@ async def _go_back(run: ReleaseRun, cluster: Cluster, found: Held, reason: str) 
         back=True,
         required=run.environment.replicas,
     )
-    return done.changed
+    for sentence in done.noticed:
+        log.log(logging.ERROR if done.page else logging.WARNING, "%s", sentence)
+    return done.changed, done.noticed
 
 
 def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) -> None:
@@ -104,9 +109,14 @@ def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) ->
             run_id=run.run_id,
             actor=str(done["by"]),
             payload=done,
-            key=f"{done['release_id']}:{SWITCHED_BACK}",
+            key=switch_key(str(done["release_id"])),
         )
     )
+
+
+def switch_key(holder: str) -> str:
+    """The ledger's key of the entry that tells of a release's switch back."""
+    return f"{holder}:{SWITCHED_BACK}"
 
 
 def record_trouble(run: ReleaseRun, ledger: Ledger, step: str, error: StellwerkError) -> None:

@@ -19,7 +19,7 @@ from include.bluegreen.slots import Slot, active_slot, other
 from include.bluegreen.state import PodState, ServiceState
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
-from include.errors import NotEnoughEndpoints, RollbackRefused, TrafficServiceMissing
+from include.errors import NotEnoughEndpoints, RollbackBlocked, RollbackRefused, TrafficServiceMissing
 from include.plan.models import Traffic
 from include.steps.candidate import find_candidate
 from include.steps.run import ReleaseRun, parse_release_id
@@ -56,19 +56,22 @@ class Situation:
     def choose(self, wanted: str) -> RollbackOption:
         """The option that is taken.
 
-        :raises RollbackRefused: another one would do, or there is no such option
+        :raises RollbackRefused: there is no such option
+        :raises RollbackBlocked: another one would do, and has to be asked for
         :raises NotEnoughEndpoints: none is possible: nothing moves, and humans have to act
         """
         if option := chosen(self.options, wanted):
             return option
         named = {option.name: option for option in self.options}
         known = named.get(wanted)  # type: ignore[call-overload]  # any text: an unknown one is refused here
-        if known is None or named["auto"].eligible:
-            raise RollbackRefused(
-                f"rollback option {wanted} is not possible",
+        if known is None:
+            raise RollbackRefused(f"there is no rollback option {wanted}", expected=", ".join(named))
+        if named["auto"].eligible:
+            raise RollbackBlocked(
+                f"rollback option {wanted} is not possible, another one is",
                 expected="an option that is possible, see the log",
-                seen=known.reason if known else "unknown option",
-                remedy="trigger the rollback again with option auto",
+                seen=known.reason,
+                remedy=f"trigger the rollback again with option auto: it {named['auto'].reason}",
             )
         slot = self.held.old_slot
         raise NotEnoughEndpoints(
@@ -148,7 +151,8 @@ async def choose(
 
     :return: ``option`` that is taken, ``done`` whether the traffic is back already, ``release_id``, ``slot`` it
         returns to, and ``options`` with a reason each
-    :raises RollbackRefused: nothing to roll back, or another option would do
+    :raises RollbackRefused: nothing to roll back, or no such option
+    :raises RollbackBlocked: another option would do
     :raises NotEnoughEndpoints: nobody could take the traffic
     """
     found = await held(run, cluster)

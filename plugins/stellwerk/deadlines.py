@@ -67,7 +67,8 @@ def rollback_deadline(context: Mapping[str, Any]) -> None:
 
 
 def _look(run: ReleaseRun, asked_at: datetime) -> list[str]:
-    from include.steps.rollback_messages import Desk, next_due, overdue
+    from include.steps.rollback_messages import next_due, overdue
+    from include.steps.rollback_story import Desk
     from stellwerk.notifiers.transport import transports
 
     connections = run.environment.connections

@@ -19,7 +19,7 @@ from include.bluegreen.slots import Slot, active_slot
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, switch
-from include.errors import NotEnoughEndpoints, RollbackRefused, StellwerkError
+from include.errors import NotEnoughEndpoints, RollbackBlocked, RollbackRefused, StellwerkError
 from include.ledger.store import Ledger
 from include.messages.model import Message
 from include.plan.legacy import Former, Legacy
@@ -30,7 +30,8 @@ from include.steps.bring_back import bring_back
 from include.steps.record import SWITCHED_BACK
 from include.steps.rollback import record_switch_back, record_trouble, switch_back, verify_traffic
 from include.steps.rollback_choice import choose
-from include.steps.rollback_messages import Desk, tell
+from include.steps.rollback_messages import tell
+from include.steps.rollback_story import Desk
 from include.steps.run import ReleaseRun
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import HelmCommand, Kubectl, container, deployment, fetch, load, service
@@ -169,6 +170,8 @@ async def world(
 async def test_after_the_clean_up_it_is_brought_back_and_nobody_notices(world: World, node_url: NodeUrl) -> None:
     await world.cluster.scale(world.blue, 0)
     world.kubectl.until(lambda: len(world.kubectl.items("pods", "-l", "version=blue")) == 0, "blue is gone")
+    with pytest.raises(RollbackBlocked, match="it takes helm-rollback"):
+        await world.choose("blue-cutover")
     chosen = await world.choose()
     assert chosen["option"] == "helm-rollback"
     assert chosen["options"]["blue-cutover"] == [False, "the old slot has been cleaned up"]
@@ -264,7 +267,7 @@ async def test_what_cannot_be_brought_back_moves_nothing_and_pages(world: World)
     await _blocked(world, "the cluster does not accept it")
     await world.helm.uninstall(world.blue)
     await _blocked(world, "it has been uninstalled")
-    with pytest.raises(RollbackRefused, match="unknown option"):
+    with pytest.raises(RollbackRefused, match="there is no rollback option teleport"):
         await world.choose("teleport")
 
 

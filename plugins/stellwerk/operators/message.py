@@ -82,7 +82,8 @@ class TellRollback(StellwerkOperator):
 
     def act(self, run: ReleaseRun) -> str:
         """See :func:`include.steps.rollback_messages.tell`."""
-        from include.steps.rollback_messages import Desk, tell
+        from include.steps.rollback_messages import tell
+        from include.steps.rollback_story import Desk
         from stellwerk.notifiers.transport import transports
 
         assert self._asked_at is not None, "execute has set it"

@@ -26,8 +26,9 @@ from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
 from include.steps.record import ROLLBACK_VERIFIED, record
-from include.steps.rollback import record_trouble
-from include.steps.rollback_messages import MISSED, Desk, next_due, overdue, story_of, tell
+from include.steps.rollback import record_switch_back, record_trouble
+from include.steps.rollback_messages import MISSED, next_due, overdue, tell
+from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
@@ -115,6 +116,15 @@ def test_the_mail_says_what_was_checked() -> None:
     record(cast("Ledger", desk.ledger), desk.run, ROLLBACK_VERIFIED, {"checks": ["/healthz answers 200"]})
     tell(desk, "mail")
     assert "Danach geprüft:\n- /healthz answers 200" in servers.got[0].text
+
+
+def test_the_alert_says_what_people_have_to_look_at() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    done = {"release_id": HOLDER, "by": "rm", "noticed": ["blue takes the traffic with 1 ready endpoint(s)"]}
+    record_switch_back(desk.run, cast("Ledger", desk.ledger), done)
+    tell(desk, "alert")
+    assert ":warning: blue takes the traffic with 1 ready endpoint(s)" in servers.got[0].text
 
 
 def test_a_rollback_that_is_not_proven_pages() -> None:
@@ -297,11 +307,11 @@ def test_a_refusal_is_answered_in_its_own_words_and_alarms_nobody(holder: str) -
 def test_an_option_that_was_refused_is_answered_too() -> None:
     servers = Servers()
     desk = a_desk(servers, the_service("forward"))
-    error = RollbackRefused("rollback option full-restore is not possible", seen="no database part")
+    error = RollbackRefused("there is no rollback option teleport")
     record_trouble(desk.run, cast("Ledger", desk.ledger), "eligibility", error)
     tell(desk, "alert")
     assert servers.got[0].channel == "#valeo-erp-status"
-    assert "full-restore is not possible" in servers.got[0].text
+    assert "no rollback option teleport" in servers.got[0].text
 
 
 def test_a_blocked_rollback_pages_in_its_own_words_and_only_there() -> None:
