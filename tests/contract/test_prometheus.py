@@ -33,6 +33,7 @@ from include.sandbox.prometheus import PrometheusServer, Scraping
 from include.slo.samples import Snapshot
 from include.slo.source import Source
 from include.slo.window import WindowStats, window_stats
+from include.steps.metrics_check import check_metrics
 from tests.contract.support import Kubectl, container, deployment, http_probe, service
 
 APP = "watched"
@@ -368,6 +369,24 @@ def test_history_says_the_same_as_looking_all_the_time(world: World, url: str) -
     assert [one.taken_at for one in history] == sorted(one.taken_at for one in history)
     assert facts(window_stats(history)) == facts(window_stats(looks))
     assert window_stats(history).errors == 8
+
+
+def test_the_dry_check_finds_the_one_rule_without_data(slots: Kubectl, server: PrometheusServer, url: str) -> None:
+    criteria = {"memory_bytes": 1e9, "cpu_ratio": 0.5, "sse_connections": 1, "memory_growth_ratio": 0.1}
+    more = [{"name": "queue", "limit": 1, "query": "max(no_such_queue{$selector})"}]
+    env = environment(slots, criteria={**criteria, "more": more})
+    env = env.model_copy(update={"traffic": env.traffic.model_copy(update={"public_url": url})})
+    send(url, 9)
+    both = World(slots, server.url, env)
+
+    async def check(prometheus: PrometheusSource, openmetrics: OpenMetricsSource) -> list[str]:
+        found = await check_metrics(env, {"prometheus": prometheus, "openmetrics": openmetrics}, "blue")
+        return [f"{one.object}: {one.what}" for one in found]
+
+    (only,) = both.use(check)
+    assert only.startswith(
+        "slo.criteria.more.queue: prometheus: the query 'max(no_such_queue{$selector})' has no answer"
+    )
 
 
 def test_too_many_series_are_refused_by_number(server: PrometheusServer) -> None:
