@@ -17,7 +17,7 @@ from include.sandbox.airflow_client import AirflowClient, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.inbox import Fault, set_fault
 from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
-from include.sandbox.story import observe_story
+from include.sandbox.story import constant_load, observe_story
 from include.steps.rollback_messages import MISSED
 from tests.e2e.conftest import World
 from tests.e2e.worlds import DEADLINES, staging_like_production
@@ -49,9 +49,10 @@ def old_slot(sandbox: Sandbox, client: AirflowClient) -> Iterator[Slot]:
     (sandbox.plan_folder / "releases" / f"{VERSION}.yaml").write_text(yaml.safe_dump(content))
     changes = {"messages": {"deadlines": DEADLINES, "escalation": ["on-call@valeo-erp.example"]}}
     with staging_like_production(sandbox, changes):
-        run = trigger_release(sandbox.airflow, VERSION, "staging")
-        answer_gate(sandbox.airflow, run)
-        client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
+        with constant_load(sandbox, "e2e-before-rollback", 60):  # without users no watch passes
+            run = trigger_release(sandbox.airflow, VERSION, "staging")
+            answer_gate(sandbox.airflow, run)
+            client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
         assert _images(sandbox, source) == set()
         try:
             yield source
