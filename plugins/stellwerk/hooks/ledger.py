@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 HEADS_VARIABLE = "stellwerk_ledger_heads"
 
 
-def open_ledger(conn_id: str) -> Ledger:
+def open_ledger(conn_id: str, *, timeout_seconds: float = 10.0) -> Ledger:
     """Open the ledger that the connection names.
 
+    :param timeout_seconds: how long one call may take
     :raises LedgerUnavailable: no such connection
     """
     try:
@@ -43,7 +44,7 @@ def open_ledger(conn_id: str) -> Ledger:
         port=connection.port,
         database=connection.schema,
     )
-    return Ledger(url.render_as_string(hide_password=False))
+    return Ledger(url.render_as_string(hide_password=False), timeout_seconds=timeout_seconds)
 
 
 def note_head_outside(ledger: Ledger) -> None:
