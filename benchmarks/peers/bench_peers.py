@@ -33,6 +33,7 @@ from include.sandbox.programs import program
 from include.sandbox.signals import end_on_signals
 
 FOLDER: Final = REPOSITORY / "build" / "peers"
+SHOWN: Final = 1500  # letters of an error
 Todo = dict[Settings, list[tuple[Scenario, int]]]
 
 
@@ -113,7 +114,7 @@ def _one(contender: Contender, scenario: Scenario, number: int, monitoring: Moni
     try:
         record = play(contender, scenario, number, monitoring, FOLDER / "state")
     except StellwerkError as error:
-        print(f"{what}: not played: {error}", file=sys.stderr, flush=True)
+        print(f"{what}: not played: {str(error)[:SHOWN]}", file=sys.stderr, flush=True)
         return False
     results.add(record)
     print(f"{what}: {_told(record)}", flush=True)

@@ -73,6 +73,8 @@ class Stellwerk:
         self._end_runs()
         self._environment.write_text(yaml.safe_dump(merged(self._plain, self._overlay(promotion))))
         World(self._sandbox).reset()
+        # A run that was ended by hand with the traffic on the new version keeps the environment: that is meant so.
+        self._kube.kubectl("delete", "lease", "--all")
         self._run, self._was_on_new, self._looked_at = None, False, 0.0
         self._watch_seconds = promotion.watch_seconds
 
