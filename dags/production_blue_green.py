@@ -21,7 +21,8 @@ from stellwerk.operators.release import (
 )
 from stellwerk.operators.rollback import StartRollback
 from stellwerk.params import release_params
-from stellwerk.sensors.watch import CloseWatchQuestion, ReleaseWatch
+from stellwerk.sensors.question import CloseWatchQuestion
+from stellwerk.sensors.watch import ReleaseWatch
 
 with DAG(
     dag_id="production-blue-green",

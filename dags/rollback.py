@@ -6,8 +6,11 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from stellwerk.operators.message import Announce
+from include.bluegreen.eligibility import KINDS, documentation
+from stellwerk.deadlines import rollback_deadlines
+from stellwerk.operators.message import TellRollback
 from stellwerk.operators.rollback import (
+    BringBack,
     DrainBadSlot,
     RollbackEligibility,
     RollbackSummary,
@@ -20,13 +23,13 @@ with DAG(
     dag_id="rollback",
     description="Return to the old version, prove it, tell everybody",
     schedule=None,
-    max_active_runs=1,
+    max_active_runs=16,  # it waits for no other: not of another environment, nor for mail that does not go out
     catchup=False,
     params=release_params(
         option=Param(
             "auto",
             type="string",
-            enum=["auto", "blue-cutover"],
+            enum=["auto", *(kind.name for kind in KINDS)],
             title="Option",
             description="auto takes the least destructive option that is possible",
         ),
@@ -35,27 +38,29 @@ with DAG(
         ),
     ),
     default_args={"retries": 3, "retry_delay": timedelta(seconds=2)},
+    deadline=rollback_deadlines(),
     tags=["stellwerk", "rollback"],
-    doc_md="""
+    doc_md=f"""
 Name the release that went wrong. The traffic returns to the slot it came from in one step; a watch that is running
 ends as "rolled back by hand".
 
-| option | does | today |
-|---|---|---|
-| `auto` | the least destructive option that is possible | yes |
-| `blue-cutover` | one patch of the traffic Service | yes |
-| `helm-rollback`, `full-restore` | need the database decision | not offered yet |
+{documentation()}
+
+What is possible now is in the log of the first task, with the reason for each option; the gate showed it,
+too. Slack is told at once; the stakeholders get a mail, and an invitation to the post-mortem for their calendar.
+Nothing waits for them.
 """,
 ) as dag:
     eligibility = RollbackEligibility(task_id="eligibility")
+    bring_back = BringBack(task_id="bring_back")
     switch_back = SwitchBack(task_id="switch_back")
     drain = DrainBadSlot(task_id="drain")
     traffic = VerifyTraffic(task_id="verify_traffic")
-    slack = Announce(task_id="slack_alert", event="rollback-alert", trigger_rule="all_done")
-    mail = Announce(task_id="mail_stakeholders", event="rollback-mail", trigger_rule="all_done")
     summary = RollbackSummary(task_id="summary")
+    slack = TellRollback(task_id="slack_alert", duty="alert", trigger_rule="all_done")
+    mail = TellRollback(task_id="mail_stakeholders", duty="mail", trigger_rule="all_done")
+    invitation = TellRollback(task_id="post_mortem_invitation", duty="post-mortem", trigger_rule="all_done")
 
-    eligibility >> switch_back >> traffic >> summary
-    switch_back >> drain
-    switch_back >> slack
+    eligibility >> bring_back >> switch_back >> traffic >> summary
+    switch_back >> [drain, slack, invitation]
     traffic >> mail

@@ -37,6 +37,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── ReleaseFenced              the Service belongs to another release by now
     │   ├── NotEnoughEndpoints
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
+    │   ├── RollbackRefused            nothing to roll back, or no such option
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
@@ -56,6 +57,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LedgerBroken               the chain does not verify
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
+    │   ├── MessageBusy                another process is sending it
+    │   └── MessageGivenUp             not delivered long after its deadline
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
@@ -261,6 +264,10 @@ class AdoptionRefused(TrafficError):
     """What is installed cannot be taken over, or given back, without a risk for the traffic."""
 
 
+class RollbackRefused(TrafficError):
+    """There is nothing to roll back, or no such option; nobody is worse off than before."""
+
+
 class VerificationFailed(TrafficError):
     """A health endpoint, a smoke check or the final state is not as it has to be."""
 
@@ -345,6 +352,16 @@ class MessageError(StellwerkError):
     """Slack or the mail server did not take a message."""
 
     retryable = True
+
+
+class MessageBusy(MessageError):
+    """Another process is sending this very message."""
+
+
+class MessageGivenUp(MessageError):
+    """A message was not delivered, long after its deadline; nobody tries any more."""
+
+    retryable = False
 
 
 class EvidenceError(StellwerkError):

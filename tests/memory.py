@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -38,6 +39,16 @@ class MemoryLedger:
         self.written.append(entry)
         return entry
 
+    def find(self, key: str) -> Entry | None:
+        return next((entry for entry in self.written if entry.key == key), None)
+
+    def head(self) -> Head:
+        return Head(len(self.written), GENESIS)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        yield bool(what)
+
     def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Entry, ...]:
         return tuple(
             entry
@@ -45,9 +56,3 @@ class MemoryLedger:
             if (kinds is None or entry.kind in kinds)
             and all(value is None or getattr(entry, name) == value for name, value in wanted.items())
         )
-
-    def find(self, key: str) -> Entry | None:
-        return next((entry for entry in self.written if entry.key == key), None)
-
-    def head(self) -> Head:
-        return Head(len(self.written), GENESIS)

@@ -33,6 +33,16 @@ def good_revision(history: Sequence[HelmRevision]) -> int | None:
     return None
 
 
+def revisions_that_worked(history: Sequence[HelmRevision]) -> tuple[HelmRevision, ...]:
+    """What can be brought back, the newest first; of an uninstalled release, too, if its history was kept."""
+    newest_first = sorted(history, key=lambda r: r.revision, reverse=True)
+    return tuple(
+        one
+        for one in newest_first
+        if one.status in ("deployed", "superseded", "uninstalled") and not _tells_of_failure(one)
+    )
+
+
 def recovery_action(history: Sequence[HelmRevision]) -> RecoveryAction:
     """The way out of what an interrupted helm left behind; ``history`` in any order, empty for no release."""
     if not history:

@@ -87,7 +87,8 @@ class PodState:
 class DeploymentState:
     """A Deployment: ``replicas`` is what the spec asks for, ``ready`` and ``updated`` what the status reports.
 
-    ``match_labels`` is what it knows its pods by, ``pod_labels`` what every new pod gets.
+    ``match_labels`` is what it knows its pods by, ``pod_labels`` what every new pod gets, ``images`` what the
+    containers of a new pod run.
     """
 
     name: str
@@ -100,6 +101,7 @@ class DeploymentState:
     annotations: Mapping[str, str] = field(default_factory=dict)
     match_labels: Mapping[str, str] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from include.errors import PreflightFailed
 Severity = Literal["block", "warn"]
 
 ACCEPTABLE: Final = frozenset(
-    {"hook", "image-tag", "readiness-probe", "autoscaler-minimum", "shared-volume", "shared-service"}
+    {
+        "hook",
+        "image-tag",
+        "readiness-probe",
+        "autoscaler-minimum",
+        "shared-volume",
+        "shared-service",
+        "rule-data",  # a metric that only the new version has
+    }
 )
 """Rules whose findings are a judgement that an environment's ``chart_accept`` may overrule, with its reason."""
 

@@ -6,8 +6,9 @@ database within seconds and a forked worker must not inherit a socket.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -95,6 +96,25 @@ class Ledger:
         with self._transaction() as connection:
             return self._by_key(connection, key)
 
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        """Be the only process that does ``what`` while in this context; a process that dies is it no more.
+
+        :return: False when another process is at it
+        :raises LedgerUnavailable: the database gave no answer; never raised after the context was entered
+        """
+        number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        with self._translated():
+            connection = self._engine.connect()
+        try:
+            with self._translated():
+                locked = connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(number))).scalar_one()
+            yield bool(locked)
+        finally:
+            # What was done meanwhile is done: a connection that breaks changes nothing about it.
+            with suppress(SQLAlchemyError):
+                connection.close()
+
     def head(self) -> Head:
         """Stands for the ledger as it is now.
 
@@ -122,9 +142,13 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self._engine.begin() as connection:
-                yield connection
+            yield
         except (OperationalError, InterfaceError) as error:
             raise LedgerUnavailable(
                 "the ledger's database gives no answer",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from include.ledger.entry import Head
-from include.messages.model import Message
+from include.messages.model import Attachment, Message
 from include.messages.render import render, shortened
+from include.plan.deadlines import MessageDeadlines
 
 _ITSELF = ("watch", "stellwerk", "scheduler")
 
@@ -19,6 +20,7 @@ class Occasion:
     """The release and run that a message is about, and where its messages go.
 
     :param timezone: in which times are told, an IANA name
+    :param escalation: who gets a mail when Slack takes no alert in time
     :param head: of the ledger when the message was composed; None when the ledger gave no answer
     """
 
@@ -33,6 +35,8 @@ class Occasion:
     sender: str
     stakeholders: tuple[str, ...]
     head: Head | None
+    escalation: tuple[str, ...] = ()
+    deadlines: MessageDeadlines = field(default_factory=MessageDeadlines)
 
     def key(self, what: str) -> str:
         """The idempotency key of a message of this run."""
@@ -49,6 +53,7 @@ class Rollback:
     :param by: who switched, as the traffic Service says: ``watch``, ``rollback (<user>)`` or a name
     :param switched_at: when the traffic moved
     :param verified: what was checked afterwards, one sentence each
+    :param warnings: what people have to look at, for example that too few pods took the traffic
     """
 
     from_slot: str
@@ -57,6 +62,7 @@ class Rollback:
     by: str
     switched_at: datetime
     verified: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def deployment_started(occasion: Occasion, *, by: str, at: datetime) -> Message:
@@ -87,9 +93,9 @@ def deployment_successful(occasion: Occasion, *, slot: str, at: datetime) -> Mes
 
 def rollback_alert(occasion: Occasion, rollback: Rollback) -> Message:
     """The alert that goes out at once."""
-    facts = _rollback_facts(occasion, rollback)
+    facts = rollback_facts(occasion, rollback)
     text = render("rollback_alert.slack.j2", facts, timezone=occasion.timezone)
-    return _slack(occasion, "rollback-alert", occasion.alerts_channel, text, urgent=True)
+    return slack(occasion, "rollback-alert", occasion.alerts_channel, text, urgent=True)
 
 
 def human_needed(occasion: Occasion, *, what: str, seen: str, remedy: str, at: datetime) -> Message:
@@ -99,36 +105,49 @@ def human_needed(occasion: Occasion, *, what: str, seen: str, remedy: str, at: d
     :param seen: what was observed
     :param remedy: what the human should do next
     """
-    facts = {**_facts(occasion), "what": shortened(what), "seen": shortened(seen), "remedy": shortened(remedy)}
+    facts = {**facts_of(occasion), "what": shortened(what), "seen": shortened(seen), "remedy": shortened(remedy)}
     text = render("human_needed.slack.j2", {**facts, "at": at}, timezone=occasion.timezone)
-    return _slack(occasion, "human-needed", occasion.alerts_channel, text, urgent=True)
+    return slack(occasion, "human-needed", occasion.alerts_channel, text, urgent=True)
 
 
 def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     """The mail that stakeholders get within 15 minutes."""
-    facts = _rollback_facts(occasion, rollback)
-    subject, _, text = render("rollback.mail.j2", facts, timezone=occasion.timezone).partition("\n")
+    text = render("rollback.mail.j2", rollback_facts(occasion, rollback), timezone=occasion.timezone)
+    return mail(occasion, "rollback-mail", occasion.stakeholders, text)
+
+
+def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:
+    facts = {**facts_of(occasion), "event": event, "line": line, "at": at, **told}
+    text = render("status.slack.j2", facts, timezone=occasion.timezone)
+    return slack(occasion, event, occasion.status_channel, text, urgent=False)
+
+
+def mail(
+    occasion: Occasion, name: str, to: tuple[str, ...], text: str, attachments: tuple[Attachment, ...] = ()
+) -> Message:
+    """An urgent mail of this occasion.
+
+    :param name: makes its key
+    :param text: as rendered; the first line is ``Betreff: …``
+    """
+    subject, _, body = text.partition("\n")
     return Message(
-        key=occasion.key("rollback-mail"),
+        key=occasion.key(name),
         kind="mail",
         release=occasion.version,
         environment=occasion.environment,
         run_id=occasion.run_id,
-        text=text.strip() + "\n",
+        text=body.strip() + "\n",
         sender=occasion.sender,
-        recipients=occasion.stakeholders,
+        recipients=to,
         subject=subject.removeprefix("Betreff:").strip(),
         urgent=True,
+        attachments=attachments,
     )
 
 
-def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:
-    facts = {**_facts(occasion), "event": event, "line": line, "at": at, **told}
-    text = render("status.slack.j2", facts, timezone=occasion.timezone)
-    return _slack(occasion, event, occasion.status_channel, text, urgent=False)
-
-
-def _slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bool) -> Message:
+def slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bool) -> Message:
+    """A post of this occasion; ``name`` makes its key."""
     return Message(
         key=occasion.key(name),
         kind="slack",
@@ -141,7 +160,8 @@ def _slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bo
     )
 
 
-def _facts(occasion: Occasion) -> dict[str, Any]:
+def facts_of(occasion: Occasion) -> dict[str, Any]:
+    """What every template may name."""
     return {
         "application": occasion.application,
         "version": occasion.version,
@@ -152,10 +172,11 @@ def _facts(occasion: Occasion) -> dict[str, Any]:
     }
 
 
-def _rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
+def rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
+    """What a template may name that tells of a rollback."""
     by = re.sub(r"^rollback \((.*)\)$", r"\1", rollback.by)
     return {
-        **_facts(occasion),
+        **facts_of(occasion),
         "from_slot": rollback.from_slot,
         "to_slot": rollback.to_slot,
         "reason": shortened(rollback.reason),
@@ -163,4 +184,7 @@ def _rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
         "itself": by in _ITSELF,
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
+        "warnings": [shortened(sentence) for sentence in rollback.warnings],
+        "mail_minutes": f"{occasion.deadlines.mail_seconds / 60:g}",
+        "post_mortem_minutes": f"{occasion.deadlines.post_mortem_seconds / 60:g}",
     }

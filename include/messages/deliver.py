@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from include.errors import LedgerError, LedgerUnavailable, MessageError
+from include.errors import LedgerError, LedgerUnavailable, MessageBusy, MessageError
 from include.ledger.entry import Entry, NewEntry
 from include.messages.model import Message
 
@@ -31,6 +32,9 @@ class Record(Protocol):
 
     def append(self, new: NewEntry) -> Entry:
         """Write an entry; one with the same key is not written again."""
+
+    def alone(self, what: str) -> AbstractContextManager[bool]:
+        """Be the only process that does ``what`` while in this context; False when another one is at it."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,21 @@ def deliver(
 
     :param ledger: None when it cannot even be opened
     :raises MessageError: the transport failed; recorded where that is possible
+    :raises MessageBusy: another process is sending it
     :raises LedgerError: the ledger failed and the message can wait
     """
+    with ExitStack() as stack:
+        return _deliver(stack, ledger, message, transport, now, actor)
+
+
+def _deliver(
+    stack: ExitStack, ledger: Record | None, message: Message, transport: Transport, now: datetime, actor: str
+) -> Delivery:
     try:
+        if ledger is not None and not stack.enter_context(ledger.alone(key_of(message.key))):
+            raise MessageBusy(
+                f"{message.key} is being sent by another process", remedy="nothing: trying again tells how it went"
+            )
         before = _lookup(ledger, message)
     except LedgerError as error:
         if not message.urgent:
@@ -88,7 +104,7 @@ def deliver(
 def _lookup(ledger: Record | None, message: Message) -> Entry | None:
     if ledger is None:
         raise LedgerUnavailable("the ledger cannot be opened", remedy="bring the ledger's database back")
-    return ledger.find(_key(message))
+    return ledger.find(key_of(message.key))
 
 
 def _entry(message: Message, kind: str, now: datetime, actor: str, **facts: Any) -> NewEntry:
@@ -98,6 +114,8 @@ def _entry(message: Message, kind: str, now: datetime, actor: str, **facts: Any)
     payload = {"message": message.key, "via": message.kind, **audience, "subject": message.subject, **facts}
     if kind == SENT:
         payload |= {"text": message.text, "message_id": message.message_id}
+        if message.attachments:
+            payload["attachments"] = [{"name": one.name, "sha256": one.digest} for one in message.attachments]
     return NewEntry(
         kind=kind,
         release=message.release,
@@ -106,7 +124,7 @@ def _entry(message: Message, kind: str, now: datetime, actor: str, **facts: Any)
         actor=actor,
         payload=payload,
         # Every failed attempt is an entry of its own; success is one fact.
-        key=_key(message) if kind == SENT else None,
+        key=key_of(message.key) if kind == SENT else None,
         at=now,
     )
 
@@ -123,5 +141,9 @@ def _note(ledger: Record | None, entry: NewEntry) -> bool:
     return True
 
 
-def _key(message: Message) -> str:
-    return f"{SENT}:{message.key}"
+def key_of(message: str) -> str:
+    """The ledger's key of the entry that says a message went out.
+
+    :param message: the message's key
+    """
+    return f"{SENT}:{message}"

@@ -13,6 +13,33 @@ Kind = Literal["slack", "mail"]
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A file that goes with a mail.
+
+    :param content_type: for example ``text/calendar``
+    :param parameters: of the content type, for example ``(("method", "REQUEST"),)``
+    :raises MessageError: a name or type that could write further headers
+    """
+
+    name: str
+    content_type: str
+    content: bytes
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for text in (self.name, self.content_type, *(part for pair in self.parameters for part in pair)):
+            if not text or not text.isprintable():
+                raise MessageError("an attachment's name or type is not printable", seen=repr(text))
+        if self.content_type.count("/") != 1:
+            raise MessageError("an attachment's type is none", expected="text/calendar", seen=self.content_type)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
 class Message:
     """What is said to whom.
 
@@ -27,6 +54,7 @@ class Message:
     :param recipients: addresses the mail goes to
     :param subject: of the mail, one line
     :param urgent: goes out even when the ledger cannot say whether it went out before
+    :param attachments: of a mail
     :raises MessageError: nobody would receive it, or nothing would be said
     """
 
@@ -41,6 +69,7 @@ class Message:
     recipients: tuple[str, ...] = ()
     subject: str = ""
     urgent: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
     def __post_init__(self) -> None:
         needed = {"key": self.key, "text": self.text.strip()}

@@ -15,15 +15,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from include.plan.deadlines import MessageDeadlines, PostMortem
 from include.plan.legacy import Legacy
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
 from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
-    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy", "Messages",
-    "PlanModel", "Prober", "Ratio", "Release", "Seconds", "SloRules", "Slot", "SmokeCheck", "Traffic", "Triggers",
-    "Watch",
+    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy",
+    "MessageDeadlines", "Messages", "PlanModel", "PostMortem", "Prober", "Ratio", "Release", "Seconds", "SloRules",
+    "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
 ]  # fmt: skip
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
@@ -207,12 +208,18 @@ class Gate(PlanModel):
 
 
 class Messages(PlanModel):
-    """Where an environment's messages go."""
+    """Where an environment's messages go.
+
+    :param escalation: who gets a mail when Slack did not take an alert in time; the stakeholders where it is empty
+    """
 
     status_channel: Channel
     alerts_channel: Channel
     mail_from: MailAddress
     stakeholders: tuple[MailAddress, ...]
+    escalation: tuple[MailAddress, ...] = ()
+    deadlines: MessageDeadlines = MessageDeadlines()
+    post_mortem: PostMortem = PostMortem()
 
 
 class Environment(PlanModel):
@@ -263,6 +270,18 @@ class Environment(PlanModel):
     def _prometheus_is_named(self) -> Self:
         if "prometheus" in self.slo.sources and self.connections.prometheus is None:
             raise ValueError("slo reads from prometheus and connections.prometheus names no connection: add it")
+        return self
+
+    @model_validator(mode="after")
+    def _watch_can_judge(self) -> Self:
+        watch, criteria = self.watch, self.slo.criteria
+        if (criteria.sse_connections or criteria.sse_reconnect_ratio) and watch.seconds <= watch.sse_grace_seconds:
+            raise ValueError(
+                f"watch.seconds ({watch.seconds:g}) ends within watch.sse_grace_seconds "
+                f"({watch.sse_grace_seconds:g}): event streams would never be judged and no watch could pass"
+            )
+        if criteria.memory_growth_ratio and watch.seconds < 20 * watch.poll_seconds:
+            raise ValueError("memory_growth_ratio needs a watch of at least 20 polls: no trend could be seen")
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,15 @@ class Rule(PlanModel):
         return self
 
 
+def _share(rule: Rule) -> Rule:
+    """A limit of 5 where 5 % was meant would never be crossed."""
+    if rule.query is None and not 0 < rule.limit < 1:
+        raise ValueError(f"limit is {rule.limit:g}: a share is greater than 0 and less than 1, 5 % is 0.05")
+    return rule
+
+
 ShortRule = Annotated[Rule, BeforeValidator(_short)]
+ShareRule = Annotated[ShortRule, AfterValidator(_share)]
 
 
 class NamedRule(Rule):
@@ -92,7 +100,7 @@ class Triggers(PlanModel):
     :param more: further rules of the plan's own
     """
 
-    error_rate: ShortRule = Rule(limit=0.05)
+    error_rate: ShareRule = Rule(limit=0.05)
     p95_seconds: ShortRule = Rule(limit=2.0)
     down_seconds: Seconds = 300.0
     more: tuple[NamedRule, ...] = ()
@@ -115,13 +123,13 @@ class Criteria(PlanModel):
     :param more: further rules of the plan's own
     """
 
-    error_rate: ShortRule = Rule(limit=0.01)
+    error_rate: ShareRule = Rule(limit=0.01)
     p95_seconds: ShortRule = Rule(limit=0.5)
     memory_bytes: ShortRule | None = None
-    memory_growth_ratio: ShortRule | None = None
-    cpu_ratio: ShortRule | None = None
+    memory_growth_ratio: ShareRule | None = None
+    cpu_ratio: ShareRule | None = None
     sse_connections: ShortRule | None = None
-    sse_reconnect_ratio: ShortRule | None = None
+    sse_reconnect_ratio: ShareRule | None = None
     pods: bool = True
     logs: bool = True
     more: tuple[NamedRule, ...] = ()
@@ -194,6 +202,13 @@ class SloRules(PlanModel):
     def source_of(self, rule: Rule) -> SourceName:
         """Where a rule reads: what it says itself, prometheus for a query, else what the environment says."""
         return rule.source or ("prometheus" if rule.query is not None else self.source)
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        names = [name for name, _ in self.named()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rules share a name: {', '.join(twice)}")
+        return self
 
     @property
     def sources(self) -> frozenset[SourceName]:

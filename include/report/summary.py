@@ -36,7 +36,13 @@ STEPS: Mapping[str, str] = {
     "switch.back": "Verkehr zurückgeschaltet",
     "cleanup.done": "Alter Slot außer Betrieb",
     "release.verified": "Release abschließend geprüft",
+    "rollback.chosen": "Rückweg gewählt",
+    "rollback.refused": "Rollback abgelehnt",
+    "rollback.blocked": "Rollback nicht möglich",
+    "rollback.brought-back": "Alte Version wieder bereitgestellt",
+    "rollback.verified": "Rollback geprüft",
     "rollback.done": "Rollback abgeschlossen",
+    "deadline.missed": "Frist einer Nachricht verpasst",
 }
 """What each kind of entry is called; kinds that are not listed are shown under their own name."""
 
@@ -52,6 +58,9 @@ PHASES: Sequence[tuple[str, str, str]] = (
 
 _QUIET = (SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "ledger.head")
 _DETAILS: Mapping[str, str] = {
+    "option": "Weg",
+    "what": "Befund",
+    "duty": "Nachricht",
     "slot": "Slot",
     "from": "von",
     "to": "nach",

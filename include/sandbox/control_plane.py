@@ -76,7 +76,6 @@ class ControlPlane:
         self._pki = self.state_dir / "pki"
         self._supervisor = Supervisor()
         self._lane: Lane | None = None
-        self._api_server: Process | None = None
 
     def start(self) -> None:
         """Start everything; return when pods can be created.
@@ -109,31 +108,30 @@ class ControlPlane:
             what="the default service account exists",
         )
 
+    def restart_api_server(self, *, away_seconds: float = 0.0) -> None:
+        """Kill the API server and start it again on the same port; its state is etcd's.
+
+        :param away_seconds: how long nobody answers before it is started again
+        :raises SandboxError: it does not become ready again
+        """
+        server, port = self._api_server, self._port
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait(START_SECONDS)
+        time.sleep(away_seconds)
+        server.start()
+        wait_until(
+            lambda: self._answers(port, "/readyz"),
+            deadline_seconds=START_SECONDS,
+            what="the API server answers again",
+            process=server,
+        )
+
     def stop(self) -> None:
         """Stop everything in reverse order."""
         self._supervisor.stop()
         if self._lane is not None:
             self._lane.release()
             self._lane = None
-
-    def restart_api_server(self, *, down_seconds: float = 0.0) -> None:
-        """Kill the API server, wait, and start it again; what it knows is in etcd.
-
-        :raises SandboxError: it was never started, or does not become ready again
-        """
-        if self._api_server is None:
-            raise SandboxError("the control plane is not started")
-        os.kill(self._api_server.pid, signal.SIGKILL)
-        self._api_server.wait(START_SECONDS)
-        time.sleep(down_seconds)
-        self._api_server.start()
-        port = int(self.url.rpartition(":")[2])
-        wait_until(
-            lambda: self._answers(port, "/readyz"),
-            deadline_seconds=START_SECONDS,
-            what="the API server is ready again",
-            process=self._api_server,
-        )
 
     def check(self) -> None:
         """:raises SandboxError: a component has ended by itself"""
@@ -176,9 +174,9 @@ class ControlPlane:
             audit_log=self.audit_log,
             lane=lane,
         )
-        server = self._api_server = self._process("kube-apiserver", flags)
+        self._api_server = self._process("kube-apiserver", flags)
         self._supervisor.start(
-            server, ready=lambda: self._answers(port, "/readyz"), deadline_seconds=START_SECONDS
+            self._api_server, ready=lambda: self._answers(port, "/readyz"), deadline_seconds=START_SECONDS
         )
 
     def _egress_configuration(self) -> Path:

@@ -28,6 +28,7 @@ from include.sandbox.external_cluster import ExternalCluster
 from include.sandbox.postgres import SUPERUSER, Postgres
 from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.programs import program
+from include.sandbox.prometheus import NOWHERE, PrometheusServer, Scraping
 from include.sandbox.settings import load_settings
 from include.sandbox.world import (
     Addresses,
@@ -53,6 +54,7 @@ class Options:
     :param watch_seconds: length of the watch after cutover
     :param gate_seconds: how long a gate waits for an answer
     :param port: of Airflow's web server; None picks a free one
+    :param scrape_seconds: how often a Prometheus scrapes the application, which the rules then read; None for none
     :param extra_plan: further folder laid over the sandbox's plan (``releases/``, ``environments/``)
     :param variables: further environment variables of Airflow's processes; they win
     """
@@ -62,6 +64,7 @@ class Options:
     watch_seconds: float = 30
     gate_seconds: float = 600
     port: int | None = None
+    scrape_seconds: float | None = None
     extra_plan: Path | None = None
     extra_dags: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class Sandbox:
         self.account = options.state / "stellwerk.kubeconfig"
         self.plan_folder = options.state / "plan"
         self.inbox = options.state / "inbox"
+        self.prometheus: PrometheusServer | None = None
 
     def __enter__(self) -> Sandbox:
         try:
@@ -120,6 +124,7 @@ class Sandbox:
         )
         self._tell("PostgreSQL is ready")
         self._application()
+        self._metrics()
         self._sinks()
         self._airflow()
 
@@ -137,6 +142,15 @@ class Sandbox:
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
         self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
 
+    def _metrics(self) -> None:
+        options = self.options
+        if options.scrape_seconds is None:
+            return
+        scraping = Scraping(options.namespace, options.scrape_seconds)
+        self.prometheus = PrometheusServer(options.state / "prometheus", self.cluster, scraping)
+        self._stack.enter_context(self.prometheus)
+        self._tell(f"Prometheus scrapes every {options.scrape_seconds:g} s and answers at {self.prometheus.url}")
+
     def _render_plan(self) -> None:
         values = {
             "NAMESPACE": self.options.namespace,
@@ -145,6 +159,8 @@ class Sandbox:
             "PREVIEW_URL": self.addresses.preview_url,
             "WATCH_SECONDS": str(self.options.watch_seconds),
             "GATE_SECONDS": str(self.options.gate_seconds),
+            "METRICS_SOURCE": "openmetrics" if self.options.scrape_seconds is None else "prometheus",
+            **watching(self.options.scrape_seconds or 0.0),
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
@@ -185,6 +201,7 @@ class Sandbox:
             {
                 "KUBECONFIG_PATH": str(self.account),
                 "HEADS_URL": (self.options.state / "ledger-heads").absolute().as_uri(),
+                "PROMETHEUS_URL": self.prometheus.url if self.prometheus else NOWHERE,
                 "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
                 "SLACK_TOKEN": self.slack_token,
                 "SLACK_URL": f"http://127.0.0.1:{self.slack_port}/api/",
@@ -211,6 +228,16 @@ class Sandbox:
 
     def _tell(self, line: str) -> None:
         self._say(f"{time.monotonic() - self._began:6.1f} s  {line}")
+
+
+def watching(scrape_seconds: float) -> dict[str, str]:
+    """Windows that hold at least two scrapes, and samples that are stale only when a scrape was missed."""
+    window, stale = max(10.0, 3 * scrape_seconds), max(5.0, 2.5 * scrape_seconds)
+    return {
+        "WINDOW_SECONDS": f"{window:g}",
+        "LOOKBACK_SECONDS": f"{max(30.0, 3 * window):g}",
+        "STALE_SECONDS": f"{stale:g}",
+    }
 
 
 def _listens(port: int) -> bool:

@@ -58,11 +58,16 @@ def readable(mail: EmailMessage, envelope: Envelope) -> str:
     for part in mail.walk():
         if part.get_content_maintype() == "text":
             assert isinstance(part, EmailMessage)
-            disposition = part.get_content_disposition()
-            text = part.get_content()
-            part.set_content(text, subtype=part.get_content_subtype(), charset="utf-8", cte="8bit")
-            if disposition:
-                part["Content-Disposition"] = disposition
+            kept = {name: value for name, value in part["Content-Type"].params.items() if name != "charset"}
+            part.set_content(
+                part.get_content(),
+                subtype=part.get_content_subtype(),
+                charset="utf-8",
+                cte="8bit",
+                disposition=part.get_content_disposition(),
+                filename=part.get_filename(),
+                params=kept,
+            )
     mail["X-Envelope-From"] = envelope.mail_from or ""
     mail["X-Envelope-To"] = ", ".join(envelope.rcpt_tos)
     return mail.as_bytes(policy=_READABLE).decode("utf-8", "replace")

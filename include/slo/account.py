@@ -7,8 +7,12 @@ pod that restarts, is replaced or cannot be read for a while neither takes anyth
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from include.plan.rules import SourceName, Watch
 from include.slo.evidence import quantile
@@ -68,6 +72,20 @@ class Account:
         account = replace(self, sources={**self.sources, **counted}, tally=self.tally.count(verdict, now))
         return _with_point(_with_slot(account, observed, now), before, observed, verdict, now)
 
+    def dump(self) -> dict[str, Any]:
+        """Plain JSON values; infinity, a histogram's last bound, is a string."""
+        # By way of text: only there infinity becomes a string.
+        values: dict[str, Any] = json.loads(_Json(account=self).model_dump_json())["account"]
+        return values
+
+    @classmethod
+    def load(cls, values: Any) -> Account:
+        """Read what :meth:`dump` wrote.
+
+        :raises pydantic.ValidationError: it is something else
+        """
+        return _Json.model_validate({"account": values}).account
+
     def stats(self, source: SourceName) -> WindowStats:
         """What a source counted over the whole window."""
         return self.sources.get(source, SourceAccount()).stats(self.began_at)
@@ -95,6 +113,12 @@ class Account:
     def totals(self) -> SourceAccount:
         """What the source showed whose numbers the points show."""
         return self.sources.get(self.source, SourceAccount())
+
+
+class _Json(BaseModel):
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    account: Account
 
 
 def _with_slot(account: Account, observed: Observed, now: float) -> Account:

@@ -15,8 +15,9 @@ from typing import Final
 from include.slo.evidence import Buckets
 from include.slo.samples import PodSample
 
-# A start time is computed from the machine's boot time, which moves when its clock is corrected.
-_START_JITTER_SECONDS: Final = 2.0
+# A start time is computed from the machine's boot time, which is told in whole seconds and moves by one when the
+# clock is corrected. A process that began again so soon has counted next to nothing.
+_START_JITTER_SECONDS: Final = 1.1
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def carried(before: PodSample, after: PodSample) -> PodSample:
 
 
 def restarted_between(before: PodSample, after: PodSample) -> bool:
-    """Whether the pod's process began again: by its start time, or where that is not told by a smaller counter."""
+    """Whether the pod's process began again: by its start time, else by a smaller counter."""
     if before.started_at is not None and after.started_at is not None:
-        return abs(after.started_at - before.started_at) > _START_JITTER_SECONDS
+        moved = abs(after.started_at - before.started_at)
+        if moved == 0 or moved > _START_JITTER_SECONDS:
+            return moved > 0
     if any(after.requests.get(status, count) < count for status, count in before.requests.items()):
         return True
     later = dict(after.latency_buckets)

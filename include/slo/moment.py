@@ -96,8 +96,11 @@ class View:
         return ""
 
     def _broken(self, snapshot: Snapshot, now: float) -> tuple[str, ...]:
-        reasons = (unusable(sample, now, self.allowed_age) for sample in snapshot.pods)
-        return tuple(reason for reason in reasons if reason)
+        # Whether a clock is ahead is told by the look that met it; whether a sample is too old, by now.
+        reasons = (
+            unusable(sample, at, self.allowed_age) for sample in snapshot.pods for at in (snapshot.taken_at, now)
+        )
+        return tuple(dict.fromkeys(reason for reason in reasons if reason))
 
 
 @dataclass(frozen=True)

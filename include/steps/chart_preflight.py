@@ -61,7 +61,7 @@ async def check_chart(
         context = SlotContext(run.environment, target, run.release.image, target_ports(traffic, services))
         found += check(context, manifests, others)
         found += await _helm_refusal(run, helm, target)
-        found += await _refusals(run, inspector, api, manifests, target)
+        found += await refusals(inspector, api, manifests, run.values(target))
     found += await missing_rights(inspector, api, manifests, run.environment.namespace)
     return ChartCheck(tuple(dict.fromkeys(found)), manifests)
 
@@ -127,11 +127,13 @@ async def _helm_refusal(run: ReleaseRun, helm: Helm, slot: Slot) -> list[Finding
     return []
 
 
-async def _refusals(
-    run: ReleaseRun, inspector: Inspector, api: Api, manifests: Sequence[Manifest], slot: Slot
+async def refusals(
+    inspector: Inspector, api: Api, manifests: Sequence[Manifest], values: Mapping[str, Any]
 ) -> list[Finding]:
-    """What the API server itself would refuse: wrong types, bad ports, unknown fields, quotas, policies."""
-    values = run.values(slot)
+    """What the API server itself would refuse: wrong types, bad ports, unknown fields, quotas, policies.
+
+    :param values: what the objects were rendered from; the secrets among them are not repeated
+    """
 
     async def ask(manifest: Manifest) -> Finding | None:
         resource = api.find(manifest.api_version, manifest.kind)

@@ -37,6 +37,7 @@ from include.steps.record import (
     slots_of,
 )
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import schema_proof
 from include.steps.verify import prove_traffic
 from include.watch.baseline import take_baselines
 from include.watch.config import Baselines
@@ -95,8 +96,10 @@ async def _cut_over(
     )
     if isinstance(decision, Refused):
         raise decision.error()
-    way = WayBack(schema="unchanged", ready=active_ready, required=run.environment.replicas)
-    payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic_allowed(way)}
+    schema = schema_proof(run, ledger)
+    way = WayBack(schema=schema, ready=active_ready, required=run.environment.replicas)
+    automatic = automatic_allowed(way)
+    payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic, "schema": schema}
     if not isinstance(decision, AlreadyThere):
         payload |= baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.

@@ -104,7 +104,7 @@ async def _install(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot) ->
         while not installing.done():
             await asyncio.wait({installing}, timeout=POLL_SECONDS)
             if not installing.done():
-                verdict = course.judged(await _verdict(run, cluster, slot, ignore=before), time.monotonic())
+                verdict = course.judged(await slot_verdict(run, cluster, slot, ignore=before), time.monotonic())
                 if verdict.state == "failed":
                     raise await explained(verdict, run, cluster, slot)
         await installing
@@ -130,7 +130,7 @@ async def _size(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
     said, course = "", Course()
     while True:
         waited = time.monotonic() - started
-        verdict = course.judged(await _verdict(run, cluster, slot, waited=waited), waited)
+        verdict = course.judged(await slot_verdict(run, cluster, slot, waited=waited), waited)
         usable = usable_endpoints(await cluster.endpoints(traffic.preview_service), traffic.port)
         if verdict.state == "ready" and usable >= required:
             log.info("%s; %d endpoint(s) of %s", verdict.sentence, usable, traffic.preview_service)
@@ -147,9 +147,14 @@ async def _size(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _verdict(
+async def slot_verdict(
     run: ReleaseRun, cluster: Cluster, slot: Slot, *, ignore: set[str] | None = None, waited: float = 0.0
 ) -> SlotVerdict:
+    """How the slot's pods are coming up.
+
+    :param ignore: uids of pods that were there before
+    :param waited: seconds since somebody began to wait for it
+    """
     deployment = await cluster.deployment(run.environment.slot_release(slot))
     return diagnose(
         await cluster.pods(run.environment.traffic.selector_for(slot)),

@@ -10,6 +10,7 @@ from typing import Any
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
+from include.plan.rules import Rule, Triggers
 from include.steps.run import ReleaseRun
 
 __all__ = ["GO", "NO_GO", "Question", "question", "record_decision"]
@@ -37,9 +38,7 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Questio
         f"| image | `{release.image.reference}` |",
         f"| slot | {evidence.get('from', '?')} → {evidence.get('to', '?')} |",
         f"| watch | {environment.watch.seconds:g} s |",
-        f"| rollback at | error rate > {environment.slo.triggers.error_rate.limit:.0%},"
-        f" P95 > {environment.slo.triggers.p95_seconds.limit:g} s,"
-        f" down > {environment.slo.triggers.down_seconds:g} s |",
+        f"| rollback at | {', '.join(_triggers(environment.slo.triggers))} |",
         f"| automatic switch back | {evidence.get('switch_back', 'unknown')} |",
         f"| fingerprint | `{run.fingerprint[:16]}` |",
         f"| started by | {run.triggered_by or 'the scheduler'} |",
@@ -53,6 +52,19 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Questio
         f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",
     ]
     return Question(f"{release.version} to {environment.name}: Go or No-Go as {role}?", "\n".join(lines))
+
+
+def _triggers(triggers: Triggers) -> list[str]:
+    """The rollback triggers in words, each with the time it has to last."""
+    rates: list[tuple[str, Rule]] = [
+        (f"error rate > {100 * triggers.error_rate.limit:g}%", triggers.error_rate),
+        (f"P95 > {triggers.p95_seconds.limit:g} s", triggers.p95_seconds),
+    ]
+    for rule in triggers.more:
+        side = "<" if rule.crossed == "below" else ">"
+        rates.append((f"{rule.name} {side} {rule.limit:g} {rule.unit}".rstrip(), rule))
+    said = [f"{text} for {rule.for_seconds:g} s" if rule.for_seconds else text for text, rule in rates]
+    return [*said, f"down > {triggers.down_seconds:g} s", "a critical bug that a human reports"]
 
 
 def record_decision(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from include.bluegreen.adopted import foreseen
@@ -18,6 +19,8 @@ from include.bluegreen.switch import check_claim
 from include.chart.finding import Finding, accepted, failed
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
+from include.clients.metrics import open_sources
+from include.clients.prometheus import Prometheus
 from include.clients.registry import Registry
 from include.errors import ChartError, ClusterRefused
 from include.ledger.store import Ledger
@@ -25,40 +28,59 @@ from include.plan.models import Traffic
 from include.plan.slots import Slot
 from include.report.preview import markdown, summary
 from include.steps.adoption import Adoption, announce_adoption, assess
+from include.steps.candidate import find_candidate
 from include.steps.chart_preflight import check_chart, lacking_rights
 from include.steps.images import resolve_image
 from include.steps.lease import hold, look, override_claim
+from include.steps.metrics_check import check_metrics
 from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import STARTED, holder_ended, record
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import schema_proof
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What preflight asks besides the cluster, as far as the environment names it.
+
+    :param registry: where the tag of the release's image is looked up
+    :param prometheus: where rules read that do not read the pods themselves
+    """
+
+    registry: Registry | None = None
+    prometheus: Prometheus | None = None
+
+
 async def preflight(
-    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, registry: Registry | None = None
+    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, elsewhere: Elsewhere | None = None
 ) -> dict[str, Any]:
     """Check, take the Lease, bind the slots of this run in the ledger, and return the evidence for the gate.
 
-    :param registry: where the tag of the release's image is looked up, if the environment names one
     :return: ``from``, ``to``, ``switch_back`` (a sentence), ``facts`` and ``changes`` (sentences), ``preview``
     :raises PreflightFailed: with everything that was found
     :raises StellwerkError: what is not as it has to be, so that nothing could be found out
     """
+    elsewhere = elsewhere or Elsewhere()
     try:
-        run, facts = await resolve_image(run, ledger, registry)
-        return await _look(run, cluster, helm, ledger, facts)
+        run, facts = await resolve_image(run, ledger, elsewhere.registry)
+        return await _look(run, cluster, helm, ledger, _Known(tuple(facts), elsewhere.prometheus))
     except ClusterRefused as error:
         if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
             raise lacking from error
         raise
 
 
-async def _look(
-    run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, known: Iterable[str]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Known:
+    facts: tuple[str, ...]
+    prometheus: Prometheus | None
+
+
+async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, known: _Known) -> dict[str, Any]:
     await look(run, cluster)
-    facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}", *known]
+    facts = [f"Kubernetes {await cluster.server_version()}, helm {(await helm.version()).text}", *known.facts]
     if found := await _adoptable(run, cluster, helm):
         run = run.adopting(found.legacy)
         facts += found.facts
@@ -85,11 +107,17 @@ async def _look(
     services = [one for one in (service, preview) if one]
     # Both slots are rendered as Stellwerk would install them: the adopted one is replaced by its own, too.
     checked = await check_chart(run.adopting(None), cluster, helm, target, services)
-    facts += refuse(run, [*surroundings(traffic, preview, active=active, ready=ready), *checked.findings])
+    sources = open_sources(environment, cluster, known.prometheus)
+    metrics = await check_metrics(environment, sources, active) if ready else ()
+    lacking = surroundings(traffic, preview, active=active, ready=ready)
+    facts += refuse(run, [*lacking, *checked.findings, *metrics])
+    facts.append(f"every rule of the watch has data of {active} today, from {' and '.join(sorted(sources))}")
     name = environment.slot_release(target)
     facts.append(f"chart {run.chart.name} renders to {len(checked.manifests)} objects as Helm release {name}")
 
-    way = WayBack(schema="unchanged", ready=ready, required=environment.replicas)
+    # What the watch's end leaves: after the clean-up the slot that is active now has to be brought back.
+    candidate = await find_candidate(run, cluster, helm, active, version=run.release.previous)
+    way = WayBack(schema_proof(run, ledger), ready, environment.replicas, candidate=candidate)
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
     lease = await hold(run, cluster, ledger, take_over=True)

@@ -1,4 +1,4 @@
-"""The way back: find out whether there is one, take it, prove it."""
+"""The way back: take it, prove it, tell the ledger. Which way it is: :mod:`include.steps.rollback_choice`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from include.bluegreen.capacity import usable_endpoints
-from include.bluegreen.eligibility import WayBack, rollback_options
-from include.bluegreen.fence import LastSwitch, last_switch, release_id
-from include.bluegreen.slots import Slot, other
-from include.bluegreen.state import PodState, ServiceState
+from include.bluegreen.fence import LastSwitch
+from include.bluegreen.slots import other
 from include.clients.kubernetes import Cluster
-from include.clients.traffic import switch
-from include.errors import ClusterError, LedgerError, NotEnoughEndpoints, TrafficError, TrafficServiceMissing
+from include.clients.traffic import acknowledge_back, switch
+from include.errors import ClusterError, LedgerError, RollbackRefused, StellwerkError, TrafficError
+from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.steps.drain import LeftSlot, drained
 from include.steps.lease import give_up
 from include.steps.observe import account, none_because, witnessed
-from include.steps.record import DRAINED, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, record, recorded
-from include.steps.run import ReleaseRun, lease_name, parse_release_id
+from include.steps.record import (
+    DRAINED,
+    ROLLBACK_BLOCKED,
+    ROLLBACK_REFUSED,
+    ROLLED_BACK,
+    SWITCHED_BACK,
+    WATCH_ENDED,
+    record,
+    recorded,
+)
+from include.steps.rollback_choice import Held, held
+from include.steps.run import ReleaseRun, lease_name
 from include.steps.verify import prove_traffic
 from include.watch.back import drain_after_back, is_watch
 
@@ -28,87 +37,24 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS: Final = 60.0
 
 
-async def _held(run: ReleaseRun, cluster: Cluster) -> tuple[ServiceState, str, LastSwitch]:
-    """Return the traffic Service, the release id that a rollback acts under, and that release's last switch.
-
-    :raises TrafficError: the release named by the run never moved the traffic, or another one has since
-    """
-    traffic = run.environment.traffic
-    service = await cluster.service(traffic.service)
-    if service is None:
-        raise TrafficServiceMissing(
-            f"traffic Service {traffic.service} not found",
-            expected=f"it in namespace {run.environment.namespace}",
-            remedy="recreate it with the selector of the slot that works",
-        )
-    holder = release_id(service)
-    parsed = parse_release_id(holder) if holder else None
-    moved = last_switch(service)
-    wanted = (run.release.version, run.environment.name)
-    if holder is None or parsed is None or parsed[:2] != wanted or moved is None or moved.release != holder:
-        raise TrafficError(
-            f"{run.release.version} holds no traffic of {run.environment.name}: there is nothing to roll back",
-            expected=f"a cutover of {run.release.version} as the last switch of Service {service.name}",
-            seen=f"release id {holder or '(none)'}, last switch {moved.encode() if moved else '(none)'}",
-            remedy="name the release that was cut over last",
-        )
-    return service, holder, moved
-
-
-async def choose(run: ReleaseRun, cluster: Cluster, option: str) -> dict[str, Any]:
-    """Say for every option whether it is possible, and refuse the chosen one when it is not.
-
-    :raises NotEnoughEndpoints: the old slot has nobody to take the traffic
-    :raises TrafficError: the release never moved the traffic
-    """
-    _, holder, moved = await _held(run, cluster)
-    if moved.direction == "back":
-        log.info("switched back already by %s at %s: %s", moved.by, moved.at.isoformat(), moved.reason)
-        return {"option": "blue-cutover", "done": True, "release_id": holder}
-    source = other(moved.to)
-    ready = await _ready_pods(run, cluster, source)
-    cleaned = (await cluster.deployment(run.environment.slot_release(source)) or _NONE).replicas == 0
-    way = WayBack(schema="unchanged", ready=ready, required=run.environment.replicas, cleaned_up=cleaned)
-    options = {found.name: found for found in rollback_options(way)}
-    for found in options.values():
-        log.info("%s: %s, %s", found.name, "possible" if found.eligible else "not possible", found.reason)
-    chosen = options.get(option)  # type: ignore[call-overload]  # any text: an unknown one is refused below
-    if chosen is None or not chosen.eligible:
-        raise NotEnoughEndpoints(
-            f"rollback option {option} is not possible",
-            expected="an option that is possible, see the log above",
-            seen=chosen.reason if chosen else "unknown option",
-            remedy=f"bring pods of {source} up, or choose another option",
-        )
-    return {"option": "blue-cutover", "done": False, "release_id": holder}
-
-
-class _None:
-    replicas = 0
-
-
-_NONE = _None()
-
-
-async def _ready_pods(run: ReleaseRun, cluster: Cluster, slot: Slot) -> int:
-    pods: tuple[PodState, ...] = await cluster.pods(run.environment.traffic.selector_for(slot))
-    return sum(pod.ready and not pod.deleting for pod in pods)
-
-
 async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[str, Any]:
     """Return the traffic to the slot it came from, then move the connections that stayed behind.
 
-    Waits for no record, for no message (DESIGN, invariant 11) and not for the prober that observes it.
+    Waits for no record, for no message (DESIGN, invariant 11) and not for the prober that observes it. Where
+    somebody changed the selector by hand, that is taken as the switch.
 
-    :return: ``from``, ``to``, ``by``, ``reason``, ``at``, ``release_id`` and ``observation``
+    :return: ``from``, ``to``, ``by``, ``reason``, ``at``, ``release_id``, ``noticed`` (what people have to know of
+        the switch) and ``observation``
     :raises TrafficError: nothing to roll back, or nobody to take the traffic
     """
     with witnessed(run.environment) as witness:
-        _, holder, moved = await _held(run, cluster)
+        found = await held(run, cluster)
         made_here = False
-        if moved.direction == "forward":
-            made_here = await _go_back(run, cluster, other(moved.to), holder, reason)
-            _, _, moved = await _held(run, cluster)
+        noticed: tuple[str, ...] = ()
+        if found.moved.direction == "forward":
+            made_here, noticed = await _go_back(run, cluster, found, reason)
+            found = await held(run, cluster)
+        moved = found.moved
         log.info("traffic is on %s since %s (%s: %s)", moved.to, moved.at.isoformat(), moved.by, moved.reason)
         await drain_after_back(run.environment, cluster, other(moved.to), moved.at)
         if made_here:
@@ -121,31 +67,67 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
         "by": moved.by,
         "reason": moved.reason,
         "at": moved.at.isoformat(),
-        "release_id": holder,
+        "release_id": found.holder,
+        "noticed": list(noticed),
         "observation": observed,
         "sentence": observed["sentence"],
     }
 
 
-async def _go_back(run: ReleaseRun, cluster: Cluster, target: Slot, holder: str, reason: str) -> bool:
-    """Make the switch; whether it was this call that did."""
+async def _go_back(run: ReleaseRun, cluster: Cluster, found: Held, reason: str) -> tuple[bool, tuple[str, ...]]:
+    """Make the switch; whether it was this call that did, and what was noticed."""
+    traffic, now = run.environment.traffic, datetime.now(UTC)
+    if found.by_hand(traffic):
+        why = reason or "the selector was changed by hand"
+        await acknowledge_back(
+            cluster, traffic, found.service, release_id=found.holder, by="by hand", reason=why, now=now
+        )
+        return False, ()
     done = await switch(
         cluster,
-        run.environment.traffic,
-        target=target,
-        release_id=holder,
+        traffic,
+        target=found.old_slot,
+        release_id=found.holder,
         by=f"rollback ({run.triggered_by or 'scheduler'})",
         reason=reason or "rolled back by hand",
-        now=datetime.now(UTC),
+        now=now,
         back=True,
         required=run.environment.replicas,
     )
-    return done.changed
+    for sentence in done.noticed:
+        log.log(logging.ERROR if done.page else logging.WARNING, "%s", sentence)
+    return done.changed, done.noticed
 
 
 def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) -> None:
-    """Write the switch to the ledger, after the fact."""
-    record(ledger, run, SWITCHED_BACK, done, actor=str(done["by"]))
+    """Write the switch to the ledger, after the fact; it is one fact, whoever tells it first (the watch, say)."""
+    ledger.append(
+        NewEntry(
+            kind=SWITCHED_BACK,
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor=str(done["by"]),
+            payload=done,
+            key=switch_key(str(done["release_id"])),
+        )
+    )
+
+
+def switch_key(holder: str) -> str:
+    """The ledger's key of the entry that tells of a release's switch back."""
+    return f"{holder}:{SWITCHED_BACK}"
+
+
+def record_trouble(run: ReleaseRun, ledger: Ledger, step: str, error: StellwerkError) -> None:
+    """Write why a step of the rollback did not do what it was to: the messages tell it in these words."""
+    kind = ROLLBACK_REFUSED if isinstance(error, RollbackRefused) else ROLLBACK_BLOCKED
+    payload = {"step": step, "error": type(error).__name__, "what": error.what, "seen": error.seen}
+    before = ledger.entries(
+        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(kind,)
+    )
+    if not before or before[-1].payload.get("what") != error.what:
+        record(ledger, run, kind, payload | {"remedy": error.remedy}, number=len(before))
 
 
 async def drain_bad_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
@@ -155,9 +137,9 @@ async def drain_bad_slot(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> d
 
     :raises TrafficError: the traffic has not been switched back
     """
-    _, holder, moved = await _held(run, cluster)
-    _require_back(moved)
-    left = LeftSlot(run.environment, other(moved.to), holder, moved.at)
+    found = await held(run, cluster)
+    _require_back(found.moved)
+    left = LeftSlot(run.environment, other(found.moved.to), found.holder, found.moved.at)
     facts = await drained(left, cluster, limit_seconds=DRAIN_SECONDS, must_come_back=False)
     return dict(record(ledger, run, DRAINED, facts).payload)
 
@@ -177,7 +159,7 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
 
     :raises VerificationFailed: they do not
     """
-    _, _, moved = await _held(run, cluster)
+    moved = (await held(run, cluster)).moved
     _require_back(moved)
     results = await prove_traffic(run, cluster, moved.to)
     service = await cluster.endpoints(run.environment.traffic.service)
@@ -187,34 +169,35 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
 
 async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: str) -> dict[str, Any]:
     """Write the end of the rollback to the ledger and give the environment free."""
-    _, holder, moved = await _held(run, cluster)
+    found = await held(run, cluster)
+    moved = found.moved
     payload = {
-        "release_id": holder,
+        "release_id": found.holder,
         "slot": moved.to,
         "switched_at": moved.at.isoformat(),
         "switched_by": moved.by,
         "reason": moved.reason or reason,
     }
-    log.info("%s of %s is rolled back to slot %s: %s", run.release.version, holder, moved.to, payload["reason"])
+    log.info("%s is rolled back to slot %s: %s", found.holder, moved.to, payload["reason"])
     entry = record(ledger, run, ROLLED_BACK, payload)
     try:
-        await give_up(cluster, lease_name(run.environment), holder)
+        await give_up(cluster, lease_name(run.environment), found.holder)
     except ClusterError as error:
-        log.warning("the Lease of %s could not be given up, it will expire: %s", holder, error)
+        log.warning("the Lease of %s could not be given up, it will expire: %s", found.holder, error)
     return dict(entry.payload)
 
 
 async def why_roll_back(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> str | None:
     """Return why DAG ``rollback`` has to be started for this run; None when it has not to."""
     try:
-        _, holder, moved = await _held(run, cluster)
+        found = await held(run, cluster)
     except TrafficError as error:
         log.info("%s", error)
         return None
-    if holder != run.release_id:
+    if found.holder != run.release_id:
         return None
-    if moved.direction == "back":
-        return moved.reason if is_watch(moved.by) else None
+    if found.moved.direction == "back":
+        return found.moved.reason if is_watch(found.moved.by) else None
     try:
         ended = recorded(ledger, run, WATCH_ENDED)
     except LedgerError as error:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from include.bluegreen.state import PodState
 from include.clients.kubernetes import Cluster
-from include.errors import ClusterError
+from include.errors import ClusterError, ClusterRefused
 from include.plan.models import Environment
 from include.plan.slots import Slot
 from include.slo.samples import LogSample
@@ -77,10 +77,17 @@ class LogComparison:
             # A quarter of a megabyte takes milliseconds that belong to the other watches of this process.
             return await asyncio.to_thread(signatures, text)
 
+        async def lenient(pod: PodState) -> Counter[tuple[Level, str]]:
+            try:
+                return await one(pod, previous=False)
+            except ClusterRefused:
+                if pod.ready:
+                    raise
+                return Counter()  # its container comes or goes
+
         total: Counter[tuple[Level, str]] = Counter()
         chosen = [pod for pod in pods if not pod.deleting][:_MOST_PODS]
-        asked = [one(pod, previous=False) for pod in chosen if pod.started_at is not None]
-        for found in await asyncio.gather(*asked):
+        for found in await asyncio.gather(*(lenient(pod) for pod in chosen if pod.started_at is not None)):
             total.update(found)
         for pod in chosen:
             total.update(await self._last_words(pod, one))

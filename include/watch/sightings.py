@@ -6,11 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final, TypeVar
 
 from include.plan.rules import SloRules, SourceName, Watch
 from include.slo.evaluate import retention_seconds
 from include.slo.samples import LogSample, Observed, ProbeSample, SlotSample, Snapshot
 from include.watch.config import WatchOutcome
+
+_SAME_SECONDS: Final = 5.0
 
 
 @dataclass
@@ -36,21 +40,18 @@ class Sightings:
         """Snapshots of the watched slot."""
         known = {snapshot.taken_at: snapshot for snapshot in (*self.metrics.get(source, ()), *snapshots)}
         newest = max(known, default=0.0)
-        recent = [known[at] for at in sorted(known) if newest - at <= self._keep_seconds]
+        keep = self._keep_seconds
+        recent = [known[at] for at in sorted(known) if newest - at <= keep]
         self.metrics[source] = thinned(recent, dense_seconds=self._dense_seconds, apart=self._apart_seconds)
         self.news.set()
 
     def saw_probe(self, sample: ProbeSample) -> None:
         """One round of the prober."""
-        self.probes.append(sample)
-        while self.probes[-1].at - self.probes[0].at > self._keep_seconds:
-            self.probes.popleft()
+        _remember(self.probes, sample, self._keep_seconds, self._same_seconds)
 
     def saw_slot(self, sample: SlotSample) -> None:
         """What the API server said."""
-        self.slot.append(sample)
-        while self.slot[-1].at - self.slot[0].at > self._keep_seconds:
-            self.slot.popleft()
+        _remember(self.slot, sample, self._keep_seconds, self._same_seconds)
 
     def saw_end(self, outcome: WatchOutcome) -> None:
         """Somebody else moved the traffic."""
@@ -80,18 +81,38 @@ class Sightings:
         }
         return replace(observed, metrics=metrics)
 
-    @property
+    @cached_property
     def _keep_seconds(self) -> float:
         return retention_seconds(self.rules, self.settings)
 
-    @property
+    @cached_property
     def _dense_seconds(self) -> float:
         longest = max((rule.for_seconds for _, rule in self.rules.named()), default=0.0)
         return longest + 3 * self._apart_seconds
 
     @property
+    def _same_seconds(self) -> float:
+        # No longer than what counts as one stretch between two looks.
+        return min(_SAME_SECONDS, self.settings.stale_seconds)
+
+    @property
     def _apart_seconds(self) -> float:
         return self.settings.window_seconds
+
+
+S = TypeVar("S", ProbeSample, SlotSample)
+
+
+def _remember(samples: deque[S], sample: S, keep_seconds: float, same_seconds: float) -> None:
+    """Append; of samples that say the same, one every some seconds is enough to know how long it has been so."""
+    if len(samples) >= 2:
+        before, last = samples[-2], samples[-1]
+        same = replace(before, at=0.0) == replace(last, at=0.0) == replace(sample, at=0.0)
+        if same and sample.at - before.at <= same_seconds:
+            samples.pop()
+    samples.append(sample)
+    while sample.at - samples[0].at > keep_seconds:
+        samples.popleft()
 
 
 def thinned(ordered: Sequence[Snapshot], *, dense_seconds: float, apart: float) -> list[Snapshot]:

@@ -101,6 +101,41 @@ def test_what_was_written_is_read_back_with_every_field(ledger: Ledger) -> None:
     assert ledger.entries(release="4.0.0") == ()
 
 
+def test_only_one_process_at_a_time_is_alone_with_something(ledger: Ledger, url: str) -> None:
+    other = Ledger(url)
+    with ledger.alone("a message") as first:
+        assert first
+        with other.alone("a message") as second, other.alone("another message") as third:
+            assert (second, third) == (False, True)
+        ledger.append(new())
+    with other.alone("a message") as now:
+        assert now
+
+
+def test_a_process_that_dies_is_alone_no_more(ledger: Ledger, url: str) -> None:
+    code = (
+        "import os, sys; from include.ledger.store import Ledger\n"
+        "with Ledger(sys.argv[1]).alone('a message') as alone:\n"
+        "    print(alone, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-9, "True\n"), done.stderr
+    deadline = datetime.now(UTC).timestamp() + 10
+    while datetime.now(UTC).timestamp() < deadline:
+        with ledger.alone("a message") as alone:
+            if alone:
+                return
+    pytest.fail("the server still keeps the lock of a process that is dead")
+
+
+def test_a_database_that_dies_meanwhile_undoes_nothing(ledger: Ledger, server: Postgres, admin_url: str) -> None:
+    with ledger.alone("a message") as alone, psycopg.connect(admin_url, autocommit=True) as admin:
+        assert alone
+        admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'".encode())
+    with pytest.raises(LedgerUnavailable), Ledger(f"postgresql://{ROLE}@127.0.0.1:1/x").alone("a message"):
+        pytest.fail("nobody is alone without a database")
+
+
 def test_times_are_utc_whatever_zone_the_server_prefers(admin_url: str, ledger: Ledger) -> None:
     ledger.append(new())
     tamper(admin_url, f"ALTER ROLE {ROLE} SET timezone = 'Asia/Tokyo'")

@@ -8,18 +8,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from email import message_from_string, policy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email import message_from_bytes, message_from_string, policy
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.models import Connection
 from airflow.providers.slack.hooks.slack import SlackHook
 from airflow.providers.smtp.hooks.smtp import SmtpHook
+from icalendar import Calendar
 from slack_sdk.errors import SlackApiError
 
 from include.errors import MessageError
+from include.messages.appointment import Appointment
 from include.messages.model import Message
 from include.sandbox.inbox import Fault, Kind, set_fault
 from include.sandbox.processes import Process, free_port, wait_until
@@ -211,6 +215,29 @@ def test_stellwerks_mail_arrives_as_composed(sinks: Sinks) -> None:
     assert "<p>Guten Tag,</p>\n<p>zurück auf 3.0.0 &lt;b&gt;</p>" in text
     (file,) = (sinks.inbox / "mail").iterdir()
     assert file.name == "0001-Rollback-von-3.0.1-Grüße.eml"
+
+
+def test_an_invitation_arrives_as_a_calendar_entry(sinks: Sinks) -> None:
+    appointment = Appointment(
+        key="key-3",
+        summary="Post-Mortem: Grüße",
+        description="Grund",
+        starts=datetime(2026, 7, 8, 10, tzinfo=ZoneInfo("Europe/Berlin")),
+        minutes=60,
+        organizer=MAIL.sender,
+        attendees=MAIL.recipients,
+        noted=datetime(2026, 7, 1, tzinfo=UTC),
+    )
+    send_mail("smtp", replace(MAIL, attachments=(appointment.attachment(),)))
+    (text,) = sinks.texts("mail")
+    mail = message_from_bytes(text.encode(), policy=policy.default)
+    assert mail["Message-ID"] == MAIL.message_id
+    parts = [part for part in mail.walk() if part.get_content_type() == "text/calendar"]
+    assert [part.get_filename() for part in parts] == [None, "post-mortem.ics"]
+    for part in parts:
+        assert part["Content-Type"].params["method"] == "REQUEST"
+        (event,) = Calendar.from_ical(part.get_content()).walk("VEVENT")
+        assert (event["uid"], event["summary"]) == (appointment.uid, appointment.summary)
 
 
 @pytest.mark.parametrize("fault", [Fault("error"), Fault("busy"), Fault("refuse"), Fault("drop"), Fault("hang")])

@@ -15,7 +15,7 @@ from include.clients.kubernetes import Cluster
 from include.sandbox.environment import Options, Sandbox
 from include.sandbox.erp.build import build_images
 from include.sandbox.external_cluster import named_kubeconfig
-from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release
+from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release, write_staging
 
 WATCH_SECONDS = 15.0
 
@@ -27,6 +27,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     extra = state / "extra-plan"
     for release in EXTRA_RELEASES:
         write_release(extra, release)
+    write_staging(extra)
     namespace = f"e2e-{os.getpid()}" if named_kubeconfig() else "production"
     options = Options(
         state=state / "run", namespace=namespace, watch_seconds=WATCH_SECONDS, gate_seconds=90, extra_plan=extra

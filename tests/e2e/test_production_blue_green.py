@@ -131,9 +131,12 @@ def test_a_rollback_by_hand_ends_the_watch_as_rolled_back_by_hand(
 def test_a_rollback_of_a_release_that_never_moved_the_traffic_is_refused(
     sandbox: Sandbox, world: World, client: AirflowClient
 ) -> None:
-    source = world.active()
+    source, before = world.active(), len(world.inbox("slack"))
     with sandbox.airflow.client(RELEASE_MANAGER) as manager:
         back = manager.trigger("rollback", {"release": "3.0.8", "environment": "production"})
     client.wait_for_run(back, deadline_seconds=120, states=FAILED)
     assert "there is nothing to roll back" in client.log(back, "eligibility")
     assert world.active() == source
+    (answer,) = world.inbox("slack")[before:]
+    assert "Channel: #valeo-erp-status" in answer, "it alarms nobody"
+    assert f"ausgelöst von {RELEASE_MANAGER}: 3.0.8 holds no traffic of production" in answer

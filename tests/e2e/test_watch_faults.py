@@ -78,7 +78,7 @@ def _breakdowns(sandbox: Sandbox) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "the database was restarted", lambda: _restart_database(sandbox)
     if isinstance(sandbox.cluster, SandboxCluster):
         control_plane = sandbox.cluster.control_plane
-        yield "Kubernetes' API was killed", lambda: control_plane.restart_api_server(down_seconds=3.0)
+        yield "Kubernetes' API was killed", lambda: control_plane.restart_api_server(away_seconds=3.0)
 
 
 def _restart_database(sandbox: Sandbox) -> None:

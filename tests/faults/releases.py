@@ -18,12 +18,25 @@ from include.ledger.heads import noted_heads
 from include.ledger.store import Ledger
 from include.sandbox.airflow_client import RUN_ENDED, AirflowClient, AirflowRefused, Run
 from include.sandbox.environment import Sandbox
-from include.sandbox.people import trigger_release
+from include.sandbox.people import RELEASE_MANAGER, trigger_release
 from include.sandbox.programs import program
 from include.sandbox.story import observed_switches
-from include.steps.record import APPROVED, CLEANED_UP, CUT_OVER, DEPLOYED, RELEASED, STARTED, WATCH_PASSED
+from include.steps.record import (
+    APPROVED,
+    BROUGHT_BACK,
+    CLEANED_UP,
+    CUT_OVER,
+    DEPLOYED,
+    RELEASED,
+    ROLLBACK_CHOSEN,
+    ROLLBACK_VERIFIED,
+    ROLLED_BACK,
+    STARTED,
+    SWITCHED_BACK,
+    WATCH_PASSED,
+)
 
-VERSION = "3.0.0"
+VERSION, PREVIOUS = "3.0.0", "2.9.0"
 ONCE = (STARTED, APPROVED, DEPLOYED, CUT_OVER, WATCH_PASSED, CLEANED_UP, RELEASED)
 MESSAGES = 4
 RUN_SECONDS = 600.0
@@ -190,3 +203,49 @@ def _posts(sandbox: Sandbox) -> list[str]:
 
 def _told(reached: Sequence[Reached]) -> str:
     return "killed at:\n" + "\n".join(f"  {one.point} (attempt {one.attempt})" for one in reached if one.killed)
+
+
+def roll_back(sandbox: Sandbox, faults: Faults) -> Played:
+    """Roll that release back by hand, after its clean-up."""
+    began, killed, posted = time.monotonic(), len(faults.reached()), len(_posts(sandbox))
+    source = asyncio.run(_active(sandbox))
+    before = asyncio.run(_revisions(sandbox, other(source)))
+    with observed_switches(sandbox) as switches, sandbox.airflow.client(RELEASE_MANAGER) as client:
+        run = client.trigger("rollback", {"release": VERSION, "environment": "production", "reason": "key users"})
+        ended = client.wait_for_run(run, deadline_seconds=RUN_SECONDS)
+        assert ended.state == "success", f"{client.describe(ended)}\n{_told(faults.reached()[killed:])}"
+    return Played(
+        run=ended,
+        kills=tuple(one for one in faults.reached()[killed:] if one.killed),
+        switches=tuple(switches),
+        source=source,
+        posts=tuple(_posts(sandbox)[posted:]),
+        revisions=asyncio.run(_revisions(sandbox, other(source))) - before,
+        seconds=time.monotonic() - began,
+    )
+
+
+def check_rollback(sandbox: Sandbox, played: Played) -> None:
+    """Converged: the old version is back in its slot and has the users, and everybody was told once."""
+    told, slot = _told(played.kills), other(played.source)
+    assert played.switches == ((slot, "back"),), told
+    asyncio.run(_check_old_version(sandbox, slot, told))
+    ledger = Ledger(sandbox.postgres.url("stellwerk", "stellwerk_append"))
+    back = ledger.entries(release=VERSION, environment="production", kinds=(SWITCHED_BACK,))
+    assert len(back) == 1, told
+    counted = Counter(entry.kind for entry in ledger.entries(run_id=played.run.run_id))
+    once = (ROLLBACK_CHOSEN, BROUGHT_BACK, ROLLBACK_VERIFIED, ROLLED_BACK)
+    assert {kind: counted[kind] for kind in once} == dict.fromkeys(once, 1), told
+    again = sum("after send slack" in one.point for one in played.kills)
+    assert 1 <= len(played.posts) <= 1 + again, told
+    assert 1 <= played.revisions <= 1 + sum("helm" in one.point for one in played.kills), told
+
+
+async def _check_old_version(sandbox: Sandbox, slot: Slot, told: str) -> None:
+    environment = sandbox.environment
+    async with Cluster.from_kubeconfig(sandbox.cluster.kubeconfig, environment.namespace) as cluster:
+        assert active_slot(await cluster.service(environment.traffic.service), environment.traffic) == slot, told
+        pods = await cluster.pods(environment.traffic.selector_for(slot))
+        assert {pod.image for pod in pods} == {f"valeo-erp:{PREVIOUS}"}, told
+        assert sum(pod.ready for pod in pods) >= environment.replicas, told
+    assert (await _helm(sandbox).history(environment.slot_release(slot)))[-1].status == "deployed", told

@@ -14,7 +14,7 @@ from typing import Any, Final
 from include.bluegreen.state import HelmRevision
 from include.chart.manifest import Manifest
 from include.clients.helm.classify import classify, redact
-from include.clients.helm.output import parse_history, parse_manifests
+from include.clients.helm.output import parse_history, parse_manifests, parse_values
 from include.clients.helm.process import Finished, run, signal_group
 from include.clients.helm.version import Capabilities, HelmVersion, parse_version
 from include.errors import HelmReleaseMissing
@@ -124,15 +124,37 @@ class Helm:
             return ()
         return parse_manifests(finished.stdout, chart=release)
 
+    async def values(self, release: str, revision: int) -> dict[str, Any]:
+        """The values a revision was given; empty when there is none. They hold secrets: not for a log.
+
+        :raises HelmError: helm printed something else
+        """
+        arguments = ["get", "values", release, "--revision", str(revision), "--output", "json"]
+        try:
+            finished = await self._run(arguments, action=f"helm get values of {release}")
+        except HelmReleaseMissing:
+            return {}
+        return parse_values(finished.stdout)
+
     async def rollback(
-        self, release: str, revision: int, *, timeout_seconds: float = 300.0, wait: bool = True
+        self,
+        release: str,
+        revision: int,
+        *,
+        timeout_seconds: float = 300.0,
+        wait: bool = True,
+        force_conflicts: bool = False,
     ) -> None:
         """Bring back a revision. It is always named: helm's own choice may be one that failed.
 
+        :param force_conflicts: undo what somebody changed by hand, too; Helm 3 always does
+        :raises ClusterRefused: with status 409, Helm 4 met a field that somebody changed by hand
         :raises HelmReleaseMissing: no such release or revision
         :raises HelmTimeout: its objects were not ready in time
         """
         arguments = ["rollback", release, str(revision), "--timeout", _seconds(timeout_seconds)]
+        if force_conflicts and (await self.version()).major >= 4:
+            arguments.append("--force-conflicts")
         await self._run(arguments + (["--wait"] if wait else []), action=f"helm rollback of {release}")
 
     async def uninstall(self, release: str, *, timeout_seconds: float = 300.0, wait: bool = True) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import yaml
 
@@ -41,6 +42,20 @@ def parse_history(output: str) -> tuple[HelmRevision, ...]:
             "helm's history cannot be read", expected="a JSON list of revisions", seen=repr(output[:80])
         ) from error
     return tuple(sorted(revisions, key=lambda one: one.revision))
+
+
+def parse_values(output: str) -> dict[str, Any]:
+    """The values of ``helm get values --output json``; of a revision without any, helm prints null.
+
+    :raises HelmError: it is something else; the text, which holds secrets, is not repeated
+    """
+    try:
+        values = json.loads(output)
+    except ValueError:
+        values = ""
+    if values is not None and not isinstance(values, dict):
+        raise HelmError("helm's values cannot be read", expected="a JSON object")
+    return values or {}
 
 
 def parse_manifests(output: str, *, chart: str) -> tuple[Manifest, ...]:

@@ -109,6 +109,7 @@ def deployment(item: Object) -> DeploymentState:
         annotations=dict(_map(metadata, "annotations")),
         match_labels=dict(_map(_map(spec, "selector"), "matchLabels")),
         pod_labels=dict(_map(_map(_map(spec, "template"), "metadata"), "labels")),
+        images=tuple(one.get("image", "") for one in _map(_map(spec, "template"), "spec").get("containers") or ()),
     )
 
 

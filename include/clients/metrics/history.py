@@ -6,6 +6,7 @@ scrape is read as well, so that a crash in the middle of a watch hides no error.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -54,9 +55,10 @@ class History:
         :raises MetricsError: Prometheus gives no usable answer
         """
         found: list[Snapshot] = []
-        every = ticks(since, until, self._environment.watch.poll_seconds)
-        for start in range(0, len(every), _TICKS_AT_ONCE):
-            found += await self._chunk(every[start : start + _TICKS_AT_ONCE])
+        *even, last = ticks(since, until, self._environment.watch.poll_seconds)
+        for start in range(0, len(even), _TICKS_AT_ONCE):
+            found += await self._chunk(even[start : start + _TICKS_AT_ONCE])
+        found += await self._chunk([last])
         return await self._with_endings(found)
 
     async def _chunk(self, at: list[float]) -> list[Snapshot]:
@@ -139,11 +141,15 @@ class History:
 
 
 def ticks(since: float, until: float, poll_seconds: float) -> list[float]:
-    """Even moments from one end to the other, no closer than two polls and no more than :data:`MOST_TICKS`."""
+    """Moments from one end to the other, no closer than two polls and no more than :data:`MOST_TICKS`.
+
+    All but the last one are even, and that to the millisecond, which is as exactly as Prometheus steps.
+    """
     if until <= since:
         return [until]
-    number = max(1, min(MOST_TICKS - 1, int((until - since) / poll_seconds)))
-    return [since + (until - since) * index / number for index in range(number + 1)]
+    step = math.ceil(max(poll_seconds, (until - since) / (MOST_TICKS - 1)) * 1000)
+    number = math.ceil(round((until - since) * 1000) / step)
+    return [*(since + step * index / 1000 for index in range(number)), until]
 
 
 def _endings(snapshots: list[Snapshot]) -> list[tuple[str, float, float]]:

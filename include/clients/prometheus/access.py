@@ -76,6 +76,13 @@ class Access:
         pair = base64.b64encode(f"{self.login}:{self.secret}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
 
+    def hidden(self, body: bytes) -> bytes:
+        """A text without the credentials."""
+        proof = self.headers.get("Authorization", "").partition(" ")[2]
+        for secret in filter(None, (self.secret, proof)):
+            body = body.replace(secret.encode(), b"***")
+        return body
+
     def trust(self) -> ssl.SSLContext | bool:
         """What the server's certificate is checked against.
 

@@ -73,7 +73,7 @@ class Prometheus:
     ) -> Answer:
         seconds = timeout_seconds or self.access.timeout_seconds
         # Prometheus gives up when we do, and stops at one series more than we would take.
-        fields = {**fields, "timeout": f"{seconds:.3f}s", "limit": str(most_series + 1)}
+        fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
             async with asyncio.timeout(seconds):
@@ -82,6 +82,8 @@ class Prometheus:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise self._unreachable(describe(error)) from error
+        if response.status_code != httpx.codes.OK:
+            body = self.access.hidden(body)  # something in between may repeat what it was sent
         return read(response.status_code, _lower(response.headers), body, most_series=most_series)
 
     async def _exchange(self, url: str, fields: Mapping[str, str], seconds: float) -> tuple[httpx.Response, bytes]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from include.bluegreen.decisions import fenced
 from include.bluegreen.fence import release_id as holder_of
 from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
-from include.bluegreen.switch import claim_patch
+from include.bluegreen.switch import claim_patch, switch_patch
 from include.clients.kubernetes import Cluster
 from include.errors import PatchRefused, TrafficServiceMissing
 from include.plan.models import Traffic
@@ -48,6 +49,36 @@ async def claim(
         service = await cluster.service(traffic.service)
     assert failure is not None, "every attempt that neither returned nor raised has failed"
     raise failure
+
+
+async def acknowledge_back(
+    cluster: Cluster,
+    traffic: Traffic,
+    service: ServiceState,
+    *,
+    release_id: str,
+    by: str,
+    reason: str,
+    now: datetime,
+) -> ServiceState:
+    """Note on the traffic Service that somebody returned the traffic past Stellwerk; the selector stays as it is.
+
+    :param service: as it was observed, with the traffic where it came from
+    :raises ReleaseFenced: another release holds it
+    :raises PatchRefused: it is another by now: observe again
+    """
+    slot = active_slot(service, traffic)
+    patch = switch_patch(
+        service,
+        selector=service.selector,
+        to=slot,
+        release_id=release_id,
+        by=by,
+        reason=reason,
+        now=now,
+        back=True,
+    )
+    return await cluster.patch_service(service.name, patch)
 
 
 async def point_preview(cluster: Cluster, traffic: Traffic, slot: Slot) -> ServiceState:

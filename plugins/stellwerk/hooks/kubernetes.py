@@ -10,16 +10,22 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterRefused, ClusterUnreachable
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client import ApiClient
+
+_SHARED_SECONDS: Final = 900.0
 
 
 class ClusterHook:
@@ -60,10 +66,20 @@ class ClusterHook:
 
     @asynccontextmanager
     async def cluster(self, namespace: str) -> AsyncIterator[Cluster]:
-        """Open a client for one namespace; closed on leaving.
+        """A client for one namespace; its connections are shared with everything else in this event loop.
 
         :raises ClusterUnreachable: the kubeconfig cannot be read
         """
+        from include.clients.shared import shared
+
+        # Not for ever: credentials that were renewed in the connection or its file have to be read some day.
+        age = int(time.time() / _SHARED_SECONDS)
+        key = (self.conn_id, json.dumps(self._extras, sort_keys=True, default=str), age)
+        async with shared(key, self._api) as api:
+            yield Cluster(api, namespace)
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[ApiClient]:
         import yaml
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
         from kubernetes_asyncio.config import ConfigException
@@ -75,7 +91,7 @@ class ClusterHook:
         except (ConfigException, OSError, yaml.YAMLError) as error:
             raise self._unusable(error) from error
         try:
-            yield Cluster(api, namespace)
+            yield api
         finally:
             await context.__aexit__(None, None, None)
 

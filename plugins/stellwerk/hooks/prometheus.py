@@ -20,6 +20,8 @@ from include.errors import MetricsRefused
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from include.plan.models import Environment
+
 
 class PrometheusHook:
     """Access to one Prometheus; the connection is read once, as :class:`ClusterHook` does and for its reasons."""
@@ -48,6 +50,15 @@ class PrometheusHook:
             return cls(access(conn_id, await BaseHook.aget_connection(conn_id)))
         except (AirflowNotFoundException, AirflowRuntimeError) as error:
             raise _unusable(conn_id, "none") from error
+
+    @classmethod
+    def needed(cls, environment: Environment) -> PrometheusHook | None:
+        """Read the connection in a worker if a rule of the environment reads from Prometheus.
+
+        :raises MetricsRefused: no such connection, or one that cannot be used
+        """
+        named = environment.connections.prometheus
+        return cls.read(named) if named and "prometheus" in environment.slo.sources else None
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Prometheus]:

@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
 from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
 from include.steps.feedback import CONFIRM, DISMISS
 from include.watch.steer import COMMENT
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
-from stellwerk.operators.message import Announce
+from stellwerk.operators.message import Announce, ledger_if_any
+from stellwerk.operators.rollback import rollback_of
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class AlertFeedback(Announce):
         from include.steps.page import Matter, call
         from stellwerk.notifiers.transport import transports
 
-        ledger = self._ledger_if_any(run)
+        ledger = ledger_if_any(self, run)
         report = critical_report(run, ledger)
         connections = run.environment.connections
         matter = Matter(
@@ -169,24 +170,7 @@ class StartFeedbackRollback(StellwerkOperator):
     def execute(self, context: Context) -> Any:
         """Look into the ledger, then hand over to Airflow."""
         super().execute(context)
-        raise DagRunTriggerException(
-            trigger_dag_id="rollback",
-            dag_run_id=f"feedback__{self._run.run_id}",
-            conf={
-                "release": self._run.release.version,
-                "environment": self._run.environment.name,
-                "option": "auto",
-                "reason": self._reason[:500],
-            },
-            logical_date=None,
-            reset_dag_run=False,
-            skip_when_already_exists=True,
-            wait_for_completion=False,
-            allowed_states=["success"],
-            failed_states=["failed"],
-            poke_interval=5,
-            deferrable=False,
-        )
+        raise rollback_of(self._run, f"feedback__{self._run.run_id}", self._reason)
 
     def act(self, run: ReleaseRun) -> None:
         """Find the decision.

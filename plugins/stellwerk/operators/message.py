@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
@@ -10,12 +11,19 @@ from include.errors import LedgerError, MessageError, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import Context
 
     from include.bluegreen.state import ServiceState
     from include.ledger.store import Ledger
+    from include.messages.rollback import Duty
     from include.steps.announce import Event
     from include.steps.run import ReleaseRun
+
+
+FIRST_WAIT: Final = timedelta(seconds=2)
+LONGEST_WAIT: Final = timedelta(seconds=15)
 
 
 class Announce(StellwerkOperator):
@@ -49,22 +57,57 @@ class Announce(StellwerkOperator):
 
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
-        return announce(run, self.event, self._ledger_if_any(run), self._service_if_any(run), send)
+        return announce(run, self.event, ledger_if_any(self, run), send)
 
-    def _ledger_if_any(self, run: ReleaseRun) -> Ledger | None:
-        try:
-            return self.ledger(run)
-        except LedgerError as error:
-            self.log.warning("%s", error)
-            return None
+
+class TellRollback(StellwerkOperator):
+    """Send one of the rollback's messages, and go on trying until long after its deadline.
+
+    Between two tries the task is up for retry: it holds no worker, and nothing waits for it.
+
+    :param duty: which message, see :mod:`include.messages.rollback`
+    """
+
+    def __init__(self, *, duty: Duty, **kwargs: Any) -> None:
+        # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.
+        patience = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
+        super().__init__(**{**patience, "retry_exponential_backoff": 2, **kwargs})
+        self.duty = duty
+        self._asked_at: datetime | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Remember when the rollback was asked for, then send."""
+        self._asked_at = context["dag_run"].run_after
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> str:
+        """See :func:`include.steps.rollback_messages.tell`."""
+        from include.steps.rollback_messages import tell
+        from include.steps.rollback_story import Desk
+        from stellwerk.notifiers.transport import transports
+
+        assert self._asked_at is not None, "execute has set it"
+        connections = run.environment.connections
+        send = transports(connections.slack, connections.smtp)
+        desk = Desk(run, ledger_if_any(self, run), self._service_if_any(run), send, self._asked_at)
+        told = tell(desk, self.duty)
+        self.log.info("%s", told)
+        return told
 
     def _service_if_any(self, run: ReleaseRun) -> ServiceState | None:
-        from include.steps.announce import ROLLBACK, traffic_service
+        from include.steps.announce import traffic_service
 
-        if self.event not in ROLLBACK:
-            return None
         try:
-            return self.with_cluster(run, lambda run, cluster: traffic_service(run, cluster))
+            return self.with_cluster(run, traffic_service)
         except StellwerkError as error:
             self.log.warning("%s", error)
             return None
+
+
+def ledger_if_any(task: StellwerkOperator, run: ReleaseRun) -> Ledger | None:
+    """The ledger; None where it cannot be opened: what is urgent goes out without it."""
+    try:
+        return task.ledger(run)
+    except LedgerError as error:
+        task.log.warning("%s", error)
+        return None

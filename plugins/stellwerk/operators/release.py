@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -12,6 +13,8 @@ from stellwerk.operators.base import StellwerkOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.clients.helm import Helm
+    from include.clients.kubernetes import Cluster
     from include.steps.run import ReleaseRun
 
 
@@ -20,12 +23,19 @@ class Preflight(StellwerkOperator):
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.preflight.preflight`."""
-        from include.steps.preflight import preflight
+        from include.steps.preflight import Elsewhere, preflight
+        from stellwerk.hooks.prometheus import PrometheusHook
         from stellwerk.hooks.registry import open_registry
 
         named = run.environment.connections.registry
         ledger, registry = self.ledger(run), open_registry(named) if named else None
-        return self.with_helm(run, lambda run, cluster, helm: preflight(run, cluster, helm, ledger, registry))
+        hook = PrometheusHook.needed(run.environment)
+
+        async def step(run: ReleaseRun, cluster: Cluster, helm: Helm) -> dict[str, Any]:
+            async with hook.client() if hook else nullcontext() as prometheus:
+                return await preflight(run, cluster, helm, ledger, Elsewhere(registry, prometheus))
+
+        return self.with_helm(run, step)
 
 
 class DeployIdleSlot(StellwerkOperator):

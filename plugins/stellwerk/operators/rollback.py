@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from include.errors import HelmUnusable, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.bluegreen.eligibility import SchemaProof
+    from include.clients.helm import Helm
+    from include.clients.kubernetes import Cluster
     from include.steps.run import ReleaseRun
+
+    Step = Callable[[ReleaseRun, Cluster, Helm | None], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class _Rollback(StellwerkOperator):
-    """A step that needs what the human (or the watch) asked for."""
+    """A step that needs what the human (or the watch) asked for; what it could not do is told in its own words."""
 
     template_fields = ("option", "reason")
 
@@ -26,29 +34,91 @@ class _Rollback(StellwerkOperator):
         self.option = option
         self.reason = reason
 
+    def act(self, run: ReleaseRun) -> dict[str, Any]:
+        """Take the step; why it failed is in the ledger where that is possible."""
+        from include.steps.rollback import record_trouble
+
+        try:
+            return self.step(run)
+        except StellwerkError as error:
+            trouble = error  # the name of an except clause ends with it
+            self.in_passing(lambda: record_trouble(run, self.ledger(run), self.task_id, trouble))
+            raise
+
+    @abstractmethod
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
+        """Take the step."""
+
+    def in_passing(self, what: Callable[[], object]) -> None:
+        """Record something: a ledger that is out must not turn a rollback that works into a failure."""
+        try:
+            what()
+        except Exception:
+            self.log.exception("not recorded")
+
+    def note(self, run: ReleaseRun, kind: str, payload: Mapping[str, Any]) -> None:
+        """Write an entry of this run, once, in passing."""
+        from include.steps.record import record
+
+        self.in_passing(lambda: record(self.ledger(run), run, kind, payload))
+
+    def with_helm_if_any(self, run: ReleaseRun, step: Step) -> dict[str, Any]:
+        """Run ``step`` with helm; without one on a worker that has none: switching back does not need it."""
+        try:
+            return self.with_helm(run, step)
+        except HelmUnusable as error:
+            self.log.warning("%s", error)
+            return self.with_cluster(run, lambda run, cluster: step(run, cluster, None))
+
+    def schema(self, run: ReleaseRun) -> SchemaProof:
+        """How the old version is known to work on the live schema."""
+        from include.steps.schema_proof import schema_proof_if_any
+
+        return schema_proof_if_any(run, lambda: self.ledger(run))
+
 
 class RollbackEligibility(_Rollback):
     """Say which options are possible and why, and refuse one that is not."""
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
-        """See :func:`include.steps.rollback.choose`."""
-        from include.steps.rollback import choose
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
+        """See :func:`include.steps.rollback_choice.choose`."""
+        from include.steps.record import ROLLBACK_CHOSEN
+        from include.steps.rollback_choice import choose
 
-        return self.with_cluster(run, lambda run, cluster: choose(run, cluster, self.option))
+        schema = self.schema(run)
+        done = self.with_helm_if_any(
+            run, lambda run, cluster, helm: choose(run, cluster, helm, schema, self.option)
+        )
+        self.note(run, ROLLBACK_CHOSEN, {**done, "wanted": self.option, "reason": self.reason, "schema": schema})
+        return done
+
+
+class BringBack(_Rollback):
+    """Bring the old version back into its slot where it is gone; nothing where it is still there."""
+
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
+        """See :func:`include.steps.bring_back.bring_back`."""
+        from include.steps.bring_back import bring_back
+        from include.steps.record import BROUGHT_BACK
+
+        schema = self.schema(run)
+        done = self.with_helm_if_any(
+            run, lambda run, cluster, helm: bring_back(run, cluster, helm, schema, self.option)
+        )
+        if done["needed"]:
+            self.note(run, BROUGHT_BACK, done)
+        return done
 
 
 class SwitchBack(_Rollback):
     """Return the traffic to the slot it came from, unless that has been done already."""
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.switch_back`."""
         from include.steps.rollback import record_switch_back, switch_back
 
         done = self.with_cluster(run, lambda run, cluster: switch_back(run, cluster, self.reason))
-        try:
-            record_switch_back(run, self.ledger(run), done)
-        except Exception:  # a ledger that is out must not turn a rollback that worked into a failure
-            self.log.exception("the switch back is done but could not be recorded; the summary tries again")
+        self.in_passing(lambda: record_switch_back(run, self.ledger(run), done))
         return done
 
 
@@ -66,17 +136,20 @@ class DrainBadSlot(StellwerkOperator):
 class VerifyTraffic(_Rollback):
     """Prove that users get the old version again."""
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.verify_traffic`."""
+        from include.steps.record import ROLLBACK_VERIFIED
         from include.steps.rollback import verify_traffic
 
-        return self.with_cluster(run, lambda run, cluster: verify_traffic(run, cluster))
+        done = self.with_cluster(run, lambda run, cluster: verify_traffic(run, cluster))
+        self.note(run, ROLLBACK_VERIFIED, done)
+        return done
 
 
 class RollbackSummary(_Rollback):
     """Write the rollback's end to the ledger and the whole story to the log."""
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.summarise`."""
         from include.steps.rollback import summarise
 
@@ -94,24 +167,7 @@ class StartRollback(StellwerkOperator):
     def execute(self, context: Context) -> Any:
         """Decide, then hand over to Airflow."""
         super().execute(context)
-        raise DagRunTriggerException(
-            trigger_dag_id="rollback",
-            dag_run_id=f"after__{self._run.run_id}",
-            conf={
-                "release": self._run.release.version,
-                "environment": self._run.environment.name,
-                "option": "auto",
-                "reason": self._reason[:500],
-            },
-            logical_date=None,
-            reset_dag_run=False,
-            skip_when_already_exists=True,
-            wait_for_completion=False,
-            allowed_states=["success"],
-            failed_states=["failed"],
-            poke_interval=5,
-            deferrable=False,
-        )
+        raise rollback_of(self._run, f"after__{self._run.run_id}", self._reason)
 
     def act(self, run: ReleaseRun) -> None:
         """Find out whether there is a rollback to start.
@@ -126,3 +182,28 @@ class StartRollback(StellwerkOperator):
             raise AirflowSkipException("no rollback to start: the traffic is where a human or nobody moved it")
         self._reason = reason
         self.log.info("starting rollback: %s", reason)
+
+
+def rollback_of(run: ReleaseRun, run_id: str, reason: str) -> DagRunTriggerException:
+    """What a task raises to start ``rollback`` for its release; starting it twice starts it once.
+
+    :param run_id: of the run of ``rollback``
+    """
+    return DagRunTriggerException(
+        trigger_dag_id="rollback",
+        dag_run_id=run_id,
+        conf={
+            "release": run.release.version,
+            "environment": run.environment.name,
+            "option": "auto",
+            "reason": reason[:500],
+        },
+        logical_date=None,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=["success"],
+        failed_states=["failed"],
+        poke_interval=5,
+        deferrable=False,
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import socket
 import ssl
 
@@ -193,3 +194,36 @@ def self_signed(folder):
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return pem
+
+
+async def test_the_content_has_to_be_exactly_what_it_was():
+    digest = hashlib.sha256(b"all orders").hexdigest()
+    assert (await probe(page(), sha256=digest)).ok
+    wrong = await probe(page("all 0rders"), sha256=digest)
+    assert not wrong.ok
+    assert wrong.usable
+    assert f"expected content with SHA-256 {digest[:12]}" in wrong.sentence
+
+
+async def test_text_and_content_may_both_be_asked_for():
+    digest = hashlib.sha256(b"all orders").hexdigest()
+    assert (await probe(page(), sha256=digest, contains="all")).ok
+
+
+async def test_what_lies_between_says_nothing_of_the_application(tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        certificate = await check(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", smoke())
+    name = await check("http://erp.invalid", smoke())
+    assert not certificate.usable
+    assert not name.usable
+
+
+async def test_nobody_listening_and_no_answer_are_the_applications():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refused = await check(f"http://127.0.0.1:{unused.getsockname()[1]}", smoke())
+    late = await probe(hang, timeout_seconds=0.2)
+    assert (refused.ok, refused.usable, late.ok, late.usable) == (False, True, False, True)

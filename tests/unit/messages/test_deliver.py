@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
-from include.errors import LedgerUnavailable, MessageError
+from include.errors import LedgerUnavailable, MessageBusy, MessageError
 from include.ledger.chain import GENESIS
 from include.ledger.entry import Entry, NewEntry, canonical
-from include.messages.deliver import FAILED, SENT, deliver
-from include.messages.model import Message
+from include.messages.deliver import FAILED, SENT, deliver, key_of
+from include.messages.model import Attachment, Message
 
 T = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -19,6 +21,7 @@ class Memory:
     def __init__(self) -> None:
         self.entries: list[NewEntry] = []
         self.failing: set[str] = set()
+        self.busy: set[str] = set()
 
     def find(self, key: str) -> Entry | None:
         self._answer("find")
@@ -34,6 +37,11 @@ class Memory:
         if new.key is None or not any(entry.key == new.key for entry in self.entries):
             self.entries.append(new)
         return Entry(1, new.kind, "3.0.0", "production", "run", "x", new.key, T, T, "{}", GENESIS, GENESIS)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        self._answer("find")
+        yield what not in self.busy
 
     def _answer(self, call: str) -> None:
         if call in self.failing:
@@ -116,3 +124,24 @@ def test_a_record_that_fails_after_acceptance_is_no_failure() -> None:
     ledger.failing = {"append"}
     done = deliver(ledger, message(), slack, T)
     assert (done.sent, done.recorded) == (True, False)
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_two_processes_do_not_send_it_at_once(*, urgent: bool) -> None:
+    ledger, slack = Memory(), Slack()
+    ledger.busy = {key_of("key")}
+    with pytest.raises(MessageBusy) as caught:
+        deliver(ledger, message(urgent=urgent), slack, T)
+    assert caught.value.retryable
+    assert (slack.got, ledger.entries) == ([], [])
+
+
+def test_what_went_with_a_mail_is_in_the_ledger() -> None:
+    ledger = Memory()
+    file = Attachment("post-mortem.ics", "text/calendar", b"BEGIN:VCALENDAR")
+    mail = Message(
+        "key", "mail", "3.0.0", "production", "run", "Text", sender="a@b", recipients=("c@d",), subject="S",
+        attachments=(file,),
+    )  # fmt: skip
+    deliver(ledger, mail, Slack(), T)
+    assert ledger.entries[0].payload["attachments"] == [{"name": "post-mortem.ics", "sha256": file.digest}]

@@ -44,8 +44,14 @@ class TestThePlanThatShips:
         assert production.messages.alerts_channel == "#valeo-erp-alerts"
         assert set(production.gate.roles) == {"technical-lead", "business-owner", "on-call-lead"}
         triggers, criteria = production.slo.triggers, production.slo.criteria
-        assert (triggers.error_rate, triggers.p95_seconds, triggers.down_seconds) == (0.05, 2.0, 300)
-        assert (criteria.error_rate, criteria.p95_seconds) == (0.01, 0.5)
+        assert (triggers.error_rate.limit, triggers.p95_seconds.limit, triggers.down_seconds) == (0.05, 2.0, 300)
+        assert (criteria.error_rate.limit, criteria.p95_seconds.limit) == (0.01, 0.5)
+        limits = {name: rule.limit for name, rule in production.slo.named() if name.startswith("criteria.")}
+        assert limits["criteria.memory_bytes"] == 1e9
+        assert limits["criteria.cpu_ratio"] == 0.5
+        assert limits["criteria.sse_connections"] == 100
+        assert {"criteria.memory_growth_ratio", "criteria.sse_reconnect_ratio"} <= set(limits)
+        assert (criteria.pods, criteria.logs) == (True, True)
         assert production.watch.seconds == 3600
 
     def test_environments_do_not_share_what_must_be_apart(self):

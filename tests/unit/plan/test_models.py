@@ -119,6 +119,17 @@ def test_a_release_that_makes_no_sense(path, value, message):
         ("slo.triggers.error_rate", 5, "less than 1"),
         ("slo.triggers.error_rate", float("nan"), "finite"),
         ("slo.triggers.error_rate", 0.001, "rolled back while it still counts as healthy"),
+        ("slo.triggers.p95_seconds", 0.4, "still counts as healthy"),
+        ("slo.criteria.cpu_ratio", 50, "5 % is 0.05"),
+        ("slo.criteria.memory_growth_ratio", 0.1, "set that limit, too"),
+        ("slo.criteria.more", [{"name": "queue-age", "limit": 3}], "needs a query"),
+        (
+            "slo.criteria.more",
+            [{"name": "q", "limit": 3, "query": "q"}] * 2,
+            "rules share a name: criteria.more.q",
+        ),
+        ("slo.criteria.memory_bytes", {"limit": 1, "query": "q", "source": "openmetrics"}, "answers no query"),
+        ("slo.criteria.error_rate", {"limit": 0.01, "for_second": 5}, "not permitted"),
         ("watch.seconds", 5, "a watch has to last at least one window"),
         ("watch.poll_seconds", 20, "a window has to span at least one poll"),
         ("watch.seconds", float("inf"), "finite"),
@@ -171,3 +182,26 @@ def test_no_other_text_is_a_version(text):
 
 def test_a_short_watch_for_a_demo_is_possible():
     assert Watch(seconds=20, poll_seconds=0.5, window_seconds=5).seconds == 20
+
+
+@pytest.mark.parametrize(
+    ("criteria", "watch", "message"),
+    [
+        ({"sse_connections": 100}, {"seconds": 120}, "event streams would never be judged"),
+        ({"memory_bytes": 1e9, "memory_growth_ratio": 0.1}, {"seconds": 19}, "at least 20 polls"),
+    ],
+)
+def test_a_watch_that_could_never_pass_is_refused(criteria, watch, message):
+    with pytest.raises(ValidationError, match=message):
+        Environment.model_validate({**ENVIRONMENT, "slo": {"criteria": criteria}, "watch": watch})
+
+
+def test_rules_say_where_they_read():
+    queue = {"name": "queue-age", "limit": 30, "query": "max(queue_age)"}
+    rules = SloRules(triggers={"more": (queue,)}, criteria={"p95_seconds": {"limit": 0.5, "source": "prometheus"}})
+    names = dict(rules.named())
+    assert rules.source_of(names["triggers.error_rate"]) == "openmetrics"
+    assert rules.source_of(names["triggers.more.queue-age"]) == "prometheus"
+    assert rules.source_of(names["criteria.p95_seconds"]) == "prometheus"
+    assert rules.sources == {"openmetrics", "prometheus"}
+    assert SloRules(source="prometheus").sources == {"prometheus"}

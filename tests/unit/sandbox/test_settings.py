@@ -14,6 +14,7 @@ VALUES = {
     "HEADS_URL": "file:///state/heads",
     "LEDGER_URL": "postgresql://append:secret@127.0.0.1:5432/stellwerk",
     "SLACK_TOKEN": "xoxb-1",
+    "PROMETHEUS_URL": "http://127.0.0.1:9090",
     "SLACK_URL": "http://127.0.0.1:8000/api/",
     "SMTP_HOST": "127.0.0.1",
     "SMTP_PORT": "2525",
@@ -23,7 +24,7 @@ VALUES = {
 def test_the_repositorys_file_has_what_the_environments_name() -> None:
     settings = load_settings(VALUES)
     by_id = {connection.conn_id: connection for connection in settings.connections}
-    assert set(by_id) == {"kubernetes_production", "kubernetes_staging", "ledger", "slack", "smtp"}
+    assert set(by_id) == {"kubernetes_production", "kubernetes_staging", "ledger", "prometheus", "slack", "smtp"}
     assert by_id["ledger"].conn_uri == VALUES["LEDGER_URL"]
     assert by_id["smtp"].conn_port == 2525
     assert (by_id["kubernetes_production"].conn_extra or {})["kube_config_path"] == "/state/kubeconfig"

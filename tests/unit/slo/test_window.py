@@ -127,13 +127,15 @@ def test_buckets_that_do_not_fit_together_give_no_latency():
     assert (stats.requests, stats.latency, stats.p95) == (20, (), None)
 
 
-def test_sizes_of_the_largest_pod():
+def test_sizes_of_every_pod():
     small, large = Pod("small"), Pod("large", memory_bytes=5e8, sse=4)
     first = snapshot(0, [small, large])
     small.cpu_seconds, large.cpu_seconds = 1.0, 5.0
     small.sse = 3
     stats = window_stats([first, snapshot(10, [small, large])])
-    assert (stats.memory_bytes, stats.cpu_cores, stats.sse_connections) == (5e8, 0.5, 7)
+    assert stats.memory_bytes == {"small": 1e8, "large": 5e8}
+    assert stats.cpu_cores == {"small": 0.1, "large": 0.5}
+    assert (stats.sse_connections, stats.db_connections) == (7, 10)
 
 
 def test_what_no_pod_told_is_none():
@@ -141,7 +143,10 @@ def test_what_no_pod_told_is_none():
         replace(Pod().sample(t), memory_bytes=None, cpu_seconds=math.nan, sse_connections=None) for t in (0.0, 1.0)
     )
     stats = window_stats([Snapshot(float(t), "green", (bare[t],), 1) for t in (0, 1)])
-    assert (stats.memory_bytes, stats.cpu_cores, stats.sse_connections) == (None, None, None)
+    assert (stats.memory_bytes, stats.cpu_cores, stats.sse_connections) == ({}, {}, None)
+
+    one_tells = Snapshot(1.0, "green", (bare[1], Pod("other", sse=4).sample(1.0)))
+    assert window_stats([one_tells]).sse_connections is None
 
 
 def test_the_window_begins_with_the_snapshot_before_it():
@@ -166,7 +171,7 @@ def test_no_request_is_lost_or_counted_twice(data):
     for pod in pods:
         pod.answer(count=data.draw(st.integers(0, 50)))
     snapshots, answered, failed = [snapshot(0, pods)], 0, 0
-    for now in range(1, data.draw(st.integers(1, 12)) + 1):
+    for now in range(2, 2 * data.draw(st.integers(1, 12)) + 1, 2):
         if data.draw(st.booleans()):
             data.draw(st.sampled_from(pods)).restart(at=now - 0.5)
         if data.draw(st.integers(0, 3)) == 0:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from include.plan.loader import plan_folder
+from include.bluegreen.eligibility import documentation
+from include.messages.rollback import GIVE_UP_AFTER
+from include.plan.loader import load_plan, plan_folder
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_no_message_stands_before_a_step(dags: DagBag) -> None:
 
 def test_a_second_release_is_refused_and_not_queued(dags: DagBag) -> None:
     assert dags.dags["production-blue-green"].max_active_runs > 1
-    assert dags.dags["rollback"].max_active_runs == 1
+    assert dags.dags["rollback"].max_active_runs > 1, "it waits for no other one"
 
 
 def test_the_lease_is_given_up_whatever_failed_and_hides_no_failure(dags: DagBag) -> None:
@@ -70,9 +72,36 @@ def test_nothing_that_switches_back_asks_for_the_lease(dags: DagBag) -> None:
     assert (override.value, override.schema["maxLength"]) == ("", 300)
 
 
-def test_only_options_that_exist_are_offered(dags: DagBag) -> None:
-    option = dags.dags["rollback"].params.get_param("option")
-    assert option.schema["enum"] == ["auto", "blue-cutover"]
+def test_every_option_is_offered_and_the_form_explains_it(dags: DagBag) -> None:
+    dag = dags.dags["rollback"]
+    option = dag.params.get_param("option")
+    assert (option.value, option.schema["enum"]) == (
+        "auto",
+        ["auto", "blue-cutover", "helm-rollback", "full-restore"],
+    )
+    assert documentation() in dag.doc_md
+    assert all(f"| `{name}` |" in dag.doc_md for name in option.schema["enum"])
+    assert "the database part is not there yet" in dag.doc_md
+
+
+def test_every_deadline_of_the_plan_calls_back(dags: DagBag) -> None:
+    alerts = dags.dags["rollback"].deadline
+    wanted = {
+        value
+        for environment in load_plan(plan_folder()).environments.values()
+        for value in environment.messages.deadlines.model_dump().values()
+    }
+    assert {alert.interval.total_seconds() for alert in alerts} == wanted
+    assert {alert.callback.path for alert in alerts} == {"stellwerk.deadlines.rollback_deadline"}
+
+
+def test_a_rollback_waits_for_no_message(dags: DagBag) -> None:
+    for task in dags.dags["rollback"].tasks:
+        if type(task).__name__ == "TellRollback":
+            assert not task.downstream_task_ids
+            assert task.trigger_rule == "all_done", "what was refused or blocked is told, too"
+            seconds = task.retries * task.max_retry_delay.total_seconds()
+            assert seconds > GIVE_UP_AFTER.total_seconds()
 
 
 def test_the_watch_outlives_what_breaks_around_it_and_late_answers_decide_nothing(dags: DagBag) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from uuid import uuid4
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from include.errors import ClusterUnreachable, LedgerUnavailable
@@ -19,6 +19,7 @@ from include.steps import steering
 from include.steps.record import SWITCHED_BACK, WATCH_ENDED, WATCH_PASSED, record
 from include.watch.config import Progress, Result, WatchConfig, WatchOutcome
 from stellwerk.sensors import watch as sensor
+from stellwerk.sensors.question import CloseWatchQuestion
 from stellwerk.sensors.watch import ReleaseWatch
 from stellwerk.triggers import supervisor
 from stellwerk.triggers import watch as triggers
@@ -409,3 +410,37 @@ def test_hundreds_of_slow_watches_are_shown_more_rarely() -> None:
 def test_every_end_of_a_watch_closes_its_question() -> None:
     goes_on = {"NOTICE", "HELD", "ROLLBACK_BLOCKED"}
     assert triggers.ENDS | goes_on | {"ACCEPTED"} == set(get_args(Result))
+
+
+# -- the question's end --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closing(world: World, monkeypatch: pytest.MonkeyPatch) -> CloseWatchQuestion:
+    task = CloseWatchQuestion(task_id="late_answers", watched="watch")
+    monkeypatch.setattr("stellwerk.sensors.question.release_run", lambda context: world.run)
+    monkeypatch.setattr(task, "ledger", lambda run: world.ledger)
+    monkeypatch.setattr(task, "note_ledger_head", lambda: None)
+    return task
+
+
+def test_without_a_watch_there_is_no_question_to_close(closing: CloseWatchQuestion) -> None:
+    ti = SimpleNamespace(xcom_pull=lambda **_: None)
+    with pytest.raises(AirflowSkipException, match="nobody was asked"):
+        closing.execute(cast(Any, {"ti": ti}))
+
+
+def test_an_answer_after_the_end_is_shown_and_recorded_once(world: World, closing: CloseWatchQuestion) -> None:
+    for _ in range(2):
+        said = closing.execute_complete(world.context, {"answer": _answer("Roll back now", comment="help")})
+    assert world.kinds().count("watch.answered-late") == 1
+    assert world.memory.written[-1].payload["why"] == "help"
+    assert said == "nobody answered too late", "it was told before"
+
+
+def test_what_the_watch_acted_upon_is_not_late(world: World, closing: CloseWatchQuestion) -> None:
+    accepted = _answer("Accept", comment="fine")
+    world.complete(accepted)
+    assert closing.execute_complete(world.context, {"answer": accepted}) == "nobody answered too late"
+    assert closing.execute_complete(world.context, {"answer": None}) == "nobody answered too late"
+    assert closing.execute_complete(world.context, {"answer": None, "unknown": "TimeoutError: "}) == "not known"

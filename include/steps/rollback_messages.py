@@ -1,0 +1,149 @@
+"""Who is told what of a rollback and by when. No message stands before a switch, and none is given up early."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Final
+
+from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp
+from include.ledger.entry import Entry, NewEntry
+from include.ledger.store import Ledger
+from include.messages.deliver import deliver, key_of
+from include.messages.rollback import Duty, Obligation, escalation, refusal
+from include.steps.rollback_story import Desk, Story, Trouble, obligations, page, story_of
+from include.steps.run import ReleaseRun
+
+log = logging.getLogger(__name__)
+
+MISSED: Final = "deadline.missed"
+
+
+def tell(desk: Desk, duty: Duty) -> str:
+    """Send one of the rollback's messages, once, and look after its deadline.
+
+    :return: what was done, a sentence
+    :raises MessageError: it was not taken; it has to be tried again
+    :raises MessageGivenUp: it was not taken, long after its deadline
+    """
+    story = story_of(desk)
+    if story.state == "refused":
+        return _answer(desk, story) if duty == "alert" else "nothing to tell: the rollback was refused"
+    if duty == "mail" and story.state == "back" and story.trouble:
+        _page(desk, story, story.trouble)
+    owed = {one.duty: one for one in obligations(desk, story)}.get(duty)
+    if owed is None:
+        return "nothing to tell: the traffic has not been returned"
+    return _fulfil(desk, story, owed)
+
+
+def overdue(desk: Desk) -> list[str]:
+    """Look after every deadline: what is late is sent, recorded and escalated, whoever should have sent it.
+
+    :return: a sentence for each message
+    """
+    story = story_of(desk)
+    if story.state == "refused":
+        return ["nothing is owed: the rollback was refused"]
+    told = []
+    for owed in obligations(desk, story):
+        now = datetime.now(UTC)
+        if now < owed.due:
+            told.append(f"{owed.duty}: due {owed.due.isoformat()}")
+            continue
+        try:
+            told.append(_fulfil(desk, story, owed))
+        except MessageError as error:
+            told.append(f"{owed.duty}: {error}")
+    return told
+
+
+def next_due(desk: Desk) -> datetime | None:
+    """The next deadline that has not passed; None when there is none."""
+    now = datetime.now(UTC)
+    return min((one.due for one in obligations(desk, story_of(desk)) if one.due > now), default=None)
+
+
+def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:
+    failure: MessageError | None = None
+    try:
+        done = deliver(desk.ledger, owed.message, desk.send[owed.message.kind], datetime.now(UTC))
+    except MessageBusy:
+        raise
+    except MessageError as error:
+        failure = error
+    now = datetime.now(UTC)
+    _look_after(desk, story, owed, now, failure)
+    if failure is None:
+        return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+    if owed.given_up(now):
+        raise MessageGivenUp(
+            f"{owed.message.key} was not delivered",
+            expected=f"it delivered until {owed.due.isoformat()}",
+            seen=failure.seen or failure.what,
+            remedy="tell people by other means; nobody tries any more",
+        ) from failure
+    raise failure
+
+
+def _look_after(desk: Desk, story: Story, owed: Obligation, now: datetime, failure: MessageError | None) -> None:
+    """Record a deadline that was missed, and take the other way while the message is not out."""
+    if desk.ledger is None:
+        log.warning("without the ledger nobody can tell whether the deadline of %s was kept", owed.message.key)
+        return
+    try:
+        sent = desk.ledger.find(key_of(owed.message.key))
+        verdict = owed.judged(sent.at if sent else None, now)
+        if verdict in ("kept", "open"):
+            return
+        why = (failure.seen or failure.what) if failure else "it went out after its deadline"
+        _record_missed(desk.run, desk.ledger, owed, sent, why)
+        log.error("%s should have been out by %s", owed.message.key, owed.due.isoformat())
+        if verdict == "missed":
+            other_way = escalation(story.occasion, owed, why)
+            deliver(desk.ledger, other_way, desk.send[other_way.kind], now)
+    except (LedgerError, MessageError) as error:
+        log.warning("the missed deadline of %s: %s", owed.message.key, error)
+
+
+def _record_missed(run: ReleaseRun, ledger: Ledger, owed: Obligation, sent: Entry | None, why: str) -> None:
+    payload = {
+        "duty": owed.duty,
+        "message": owed.message.key,
+        "due": owed.due.isoformat(),
+        "delivered": sent.at.isoformat() if sent else None,
+        "why": why,
+    }
+    ledger.append(
+        NewEntry(
+            kind=MISSED,
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor="stellwerk",
+            payload=payload,
+            key=f"{MISSED}:{owed.message.key}",
+        )
+    )
+
+
+def _answer(desk: Desk, story: Story) -> str:
+    """Tell whoever asked that it was refused, where it alarms nobody."""
+    assert story.trouble is not None, "a refusal has its words"
+    words = story.trouble
+    by = desk.run.triggered_by or "Stellwerk"
+    now = datetime.now(UTC)
+    message = refusal(story.occasion, by=by, what=words.what, seen=words.seen, remedy=words.remedy, at=now)
+    try:
+        done = deliver(desk.ledger, message, desk.send[message.kind], now)
+    except LedgerError as error:
+        return f"the refusal is in the log only: {error}"
+    return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+
+
+def _page(desk: Desk, story: Story, trouble: Trouble) -> None:
+    message = page(desk, story, trouble)
+    try:
+        deliver(desk.ledger, message, desk.send[message.kind], datetime.now(UTC))
+    except MessageError as error:
+        log.warning("%s", error)

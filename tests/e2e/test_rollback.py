@@ -1,0 +1,147 @@
+"""A rollback days after the release: the old slot is gone, nobody can be told, and two people ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import yaml
+
+from include.bluegreen.slots import Slot, other
+from include.clients.kubernetes import Cluster
+from include.ledger.entry import Entry
+from include.ledger.store import Ledger
+from include.sandbox.airflow_client import AirflowClient, Run
+from include.sandbox.environment import Sandbox
+from include.sandbox.inbox import Fault, set_fault
+from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
+from include.sandbox.story import constant_load, observe_story
+from include.steps.rollback_messages import MISSED
+from tests.e2e.conftest import World
+from tests.e2e.worlds import DEADLINES, staging_like_production
+
+SUCCESS = frozenset({"success"})
+VERSION = "3.4.0"
+REASON = "key users cannot post orders"
+
+
+@pytest.fixture(scope="module")
+def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
+    with sandbox.airflow.client(RELEASE_MANAGER) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def old_slot(sandbox: Sandbox, client: AirflowClient) -> Iterator[Slot]:
+    """The slot that a release, which has passed its watch, has left and cleaned up."""
+    source = World(sandbox).active()
+    live = _images(sandbox, source)
+    assert len(live) == 1
+    (before,) = (image.rpartition(":")[2] for image in live)
+    content = {
+        "version": VERSION,
+        "previous": before,
+        "date": "2030-02-01",
+        "image": {"repository": "valeo-erp", "tag": "2.9.0" if before == "3.0.0" else "3.0.0"},
+    }
+    (sandbox.plan_folder / "releases" / f"{VERSION}.yaml").write_text(yaml.safe_dump(content))
+    changes = {"messages": {"deadlines": DEADLINES, "escalation": ["on-call@valeo-erp.example"]}}
+    with staging_like_production(sandbox, changes):
+        with constant_load(sandbox, "e2e-before-rollback", 60):  # without users no watch passes
+            run = trigger_release(sandbox.airflow, VERSION, "staging")
+            answer_gate(sandbox.airflow, run)
+            client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
+        assert _images(sandbox, source) == set()
+        try:
+            yield source
+        finally:
+            client.request("PATCH", "dags/rollback", json={"is_paused": False})
+            for kind in ("slack", "mail"):
+                set_fault(sandbox.inbox, kind, None)  # type: ignore[arg-type]
+
+
+def _images(sandbox: Sandbox, slot: Slot) -> set[str]:
+    async def read() -> set[str]:
+        traffic = sandbox.environment.traffic
+        async with Cluster.from_kubeconfig(sandbox.cluster.kubeconfig, sandbox.options.namespace) as cluster:
+            return {pod.image for pod in await cluster.pods(traffic.selector_for(slot)) if not pod.deleting}
+
+    return asyncio.run(read())
+
+
+def _ask(client: AirflowClient) -> Run:
+    return client.trigger("rollback", {"release": VERSION, "environment": "staging", "reason": REASON})
+
+
+def _missed(sandbox: Sandbox) -> dict[str, Entry]:
+    ledger = Ledger(sandbox.postgres.url("stellwerk", "stellwerk_append"))
+    found = ledger.entries(release=VERSION, environment="staging", kinds=(MISSED,))
+    return {str(entry.payload["message"]).rpartition(":")[2]: entry for entry in found}
+
+
+def _until(look: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        time.sleep(0.5)
+
+
+def test_a_rollback_that_no_worker_gets_to_pages(
+    sandbox: Sandbox, world: World, client: AirflowClient, old_slot: Slot
+) -> None:
+    client.request("PATCH", "dags/rollback", json={"is_paused": True})
+    before = len(world.inbox("slack"))
+    _ask(client)
+    _until(lambda: len(world.inbox("slack")) > before, 60, "the page of Airflow's deadline")
+    page = world.inbox("slack")[before]
+    assert "Channel: #valeo-erp-alerts" in page
+    assert f"{VERSION} has NOT been rolled back, nothing was moved: users are still on slot" in page
+    assert _missed(sandbox)["human-needed"].payload["duty"] == "alert"
+    assert world.active() == other(old_slot)
+
+
+def test_two_at_once_bring_the_old_version_back_while_slack_and_mail_are_dead(
+    sandbox: Sandbox, world: World, client: AirflowClient, old_slot: Slot
+) -> None:
+    for kind in ("slack", "mail"):
+        set_fault(sandbox.inbox, kind, Fault("drop"))  # type: ignore[arg-type]
+    slack, mail = len(world.inbox("slack")), len(world.inbox("mail"))
+    runs = [run for run in client.runs("rollback") if run.state == "queued"]
+
+    def play() -> list[Run]:
+        runs.append(_ask(client))
+        client.request("PATCH", "dags/rollback", json={"is_paused": False})
+        for run in runs:
+            client.wait_for_task(run, "summary", deadline_seconds=120, states=SUCCESS)
+        return runs
+
+    story = observe_story(sandbox, "e2e-rollback", 60, play)
+    assert len(runs) == 2
+    assert "helm-rollback: possible" in client.log(runs[0], "eligibility")
+    assert (story.load.requests_lost, story.load.bad_answers) == (0, 0)
+    assert story.load.requests_sent > 500
+    assert story.switches == ((old_slot, "back"),)
+    assert world.active() == old_slot
+    assert len(_images(sandbox, old_slot)) == 1
+    assert (len(world.inbox("slack")), len(world.inbox("mail"))) == (slack, mail), "they really were dead"
+
+    names = {"rollback-alert", "rollback-mail", "post-mortem"}
+    _until(lambda: names <= set(_missed(sandbox)), 60, "the missed deadlines in the ledger")
+    assert all(_missed(sandbox)[name].payload["delivered"] is None for name in names)
+
+    set_fault(sandbox.inbox, "mail", None)
+    _until(lambda: len(world.inbox("mail")) >= mail + 3, 90, "mail, invitation, and the escalation of the alert")
+    mails = world.inbox("mail")[mail:]
+    assert sum("Alarm nicht zugestellt" in text and "on-call@valeo-erp.example" in text for text in mails) == 1
+    assert sum("BEGIN:VCALENDAR" in text and "METHOD:REQUEST" in text for text in mails) == 1
+    assert all(REASON in text for text in mails)
+
+    set_fault(sandbox.inbox, "slack", None)
+    for run in runs:
+        client.wait_for_run(run, deadline_seconds=120, states=SUCCESS)
+    alerts = world.inbox("slack")[slack:]
+    assert [text.splitlines()[0] for text in alerts] == ["Channel: #valeo-erp-alerts"], "one set of messages"
+    assert REASON in alerts[0]
+    assert len(world.inbox("mail")) == mail + 3

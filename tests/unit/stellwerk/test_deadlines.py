@@ -1,0 +1,87 @@
+"""The deadline's callback binds Airflow's simple context to the plan and looks after what is owed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions.deadline import DeadlineReference
+
+from include.errors import LedgerUnavailable
+from include.plan.loader import load_plan, plan_folder
+from include.steps import rollback_messages
+from stellwerk import deadlines
+from stellwerk.deadlines import rollback_deadline, rollback_deadlines
+
+ASKED = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def context(**changes: Any) -> dict[str, Any]:
+    """What Airflow hands over, as its REST API would show the run."""
+    dag_run = {
+        "dag_id": "rollback",
+        "dag_run_id": "rb1",
+        "queued_at": ASKED.isoformat().replace("+00:00", "Z"),
+        "run_after": (ASKED - timedelta(hours=1)).isoformat(),
+        "triggering_user_name": "release-manager",
+        "conf": {"release": "3.0.0", "environment": "production", "option": "auto"},
+    }
+    return {"dag_run": dag_run | changes, "deadline": {"id": "x"}}
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The desks that were looked after; there is neither cluster nor ledger."""
+    found: list[Any] = []
+
+    def out(_: str) -> Any:
+        raise LedgerUnavailable("the database gives no answer")
+
+    monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", out)
+    monkeypatch.setattr(deadlines, "_service", lambda _: None)
+    monkeypatch.setattr(deadlines.time, "sleep", lambda seconds: found.append(seconds))
+    monkeypatch.setattr(rollback_messages, "overdue", lambda desk: found.append(desk) or ["done"])
+    monkeypatch.setattr(rollback_messages, "next_due", lambda _: None)
+    return found
+
+
+def test_the_run_is_bound_to_the_plan(seen: list[Any]) -> None:
+    rollback_deadline(context())
+    (desk,) = seen
+    run = desk.run
+    assert (run.release.version, run.environment.name, run.run_id) == ("3.0.0", "production", "rb1")
+    assert (run.phase, run.triggered_by, desk.asked_at, desk.ledger) == (
+        "rollback",
+        "release-manager",
+        ASKED,
+        None,
+    )
+
+
+@pytest.mark.parametrize("conf", [None, {}, {"release": "9.9.9", "environment": "production"}])
+def test_a_run_that_the_plan_refuses_owes_nothing(seen: list[Any], conf: Any) -> None:
+    rollback_deadline(context(conf=conf))
+    assert seen == []
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(15, True), (600, False)])
+def test_a_deadline_that_is_almost_there_is_waited_for(
+    seen: list[Any], monkeypatch: pytest.MonkeyPatch, seconds: int, waits: bool
+) -> None:
+    due = datetime.now(UTC) + timedelta(seconds=seconds)
+    monkeypatch.setattr(rollback_messages, "next_due", lambda _: due)
+    rollback_deadline(context())
+    waited = [one for one in seen if isinstance(one, float)]
+    assert bool(waited) is waits
+    assert all(seconds - 5 < one <= seconds + 1 for one in waited)
+    assert len(seen) == len(waited) + 1
+
+
+def test_each_deadline_of_any_environment_has_one_alert() -> None:
+    alerts = rollback_deadlines()
+    intervals = [alert.interval for alert in alerts]
+    own = load_plan(plan_folder()).environment("production").messages.deadlines
+    assert {timedelta(seconds=value) for value in own.model_dump().values()} <= set(intervals)
+    assert intervals == sorted(set(intervals))
+    assert all(alert.reference == DeadlineReference.DAGRUN_QUEUED_AT for alert in alerts)

@@ -1,0 +1,357 @@
+"""Who is told what of a rollback, what happens when nobody takes it, and what when it is too late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch
+from include.bluegreen.state import ServiceState
+from include.errors import (
+    LedgerUnavailable,
+    MessageError,
+    MessageGivenUp,
+    NotEnoughEndpoints,
+    RollbackRefused,
+    VerificationFailed,
+)
+from include.ledger.store import Ledger
+from include.messages.deliver import FAILED, SENT
+from include.messages.model import Message
+from include.messages.rollback import DUTIES, GIVE_UP_AFTER
+from include.plan.deadlines import MessageDeadlines
+from include.plan.loader import load_plan, plan_folder
+from include.steps.record import ROLLBACK_VERIFIED, record
+from include.steps.rollback import record_switch_back, record_trouble
+from include.steps.rollback_messages import MISSED, next_due, overdue, tell
+from include.steps.rollback_story import Desk, story_of
+from include.steps.run import ReleaseRun, open_run
+from tests.memory import MemoryLedger
+
+HOLDER = "3.0.0@production/manual__1"
+
+
+def a_run(**deadlines: float) -> ReleaseRun:
+    """A run of `rollback` whose environment has these deadlines."""
+    run = open_run(
+        load_plan(plan_folder()),
+        release="3.0.0",
+        environment="production",
+        phase="rollback",
+        run_id="rb1",
+        triggered_by="release-manager",
+    )
+    messages = run.environment.messages.model_copy(
+        update={"deadlines": MessageDeadlines(**deadlines), "escalation": ("on-call@valeo.example",)}
+    )
+    return replace(run, environment=run.environment.model_copy(update={"messages": messages}))
+
+
+def the_service(direction: Any = "back", *, ago: float = 0.0, holder: str = HOLDER) -> ServiceState:
+    moved = LastSwitch(
+        "blue" if direction == "back" else "green",
+        "watch",
+        "error rate 31 %",
+        datetime.now(UTC) - timedelta(seconds=ago),
+        holder,
+        direction,
+    )
+    return ServiceState("valeo-erp", {}, {RELEASE_ID: holder, LAST_SWITCH: moved.encode()})
+
+
+@dataclass
+class Servers:
+    """Slack and a mail server, each of which can be dead."""
+
+    dead: set[str] = field(default_factory=set)
+    got: list[Message] = field(default_factory=list)
+
+    @property
+    def send(self) -> Mapping[str, Any]:
+        return {"slack": self._take, "mail": self._take}
+
+    def _take(self, message: Message) -> None:
+        if message.kind in self.dead:
+            raise MessageError(f"{message.kind} is dead", seen="connection refused")
+        self.got.append(message)
+
+    @property
+    def names(self) -> list[str]:
+        return [message.key.rpartition(":")[2] for message in self.got]
+
+
+def a_desk(
+    servers: Servers, service: ServiceState | None, run: ReleaseRun | None = None, ledger: Any = None
+) -> Desk:
+    memory = cast("Ledger", ledger or MemoryLedger())
+    return Desk(run or a_run(), memory, service, servers.send, datetime.now(UTC))
+
+
+def written(desk: Desk, kind: str) -> list[Mapping[str, Any]]:
+    return [entry.payload for entry in cast("Any", desk.ledger).written if entry.kind == kind]
+
+
+def test_everybody_is_told_once_however_often_it_is_tried() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    for _ in range(2):
+        for duty in DUTIES:
+            assert tell(desk, duty)
+    assert servers.names == ["rollback-alert", "rollback-mail", "post-mortem"]
+    assert {message.run_id for message in servers.got} == {"manual__1"}, "they belong to the release"
+    assert [one.name for one in servers.got[2].attachments] == ["post-mortem.ics"]
+    other_run = replace(desk, run=replace(desk.run, run_id="rb2"))
+    assert "had been sent before" in tell(other_run, "alert")
+    assert len(servers.got) == 3
+    assert written(desk, MISSED) == []
+
+
+def test_the_mail_says_what_was_checked() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    record(cast("Ledger", desk.ledger), desk.run, ROLLBACK_VERIFIED, {"checks": ["/healthz answers 200"]})
+    tell(desk, "mail")
+    assert "Danach geprüft:\n- /healthz answers 200" in servers.got[0].text
+
+
+def test_the_alert_says_what_people_have_to_look_at() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    done = {"release_id": HOLDER, "by": "rm", "noticed": ["blue takes the traffic with 1 ready endpoint(s)"]}
+    record_switch_back(desk.run, cast("Ledger", desk.ledger), done)
+    tell(desk, "alert")
+    assert ":warning: blue takes the traffic with 1 ready endpoint(s)" in servers.got[0].text
+
+
+def test_a_rollback_that_is_not_proven_pages() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    error = VerificationFailed("2 of 3 checks failed", seen="503", remedy="read the log")
+    record_trouble(desk.run, cast("Ledger", desk.ledger), "verify_traffic", error)
+    tell(desk, "mail")
+    assert servers.names == ["human-needed", "rollback-mail"]
+    assert "was rolled back, but it is not proven: 2 of 3 checks failed" in servers.got[0].text
+
+
+# -- dead servers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("duty", "dead", "way", "to"),
+    [
+        ("alert", "slack", "mail", ("on-call@valeo.example",)),
+        ("mail", "mail", "slack", "#valeo-erp-alerts"),
+        ("post-mortem", "mail", "slack", "#valeo-erp-alerts"),
+    ],
+)
+def test_a_missed_deadline_is_recorded_and_takes_the_other_way(duty: Any, dead: str, way: str, to: Any) -> None:
+    servers = Servers({dead})
+    desk = a_desk(servers, the_service(ago=4000))
+    for _ in range(3):
+        with pytest.raises(MessageError, match="dead") as caught:
+            tell(desk, duty)
+        assert caught.value.retryable
+    (missed,) = written(desk, MISSED)
+    assert (missed["duty"], missed["delivered"], missed["why"]) == (duty, None, "connection refused")
+    (escalated,) = servers.got
+    assert escalated.kind == way
+    assert to in (escalated.recipients, escalated.channel)
+    assert "connection refused" in escalated.text
+    assert "error rate 31 %" in escalated.text, "what was to be told is told"
+    servers.dead.clear()
+    tell(desk, duty)
+    assert len(servers.got) == 2
+    assert len(written(desk, MISSED)) == 1
+
+
+def test_before_the_deadline_a_dead_server_is_nobodys_alarm() -> None:
+    servers = Servers({"mail"})
+    desk = a_desk(servers, the_service(ago=60))
+    with pytest.raises(MessageError):
+        tell(desk, "mail")
+    assert (servers.got, written(desk, MISSED), len(written(desk, FAILED))) == ([], [], 1)
+
+
+def test_both_dead_the_escalation_waits_and_is_dropped_once_the_message_is_out() -> None:
+    servers = Servers({"mail", "slack"})
+    desk = a_desk(servers, the_service(ago=4000))
+    with pytest.raises(MessageError):
+        tell(desk, "alert")
+    assert len(written(desk, MISSED)) == 1
+    servers.dead = {"slack"}
+    with pytest.raises(MessageError):
+        tell(desk, "alert")
+    assert servers.names == ["escalation-rollback-alert"]
+    servers.dead = {"mail"}
+    with pytest.raises(MessageError):
+        tell(desk, "mail")
+    servers.dead.clear()
+    for duty in DUTIES:
+        tell(desk, duty)
+    assert sorted(servers.names) == [
+        "escalation-rollback-alert",
+        "escalation-rollback-mail",
+        "post-mortem",
+        "rollback-alert",
+        "rollback-mail",
+    ]
+
+
+def test_delivered_late_is_recorded_and_no_alarm() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service(ago=4000))
+    tell(desk, "mail")
+    (missed,) = written(desk, MISSED)
+    assert missed["delivered"] is not None
+    assert servers.names == ["rollback-mail"]
+
+
+def test_it_is_given_up_hours_later() -> None:
+    desk = a_desk(Servers({"mail"}), the_service(ago=900 + GIVE_UP_AFTER.total_seconds() - 60))
+    with pytest.raises(MessageError) as caught:
+        tell(desk, "mail")
+    assert caught.value.retryable
+    desk = a_desk(Servers({"mail"}), the_service(ago=901 + GIVE_UP_AFTER.total_seconds()))
+    with pytest.raises(MessageGivenUp) as given_up:
+        tell(desk, "mail")
+    assert not given_up.value.retryable
+
+
+def test_without_a_ledger_people_are_told_all_the_same() -> None:
+    servers = Servers()
+    desk = replace(a_desk(servers, the_service(ago=4000)), ledger=None)
+    for duty in DUTIES:
+        tell(desk, duty)
+    assert servers.names == ["rollback-alert", "rollback-mail", "post-mortem"]
+    assert all("kann doppelt ankommen" in message.text for message in servers.got)
+
+
+def test_a_ledger_that_dies_meanwhile_changes_nothing() -> None:
+    class Dying(MemoryLedger):
+        def entries(self, **_: Any) -> Any:
+            raise LedgerUnavailable("gone")
+
+        def find(self, key: str) -> Any:
+            raise LedgerUnavailable("gone")
+
+        def append(self, new: Any) -> Any:
+            raise LedgerUnavailable("gone")
+
+    servers = Servers()
+    desk = a_desk(servers, the_service(ago=4000), ledger=Dying())
+    assert "sent" in tell(desk, "alert")
+    assert servers.names == ["rollback-alert"]
+
+
+# -- what Airflow's deadline calls ---------------------------------------------------------------------------
+
+
+def test_when_no_worker_got_to_it_everything_overdue_is_sent_and_recorded() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service(ago=1000))
+    told = overdue(desk)
+    assert servers.names == ["rollback-alert", "rollback-mail"]
+    assert told[2].startswith("post-mortem: due ")
+    assert [one["duty"] for one in written(desk, MISSED)] == ["alert", "mail"]
+    overdue(desk)
+    assert len(servers.got) == 2, "a second call finds it done"
+    due = next_due(desk)
+    assert due is not None
+    assert timedelta(0) < due - datetime.now(UTC) <= timedelta(seconds=2600)
+
+
+def test_what_was_told_in_time_is_not_told_again() -> None:
+    servers = Servers()
+    run = a_run(alert_seconds=100, mail_seconds=100, post_mortem_seconds=100)
+    desk = a_desk(servers, the_service(), run)
+    for duty in DUTIES:
+        tell(desk, duty)
+    later = replace(desk, service=the_service(ago=50))
+    assert next_due(later) is not None
+    overdue(later)
+    assert len(servers.got) == 3
+    assert written(desk, MISSED) == []
+
+
+def test_dead_servers_do_not_stop_the_look_at_the_others() -> None:
+    servers = Servers({"mail"})
+    desk = a_desk(servers, the_service(ago=4000))
+    told = overdue(desk)
+    assert servers.names == ["rollback-alert", "escalation-rollback-mail", "escalation-post-mortem"]
+    assert "mail is dead" in told[1]
+    assert len(written(desk, MISSED)) == 3
+
+
+# -- refused and blocked -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holder", ["2.9.1@production/x", "3.0.0@staging/x"])
+def test_a_refusal_is_answered_in_its_own_words_and_alarms_nobody(holder: str) -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward", holder=holder))
+    for duty in DUTIES:
+        tell(desk, duty)
+    (answer,) = servers.got
+    assert (answer.channel, answer.urgent) == ("#valeo-erp-status", False)
+    assert "abgelehnt" in answer.text
+    assert "ausgelöst von release-manager: 3.0.0 holds no traffic of production" in answer.text
+    assert overdue(replace(desk, asked_at=datetime.now(UTC) - timedelta(days=1))) == [
+        "nothing is owed: the rollback was refused"
+    ]
+
+
+def test_an_option_that_was_refused_is_answered_too() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    error = RollbackRefused("there is no rollback option teleport")
+    record_trouble(desk.run, cast("Ledger", desk.ledger), "eligibility", error)
+    tell(desk, "alert")
+    assert servers.got[0].channel == "#valeo-erp-status"
+    assert "no rollback option teleport" in servers.got[0].text
+
+
+def test_a_blocked_rollback_pages_in_its_own_words_and_only_there() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    error = NotEnoughEndpoints("rollback option auto is not possible, and no other is", seen="it was uninstalled")
+    for _ in range(2):
+        record_trouble(desk.run, cast("Ledger", desk.ledger), "eligibility", error)
+    for duty in DUTIES:
+        tell(desk, duty)
+    (page,) = servers.got
+    assert (page.channel, page.urgent) == ("#valeo-erp-alerts", True)
+    assert "3.0.0 has NOT been rolled back, nothing was moved: rollback option auto is not possible" in page.text
+    assert "Beobachtet: it was uninstalled" in page.text
+    assert len(written(desk, "rollback.blocked")) == 1
+
+
+def test_a_blocked_rollback_that_slack_does_not_take_goes_by_mail() -> None:
+    servers = Servers({"slack"})
+    desk = replace(a_desk(servers, the_service("forward")), asked_at=datetime.now(UTC) - timedelta(seconds=61))
+    with pytest.raises(MessageError):
+        tell(desk, "alert")
+    (mail,) = servers.got
+    assert mail.recipients == ("on-call@valeo.example",)
+    assert "has NOT been rolled back" in mail.text
+
+
+@pytest.mark.parametrize("service", [None, the_service("forward")])
+def test_what_nobody_knows_pages(service: ServiceState | None) -> None:
+    story = story_of(a_desk(Servers(), service))
+    assert story.state == "blocked"
+    assert story.trouble is not None
+    assert "read the log" in story.trouble.remedy
+
+
+def test_trouble_that_was_overcome_is_forgotten() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    record_trouble(desk.run, cast("Ledger", desk.ledger), "switch_back", NotEnoughEndpoints("no ready endpoint"))
+    for duty in DUTIES:
+        tell(desk, duty)
+    assert servers.names == ["rollback-alert", "rollback-mail", "post-mortem"]
+    assert len(written(desk, SENT)) == 3
