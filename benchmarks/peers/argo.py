@@ -108,9 +108,12 @@ class ArgoRollouts:
         """SIGKILL the controller; it is back at once, as a Deployment's would be."""
         self._controller.kill_and_restart()
 
-    def close(self) -> None:
-        """End the controller and remove what would cost the others time."""
+    def leave(self) -> None:
+        """Delete the Rollout with its pods."""
         self._kube.kubectl("delete", "rollout", NAME, "--ignore-not-found", "--cascade=foreground", "--wait")
+
+    def close(self) -> None:
+        """End the controller."""
         self._controller.stop()
         self._kube.close()
 

@@ -123,11 +123,15 @@ class Stellwerk:
         """SIGKILL the triggerer (or the scheduler); the sandbox starts it again."""
         os.kill(self._sandbox.airflow.pid(part or "triggerer"), signal.SIGKILL)
 
-    def close(self) -> None:
+    def leave(self) -> None:
         """Leave the old version in blue and the environment as it was."""
         self._end_runs()
         self._environment.write_text(yaml.safe_dump(self._plain))
         World(self._sandbox).reset()
+        self._kube.kubectl("delete", "lease", "--all")
+
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
         self._kube.close()
 
@@ -137,6 +141,7 @@ class Stellwerk:
             "SOURCE": "prometheus" if scrape else "openmetrics",
             "WATCH_SECONDS": f"{promotion.watch_seconds:g}",
             "POLL_SECONDS": f"{poll:g}",
+            "SCRAPE_SECONDS": f"{scrape or 1:g}",
             "STALE_SECONDS": f"{max(5.0, 2 * scrape + poll):g}",
         }
         overlay: dict[str, Any] = yaml.safe_load(string.Template(OVERLAY.read_text()).substitute(values))
