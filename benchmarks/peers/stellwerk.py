@@ -27,7 +27,7 @@ CONNECTION: Final = "prometheus"
 DAGS: Final = ("production-blue-green", "rollback")
 END_SECONDS: Final = 60.0
 HELD: Final = " HELD: "  # how the task's log begins to say that the window is over without proof
-BY_ITSELF_SECONDS: Final = 20.0
+BY_ITSELF_SECONDS: Final = 8.0
 LOOK_SECONDS: Final = 1.0  # between two looks at Airflow: they cost the machine more than those at the cluster
 
 
