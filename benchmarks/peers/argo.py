@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any, Final
 
-from benchmarks.peers.contender import Outcome, Promotion, Settings
+from benchmarks.peers.contender import Outcome, Promotion, Result, Settings
 from benchmarks.peers.controller import Controller
 from benchmarks.peers.kube import Document, Kube, manifests
 from benchmarks.peers.place import OLD_TAG, Place
@@ -37,7 +37,6 @@ class ArgoRollouts:
         self._place = place
         self._kube = Kube(place.kubeconfig, place.namespace)
         self._old_hash = ""
-        self._run_before: set[str] = set()
         ports = ["--metricsPort", str(free_port()), "--healthzPort", str(free_port())]
         flags = ["--kubeconfig", str(place.kubeconfig), "--namespace", place.namespace, "--namespaced"]
         argv = [str(peer_program("rollouts-controller")), *flags, *ports, "--leader-elect=false"]
@@ -91,26 +90,22 @@ class ArgoRollouts:
     def outcome(self) -> Outcome | None:
         """Read the Rollout's own status."""
         status = self._status()
-        says = f"{status.get('phase')}: {status.get('message', '')}".strip(": ")
-        if status.get("abort"):
-            if self.on_new():
-                return None  # aborted, but the traffic has not moved yet
-            run = self._analysis_says()
-            return Outcome("switched-back" if run else "refused", time.time(), f"{says}; {run}".strip("; "))
-        reasons = {one.get("reason") for one in status.get("pauseConditions") or ()}
-        if "InconclusiveAnalysisRun" in reasons:
-            return Outcome("held", time.time(), f"{says}; {self._analysis_says()}")
-        if status.get("phase") == "Healthy" and self.on_new() and status.get("stableRS") == self._hash():
-            return Outcome("promoted", time.time(), f"{says or 'Healthy'}; {self._analysis_says()}")
-        return None
+        result = told(status, active=self._hash(), old=self._old_hash, analysed=bool(self._runs()))
+        if result is None:
+            return None
+        says = [f"{status.get('phase')} {status.get('message', '')}".strip(), *map(_analysis_told, self._runs())]
+        return Outcome(result, time.time(), "; ".join(says))
 
     def kill_controller(self, part: str = "") -> None:
         """SIGKILL the controller; it is back at once, as a Deployment's would be."""
         self._controller.kill_and_restart()
 
-    def close(self) -> None:
-        """End the controller and remove what would cost the others time."""
+    def leave(self) -> None:
+        """Delete the Rollout with its pods."""
         self._kube.kubectl("delete", "rollout", NAME, "--ignore-not-found", "--cascade=foreground", "--wait")
+
+    def close(self) -> None:
+        """End the controller."""
         self._controller.stop()
         self._kube.close()
 
@@ -144,10 +139,27 @@ class ArgoRollouts:
     def _on_stable(self) -> bool:
         return self._status().get("stableRS") == self._hash() != ""
 
-    def _analysis_says(self) -> str:
-        runs = self._kube.customs(GROUP, VERSION, "analysisruns")
-        texts = []
-        for run in runs:
-            status = run.get("status") or {}
-            texts.append(f"analysis {status.get('phase')}: {status.get('message', '')}".strip(": "))
-        return "; ".join(texts)
+    def _runs(self) -> list[Document]:
+        return self._kube.customs(GROUP, VERSION, "analysisruns")
+
+
+def told(status: Document, *, active: str, old: str, analysed: bool) -> Result | None:
+    """What a Rollout's status says; None while it is under way.
+
+    :param active: hash of the pods that have the traffic
+    :param old: hash of those that had it before the promotion
+    :param analysed: whether there was a post-promotion analysis, that is, whether the traffic had moved
+    """
+    on_new = active != old
+    if status.get("abort"):
+        # Aborted is not switched back yet.
+        return None if on_new else "switched-back" if analysed else "refused"
+    reasons = {one.get("reason") for one in status.get("pauseConditions") or ()}
+    if "InconclusiveAnalysisRun" in reasons:
+        return "held"
+    return "promoted" if on_new and status.get("phase") == "Healthy" and status.get("stableRS") == active else None
+
+
+def _analysis_told(run: Document) -> str:
+    status = run.get("status") or {}
+    return f"analysis {status.get('phase')} {status.get('message', '')}".strip()

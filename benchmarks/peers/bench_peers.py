@@ -33,6 +33,7 @@ from include.sandbox.programs import program
 from include.sandbox.signals import end_on_signals
 
 FOLDER: Final = REPOSITORY / "build" / "peers"
+SHOWN: Final = 1500  # letters of an error
 Todo = dict[Settings, list[tuple[Scenario, int]]]
 
 
@@ -93,16 +94,18 @@ def _play_all(todo: Todo, results: Results, deadline: float) -> bool:
         sandbox = stack.enter_context(Sandbox(options))
         import_images(sandbox, wanted)
         state = options.state / "monitoring"
-        monitoring = stack.enter_context(Monitoring(sandbox.cluster.kubeconfig, state))
+        monitoring = stack.enter_context(Monitoring(sandbox.cluster, state))
         for settings, rounds in todo.items():
-            monitoring.scrape_every(settings.scrape_seconds)
-            contender = _contender(settings, sandbox, monitoring.url)
+            place = Place.of(sandbox, _namespace(settings, sandbox), monitoring.url)
+            contender = _contender(settings, sandbox, place)
             try:
                 contender.prepare()
+                monitoring.scrape(place.namespace, settings.scrape_seconds)
                 for scenario, number in rounds:
                     if time.monotonic() > deadline:
                         return fine
                     fine = _one(contender, scenario, number, monitoring, results) and fine
+                contender.leave()
             finally:
                 contender.close()
     return fine
@@ -113,7 +116,7 @@ def _one(contender: Contender, scenario: Scenario, number: int, monitoring: Moni
     try:
         record = play(contender, scenario, number, monitoring, FOLDER / "state")
     except StellwerkError as error:
-        print(f"{what}: not played: {error}", file=sys.stderr, flush=True)
+        print(f"{what}: not played: {str(error)[:SHOWN]}", file=sys.stderr, flush=True)
         return False
     results.add(record)
     print(f"{what}: {_told(record)}", flush=True)
@@ -149,11 +152,13 @@ def _releases(wanted: set[tuple[Build, int]]) -> Path:
     return folder
 
 
-def _contender(settings: Settings, sandbox: Sandbox, prometheus_url: str) -> Contender:
+def _namespace(settings: Settings, sandbox: Sandbox) -> str:
+    return sandbox.options.namespace if settings.kind == "stellwerk" else settings.name
+
+
+def _contender(settings: Settings, sandbox: Sandbox, place: Place) -> Contender:
     if settings.kind == "stellwerk":
-        place = Place.of(sandbox, sandbox.options.namespace, prometheus_url)
         return Stellwerk(place, settings, sandbox)
-    place = Place.of(sandbox, settings.name, prometheus_url)
     return ArgoRollouts(place, settings) if settings.kind == "argo-rollouts" else Flagger(place, settings)
 
 

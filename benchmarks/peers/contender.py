@@ -85,8 +85,11 @@ class Contender(Protocol):
     def kill_controller(self, part: str = "") -> None:
         """SIGKILL what decides (or another part of it); it is started again as its supervisor would."""
 
+    def leave(self) -> None:
+        """Remove what would take the next contender's time."""
+
     def close(self) -> None:
-        """End everything this driver started."""
+        """End every process and connection of this driver."""
 
 
 CONTENDERS: Final = (

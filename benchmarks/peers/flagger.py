@@ -113,10 +113,14 @@ class Flagger:
         """SIGKILL the controller; it is back at once."""
         self._controller.kill_and_restart()
 
-    def close(self) -> None:
-        """End the controller and remove what would cost the others time."""
+    def leave(self) -> None:
+        """Delete the Canary and the Deployments."""
         self._end_test()
         self._remove()
+
+    def close(self) -> None:
+        """End the controller and the load of an analysis."""
+        self._end_test()
         self._controller.stop()
         self._kube.close()
 

@@ -36,7 +36,7 @@ class Scenario:
     build: Build
     rate: float = 100.0
     rounds: int = 1
-    watch_seconds: float = 20.0
+    watch_seconds: float = 25.0
     answers: Answers = "pass"
     kill: Moment = ""
     part: str = ""

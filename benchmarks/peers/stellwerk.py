@@ -27,7 +27,7 @@ CONNECTION: Final = "prometheus"
 DAGS: Final = ("production-blue-green", "rollback")
 END_SECONDS: Final = 60.0
 HELD: Final = " HELD: "  # how the task's log begins to say that the window is over without proof
-BY_ITSELF_SECONDS: Final = 20.0
+BY_ITSELF_SECONDS: Final = 8.0
 LOOK_SECONDS: Final = 1.0  # between two looks at Airflow: they cost the machine more than those at the cluster
 
 
@@ -73,6 +73,8 @@ class Stellwerk:
         self._end_runs()
         self._environment.write_text(yaml.safe_dump(merged(self._plain, self._overlay(promotion))))
         World(self._sandbox).reset()
+        # A run that was ended by hand with the traffic on the new version keeps the environment: that is meant so.
+        self._kube.kubectl("delete", "lease", "--all")
         self._run, self._was_on_new, self._looked_at = None, False, 0.0
         self._watch_seconds = promotion.watch_seconds
 
@@ -121,11 +123,15 @@ class Stellwerk:
         """SIGKILL the triggerer (or the scheduler); the sandbox starts it again."""
         os.kill(self._sandbox.airflow.pid(part or "triggerer"), signal.SIGKILL)
 
-    def close(self) -> None:
+    def leave(self) -> None:
         """Leave the old version in blue and the environment as it was."""
         self._end_runs()
         self._environment.write_text(yaml.safe_dump(self._plain))
         World(self._sandbox).reset()
+        self._kube.kubectl("delete", "lease", "--all")
+
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
         self._kube.close()
 
@@ -135,6 +141,7 @@ class Stellwerk:
             "SOURCE": "prometheus" if scrape else "openmetrics",
             "WATCH_SECONDS": f"{promotion.watch_seconds:g}",
             "POLL_SECONDS": f"{poll:g}",
+            "SCRAPE_SECONDS": f"{scrape or 1:g}",
             "STALE_SECONDS": f"{max(5.0, 2 * scrape + poll):g}",
         }
         overlay: dict[str, Any] = yaml.safe_load(string.Template(OVERLAY.read_text()).substitute(values))

@@ -11,7 +11,7 @@ import yaml
 from aiohttp import ClientError, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from benchmarks.peers.argo import CONDITIONS, MANIFESTS
+from benchmarks.peers.argo import CONDITIONS, MANIFESTS, told
 from benchmarks.peers.contender import CONTENDERS
 from benchmarks.peers.floor import evidence_seconds, floor_seconds
 from benchmarks.peers.kube import manifests
@@ -158,6 +158,26 @@ def test_every_image_of_a_round_has_a_name_a_plan_accepts_and_faults_the_applica
             Release.model_validate({**document, "image": {"repository": "valeo-erp", "tag": tag}})
     assert len({tag for tag, _ in tags}) == len(tags)
     assert len(set(PHASES)) == max(scenario.rounds for scenario in SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("status", "active", "analysed", "expected"),
+    [
+        ({"phase": "Progressing"}, "old", False, None),
+        ({"phase": "Progressing", "stableRS": "old"}, "new", True, None),
+        ({"phase": "Degraded", "abort": True}, "new", True, None),
+        ({"phase": "Degraded", "abort": True}, "old", True, "switched-back"),
+        ({"phase": "Degraded", "abort": True}, "old", False, "refused"),
+        ({"phase": "Paused", "pauseConditions": [{"reason": "InconclusiveAnalysisRun"}]}, "new", True, "held"),
+        ({"phase": "Paused", "pauseConditions": [{"reason": "BlueGreenPause"}]}, "old", False, None),
+        ({"phase": "Healthy", "stableRS": "new"}, "new", True, "promoted"),
+        ({"phase": "Healthy", "stableRS": "old"}, "old", False, None),
+    ],
+)
+def test_argos_outcome_is_what_its_status_and_its_service_say(
+    status: dict[str, Any], active: str, analysed: Any, expected: str | None
+) -> None:
+    assert told(status, active=active, old="old", analysed=analysed) == expected
 
 
 def test_every_row_names_contenders_that_exist() -> None:
