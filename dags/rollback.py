@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param
 from include.bluegreen.eligibility import KINDS, documentation
 from stellwerk.deadlines import rollback_deadlines
 from stellwerk.operators.message import TellRollback
+from stellwerk.operators.report import PostMortemDraft
 from stellwerk.operators.rollback import (
     BringBack,
     DrainBadSlot,
@@ -17,7 +18,6 @@ from stellwerk.operators.rollback import (
     SwitchBack,
     VerifyTraffic,
 )
-from stellwerk.operators.report import PostMortemDraft
 from stellwerk.params import release_params
 
 with DAG(
