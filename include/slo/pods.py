@@ -24,7 +24,8 @@ def pods(moment: Moment) -> Finding:
         return Finding(name, "UNKNOWN", f"the pods' state is not known: {why}")
     last = known[0]
     restarted = restarts(list(reversed(known)))
-    ready, wanted = last.ready or 0, last.wanted if last.wanted is not None else max(1, last.ready or 0)
+    ready = last.ready or 0
+    wanted = max(1, ready if last.wanted is None else last.wanted)
     if ready < wanted or last.not_ready:
         why = f": {'; '.join(last.not_ready)}" if last.not_ready else ""
         return Finding(name, "DEGRADED", f"{ready} of {wanted} pods are ready{why}")

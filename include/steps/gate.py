@@ -10,7 +10,7 @@ from typing import Any
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
-from include.plan.rules import Triggers
+from include.plan.rules import Rule, Triggers
 from include.steps.run import ReleaseRun
 
 __all__ = ["GO", "NO_GO", "Question", "question", "record_decision"]
@@ -56,17 +56,13 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Questio
 
 def _triggers(triggers: Triggers) -> list[str]:
     """The rollback triggers in words, each with the time it has to last."""
-    rates = (
+    rates: list[tuple[str, Rule]] = [
         (f"error rate > {100 * triggers.error_rate.limit:g}%", triggers.error_rate),
         (f"P95 > {triggers.p95_seconds.limit:g} s", triggers.p95_seconds),
-        *(
-            (
-                f"{rule.name} {'<' if rule.crossed == 'below' else '>'} {f'{rule.limit:g} {rule.unit}'.strip()}",
-                rule,
-            )
-            for rule in triggers.more
-        ),
-    )
+    ]
+    for rule in triggers.more:
+        side = "<" if rule.crossed == "below" else ">"
+        rates.append((f"{rule.name} {side} {rule.limit:g} {rule.unit}".rstrip(), rule))
     said = [f"{text} for {rule.for_seconds:g} s" if rule.for_seconds else text for text, rule in rates]
     return [*said, f"down > {triggers.down_seconds:g} s", "a critical bug that a human reports"]
 

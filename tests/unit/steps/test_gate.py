@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from include.plan.loader import load_plan, plan_folder
+from include.plan.rules import NamedRule, Rule, SloRules, Triggers
 from include.steps.gate import question
 from include.steps.run import open_run
 
@@ -29,3 +32,18 @@ def test_the_question_says_what_will_change_before_what_was_found_and_where_the_
     assert "a very long text" not in body
     assert "log of `preflight`" in body
     assert question(run, "technical-lead", {}).body, "an XCom that was taken away is no reason to fail"
+
+
+def test_every_trigger_is_named_with_its_duration() -> None:
+    plan = load_plan(plan_folder())
+    run = open_run(
+        plan, release="3.0.0", environment="staging", phase="production-blue-green", run_id="r1", triggered_by="rm"
+    )
+    queue = NamedRule(name="queue-age", limit=30, query="q", unit="s", for_seconds=60)
+    slo = SloRules(triggers=Triggers(error_rate=Rule(limit=0.05, for_seconds=15), more=(queue,)))
+    changed = replace(run, environment=run.environment.model_copy(update={"slo": slo}))
+    body = question(changed, "technical-lead", {}).body
+    assert (
+        "| rollback at | error rate > 5% for 15 s, P95 > 2 s, queue-age > 30 s for 60 s, down > 300 s, "
+        "a critical bug that a human reports |"
+    ) in body
