@@ -160,7 +160,7 @@ class Sandbox:
             "WATCH_SECONDS": str(self.options.watch_seconds),
             "GATE_SECONDS": str(self.options.gate_seconds),
             "METRICS_SOURCE": "openmetrics" if self.options.scrape_seconds is None else "prometheus",
-            **watching(self.options.scrape_seconds or 0.0),
+            "SCRAPE_SECONDS": str(self.options.scrape_seconds or 1.0),
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
@@ -228,16 +228,6 @@ class Sandbox:
 
     def _tell(self, line: str) -> None:
         self._say(f"{time.monotonic() - self._began:6.1f} s  {line}")
-
-
-def watching(scrape_seconds: float) -> dict[str, str]:
-    """Windows that hold at least two scrapes, and samples that are stale only when a scrape was missed."""
-    window, stale = max(10.0, 3 * scrape_seconds), max(5.0, 2.5 * scrape_seconds)
-    return {
-        "WINDOW_SECONDS": f"{window:g}",
-        "LOOKBACK_SECONDS": f"{max(30.0, 3 * window):g}",
-        "STALE_SECONDS": f"{stale:g}",
-    }
 
 
 def _listens(port: int) -> bool:

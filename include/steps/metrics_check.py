@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol, runtime_checkable
 
 from include.chart.finding import Finding
@@ -26,6 +27,8 @@ PATIENCE_SECONDS: Final = 10.0
 """The first requests of a new installation, and the scrape that sees them, take a moment."""
 
 _AGAIN_SECONDS: Final = 1.0
+_LATE: Final = 1.25
+_EARLY: Final = 2.0
 _PLACE: Final = "environment"
 
 
@@ -103,7 +106,7 @@ def source_findings(environment: Environment, name: SourceName, snapshot: Snapsh
 async def _until_answered(
     environment: Environment, sources: Mapping[SourceName, Source], active: Slot
 ) -> tuple[dict[SourceName, Snapshot], list[Finding]]:
-    patience = PATIENCE_SECONDS + environment.watch.stale_seconds
+    patience = PATIENCE_SECONDS + environment.slo.metrics.scrape_seconds
     started = time.monotonic()
     while True:
         now = time.time()
@@ -117,35 +120,27 @@ async def _until_answered(
 
 
 async def _interval_findings(environment: Environment, source: Source, active: Slot) -> list[Finding]:
-    """Windows too short for how often Prometheus scrapes never hold two samples."""
     if not isinstance(source, Scraped):
         return []
     try:
         seconds = await source.scrape_seconds(active)
     except MetricsError as error:
         return [Finding("metrics-source", "warn", source.name, _PLACE, str(error), "look at Prometheus")]
-    return [] if seconds is None else interval_findings(environment, source.name, seconds)
+    return [] if seconds is None else interval_findings(environment.slo.metrics, seconds)
 
 
-def interval_findings(environment: Environment, source: str, scrape_seconds: float) -> list[Finding]:
-    """What the watch's times lack at this interval."""
-    watch = environment.watch
-    needs: Sequence[tuple[str, float, float, str]] = (
-        ("stale_seconds", watch.stale_seconds, 1.5, "every sample would be stale before the next one comes"),
-        ("window_seconds", watch.window_seconds, 2.0, "a window would not hold two samples, and show no growth"),
-    )
-    return [
-        Finding(
-            "scrape-interval",
-            "block",
-            f"watch.{name}",
-            _PLACE,
-            f"it is {value:g} s and {source} has a sample every {scrape_seconds:.3g} s: {why}",
-            f"set it to {factor * scrape_seconds:.3g} or more, or scrape more often",
-        )
-        for name, value, factor, why in needs
-        if value < factor * scrape_seconds
-    ]
+def interval_findings(metrics: Metrics, seconds: float) -> list[Finding]:
+    """Whether the plan knows how often Prometheus scrapes: windows and the age of samples follow from it."""
+    told = metrics.scrape_seconds
+    what = f"the plan says that Prometheus scrapes every {told:g} s, and it does so every {seconds:.3g} s"
+    place, remedy = "slo.metrics.scrape_seconds", f"set it to {math.ceil(10 * seconds) / 10:g}"
+    if seconds > _LATE * told:
+        why = "every sample would be stale before the next one comes"
+        return [Finding("scrape-interval", "block", place, _PLACE, f"{what}: {why}", remedy)]
+    if seconds < told / _EARLY:
+        why = "a fault is found later than it could be"
+        return [Finding("scrape-interval", "warn", place, _PLACE, f"{what}: {why}", remedy)]
+    return []
 
 
 def _lacks(name: str, rule: Rule, metrics: Metrics, snapshot: Snapshot) -> tuple[str, str] | None:

@@ -43,14 +43,16 @@ HASH = "$2b$08$abcdefghijklmnopqrstuuvbcBqwD0vqGp5cw/xK4wy0Mtx9M8.Zy"
 MORE = (
     "sse_connections_active 4;process_resident_memory_bytes 2e+08;process_cpu_seconds_total 1.5;broken_value NaN"
 )
-STALE_SECONDS = 4.0
+SCRAPE_SECONDS = 0.5
+STALE_SECONDS = 3.5
 SLOTS = ("blue", "green")
 
 T = TypeVar("T")
 
 
 def environment(kubectl: Kubectl, **slo: object) -> Environment:
-    rules = SloRules.model_validate({"source": "prometheus", **slo})
+    metrics = {"scrape_seconds": SCRAPE_SECONDS, **slo.pop("metrics", {})}  # type: ignore[dict-item]
+    rules = SloRules.model_validate({"source": "prometheus", "metrics": metrics, **slo})
     return Environment.model_validate(
         {
             "name": "production",
@@ -113,7 +115,7 @@ def server(
     """Prometheus without a login, scraping every half a second."""
     try:
         server = PrometheusServer(
-            tmp_path_factory.mktemp("prometheus"), cluster, Scraping(slots.namespace, seconds=0.5)
+            tmp_path_factory.mktemp("prometheus"), cluster, Scraping(slots.namespace, seconds=SCRAPE_SECONDS)
         )
     except ProgramMissing as missing:
         pytest.skip(str(missing))
@@ -196,7 +198,7 @@ def test_every_pod_of_the_slot_is_there_with_all_its_metrics(world: World, url: 
         assert (sample.sse_connections, sample.memory_bytes, sample.cpu_seconds) == (4, 2e8, 1.5)
         assert sample.started_at is not None
         assert sample.started_at < sample.taken_at <= snapshot.taken_at + 1
-        assert snapshot.taken_at - sample.taken_at < STALE_SECONDS
+        assert snapshot.taken_at - sample.taken_at < STALE_SECONDS + SCRAPE_SECONDS
         assert [bound for bound, _ in sample.latency_buckets] == [0.05, 0.1, 0.5, 1.0, float("inf")]
 
 
@@ -514,7 +516,7 @@ def dead() -> Iterator[str]:
 )
 def test_what_is_no_prometheus(where: Callable[[], object], kind: type[MetricsError], words: str) -> None:
     with where() as url, pytest.raises(kind, match=words):  # type: ignore[attr-defined]
-        ask(url, "vector(1)", timeout_seconds=0.5)
+        ask(url, "vector(1)", timeout_seconds=SCRAPE_SECONDS)
 
 
 def test_a_source_without_an_answer_never_raises(slots: Kubectl) -> None:
@@ -525,7 +527,7 @@ def test_a_source_without_an_answer_never_raises(slots: Kubectl) -> None:
 
 
 async def _looks_empty(source: PrometheusSource) -> None:
-    source._prometheus.access = replace(source._prometheus.access, timeout_seconds=0.5)
+    source._prometheus.access = replace(source._prometheus.access, timeout_seconds=SCRAPE_SECONDS)
     snapshot = await source.look("blue", time.time())
     assert snapshot.pods == ()
     assert len(snapshot.errors) == 1

@@ -119,11 +119,11 @@ class History:
             selector = standard(self._environment, self._slot)
             label = self._environment.slo.metrics.pod_label
             promql = f"{selector[:-1]},{label}={quoted(pod)}}}[{duration(end - start)}]"
-            further += self._last_scrapes(await self._prometheus.query(promql, at=end))
+            further += self._last_scrapes(pod, await self._prometheus.query(promql, at=end))
         return tuple(sorted([*snapshots, *further], key=lambda one: one.taken_at))
 
-    def _last_scrapes(self, answer: Answer) -> Iterable[Snapshot]:
-        """What a pod showed before each of its ends, and first after it."""
+    def _last_scrapes(self, pod: str, answer: Answer) -> Iterable[Snapshot]:
+        """What a pod showed before each of its ends, and first after it; of the other pods they say nothing."""
         by_time: dict[float, list[Point]] = defaultdict(list)
         for one in answer.series:
             for at, value in one.samples:
@@ -137,7 +137,7 @@ class History:
         if samples:
             kept[samples[-1].taken_at] = samples[-1]
         for at, sample in sorted(kept.items()):
-            yield Snapshot(taken_at=at, slot=self._slot, pods=(sample,))
+            yield Snapshot(at, self._slot, (sample,), errors=(f"only what pod {pod} showed then",))
 
 
 def ticks(since: float, until: float, poll_seconds: float) -> list[float]:

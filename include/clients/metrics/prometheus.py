@@ -22,6 +22,7 @@ from include.errors import ClusterError, MetricsError, MetricsUnusable
 from include.plan.models import Environment
 from include.plan.rules import Rule, SourceName
 from include.plan.slots import Slot
+from include.slo.moment import allowed_age_seconds
 from include.slo.samples import PodSample, Reading, Snapshot
 
 _DISCOVERY_SECONDS: Final = 6.0
@@ -46,6 +47,7 @@ class PrometheusSource:
         rules = environment.slo
         own = [(name, rule) for name, rule in rules.named() if rules.source_of(rule) == self.name]
         self._queries: list[tuple[str, Rule, str]] = [(n, rule, rule.query) for n, rule in own if rule.query]
+        self._allowed_age = allowed_age_seconds(rules, environment.watch, self.name)
         self._needs_pods = rules.source == self.name or any(rule.query is None for _, rule in own)
 
     async def look(self, slot: Slot, now: float) -> Snapshot:
@@ -88,7 +90,7 @@ class PrometheusSource:
         return gaps[len(gaps) // 2] if gaps else None
 
     def _asked(self, slot: Slot) -> str:
-        return f"{standard(self._environment, slot)}[{duration(self._environment.watch.stale_seconds)}]"
+        return f"{standard(self._environment, slot)}[{duration(self._allowed_age)}]"
 
     async def _scraped(self, slot: Slot, errors: list[str]) -> Assembly:
         if not self._needs_pods:
@@ -126,11 +128,10 @@ class PrometheusSource:
     ) -> list[tuple[str, str]]:
         """Ready pods of which Prometheus has no sample that says anything about now."""
         seen = {sample.pod for sample in samples}
-        stale = self._environment.watch.stale_seconds
-        grace = stale + _DISCOVERY_SECONDS
+        grace = self._allowed_age + _DISCOVERY_SECONDS
         at = datetime.fromtimestamp(now, UTC)
         return [
-            (pod.name, f"Prometheus has no sample of pod {pod.name} that is younger than {stale:g} s")
+            (pod.name, f"Prometheus has no sample of pod {pod.name} that is younger than {self._allowed_age:g} s")
             for pod in pods
             if pod.ready and not pod.deleting and pod.name not in seen
             # A pod that has just come up is not known yet: what it serves is counted with its first sample.
@@ -139,7 +140,7 @@ class PrometheusSource:
 
     def _skew(self) -> str:
         skew = self._prometheus.skew_seconds
-        if skew is None or abs(skew) <= max(_SKEW_SECONDS, self._environment.watch.stale_seconds / 2):
+        if skew is None or abs(skew) <= max(_SKEW_SECONDS, self._allowed_age / 2):
             return ""
         return (
             f"the clock of Prometheus is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this one: "

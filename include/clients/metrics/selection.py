@@ -10,6 +10,7 @@ from include.plan.models import Environment
 from include.plan.queries import fill_query
 from include.plan.rules import Metrics
 from include.plan.slots import Slot
+from include.slo.moment import window_seconds
 
 UP: Final = "up"
 """What Prometheus notes for each of its targets: 1 for one that could be scraped, 0 for one that could not."""
@@ -63,7 +64,7 @@ def filled(query: str, environment: Environment, slot: Slot) -> str:
     values: Mapping[str, str] = {
         "slot": _escaped(slot),
         "namespace": _escaped(environment.namespace),
-        "window": duration(environment.watch.window_seconds),
+        "window": duration(window_seconds(environment.slo, environment.watch, "prometheus")),
         "selector": matchers(environment, slot),
     }
     return fill_query(query, values)

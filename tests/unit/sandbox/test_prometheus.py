@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.plan.rules import Watch
 from include.sandbox.addresses import local_address, pod_addresses
-from include.sandbox.environment import watching
 from include.sandbox.prometheus import Scraping, account_objects, configured
 
 
@@ -47,11 +45,3 @@ def test_its_account_may_read_pods_and_nothing_else():
     account, role, binding = account_objects("prometheus-1", "shop")
     assert {one["metadata"]["namespace"] for one in (account, role, binding)} == {"shop"}
     assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
-
-
-@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 5.0, 15.0, 60.0])
-def test_the_watch_of_the_sandbox_fits_how_often_it_scrapes(seconds):
-    times = {name.lower(): float(value) for name, value in watching(seconds).items()}
-    watch = Watch(seconds=600, **times)
-    assert watch.window_seconds >= 2 * seconds
-    assert watch.stale_seconds >= 1.5 * seconds

@@ -21,12 +21,15 @@ from tests.unit.plan.test_models import ENVIRONMENT
 
 Labels = tuple[tuple[str, str], ...]
 LOOKBACK_SECONDS = 300.0
+# A sample may be 5 s old: four, and a scrape.
+SLO = {"source": "prometheus", "metrics": {"scrape_seconds": 1}}
+WATCH = {"stale_seconds": 4}
 
 
 def environment(**changes: Any) -> Environment:
     connections = {**ENVIRONMENT["connections"], "prometheus": "p"}
     return Environment.model_validate(
-        {**ENVIRONMENT, "connections": connections, "slo": {"source": "prometheus"}, **changes}
+        {**ENVIRONMENT, "connections": connections, "watch": WATCH, "slo": SLO, **changes}
     )
 
 
