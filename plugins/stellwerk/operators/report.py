@@ -26,6 +26,8 @@ class _Report(StellwerkOperator):
     written from the ledger at any time, by clearing the task or with the command.
     """
 
+    needs_digest = False
+
     def __init__(self, *, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)
         self.give_up_after = retries

@@ -25,7 +25,7 @@ LAST_TRY = cast(Any, {"ti": SimpleNamespace(try_number=3)})
 @pytest.fixture
 def story(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Story:
     story = automatic()
-    monkeypatch.setattr(base, "release_run", lambda context: story.rollback_run())
+    monkeypatch.setattr(base, "release_run", lambda context, **_: story.rollback_run())
     monkeypatch.setattr(base.StellwerkOperator, "ledger", lambda self, run: story.ledger)
     monkeypatch.setattr(base.StellwerkOperator, "note_ledger_head", lambda self: None)
     monkeypatch.setattr(Variable, "get", lambda key, default=None: (tmp_path / "reports").as_uri())
