@@ -128,7 +128,7 @@ def record_switch(config: WatchConfig, ledger: Ledger, answer: Answer, outcome: 
 
 
 def held_by_feedback(outcome: WatchOutcome, given: Sequence[Report]) -> WatchOutcome:
-    """A window that is over, with what users report that is critical and nobody has dismissed: it does not pass."""
+    """A window that is over, and does not pass with a critical report that nobody has dismissed."""
     against = against_passing(given)
     if outcome.result not in ("PASSED", "HELD") or not against:
         return outcome
