@@ -128,11 +128,11 @@ def record_switch(config: WatchConfig, ledger: Ledger, answer: Answer, outcome: 
 
 
 def held_by_feedback(outcome: WatchOutcome, given: Sequence[Report]) -> WatchOutcome:
-    """A watch that would have passed, unless users report something critical that nobody has dismissed."""
+    """A window that is over, and does not pass with a critical report that nobody has dismissed."""
     against = against_passing(given)
-    if outcome.result != "PASSED" or not against:
+    if outcome.result not in ("PASSED", "HELD") or not against:
         return outcome
-    sentence = f"critical feedback: {'; '.join(against)}; the figures alone: {outcome.sentence}"
+    sentence = f"critical feedback: {'; '.join(against)}; the figures: {outcome.sentence}"
     return outcome.model_copy(update={"result": "HELD", "sentence": sentence, "pages": ("held",)})
 
 

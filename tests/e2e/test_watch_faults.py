@@ -6,9 +6,12 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 
+from include.bluegreen.slots import other
 from include.sandbox.airflow_client import AirflowClient, Run
 from include.sandbox.cluster import SandboxCluster
 from include.sandbox.environment import Sandbox
@@ -17,8 +20,14 @@ from include.sandbox.story import constant_load, observed_switches
 from tests.e2e.conftest import World
 from tests.e2e.test_watch_steering import FAILED, SUCCESS, watched
 
-STALLED_SECONDS = 40.0
-_ALIVE_SECONDS = 90.0
+_ALIVE_SECONDS = 120.0
+
+# The ERP lives on the database that is restarted: a few failed answers of it must be no fault of the release here.
+# Nobody is to be called either: that would resume the task.
+_TOLERANT: dict[str, Any] = {
+    "slo": {"triggers": {"down_seconds": 120}},
+    "watch": {"min_errors": 100, "page_after_seconds": 900},
+}
 
 
 @pytest.fixture
@@ -27,15 +36,15 @@ def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
         yield session
 
 
-def _goes_on(client: AirflowClient, run: Run, after: str, *, seconds: float = _ALIVE_SECONDS) -> None:
-    """Wait until the watch shows a poll that was made after now."""
+def _goes_on(client: AirflowClient, run: Run, after: str) -> None:
+    """Wait until the deferred watch shows a poll that was made after now."""
     since = time.time()
-    wait_until(
-        lambda: client.xcom(run, "watch", "watch")["at"] > since,
-        deadline_seconds=seconds,
-        what=f"the watch to go on after {after}",
-        poll_seconds=1.0,
-    )
+
+    def seen() -> bool:
+        newest = client.xcom(run, "watch", "watch")["at"]
+        return bool(newest > since) and client.task(run, "watch").state == "deferred"
+
+    wait_until(seen, deadline_seconds=_ALIVE_SECONDS, what=f"the watch to go on after {after}", poll_seconds=1.0)
 
 
 def test_whatever_is_killed_the_watch_goes_on_and_a_fault_is_switched_back_once(
@@ -43,29 +52,28 @@ def test_whatever_is_killed_the_watch_goes_on_and_a_fault_is_switched_back_once(
 ) -> None:
     source, airflow = world.active(), sandbox.airflow
     rollbacks = len(client.runs("rollback"))
-    with watched(sandbox, client, "3.0.1", 900) as run, observed_switches(sandbox) as switches:
+    with watched(sandbox, client, "3.0.6", 1200, **_TOLERANT) as run:
         _goes_on(client, run, "its beginning")
         for name, breakdown in _breakdowns(sandbox):
             breakdown()
             _goes_on(client, run, name)
-            assert client.task(run, "watch").state == "deferred", f"after {name}"
+        assert world.active() == other(source)
 
         # Two triggerers run the watch at once: one stalls, the other takes over, the first one wakes in the fault.
         second = airflow.add_triggerer()
-        wait_until(lambda: _heartbeats(client) >= 2, deadline_seconds=60, what="a second triggerer")
-        airflow.signal_component("triggerer", signal.SIGSTOP)
-        time.sleep(STALLED_SECONDS)
-        _goes_on(client, run, "the stalled triggerer")
-        with constant_load(sandbox, "e2e-watch-faults", 60):
-            airflow.signal_component("scheduler", signal.SIGKILL)
-            airflow.signal_component("triggerer", signal.SIGCONT)
-            wait_until(lambda: world.active() == source, deadline_seconds=90, what="the switch back")
-            client.wait_for_run(run, deadline_seconds=180, states=FAILED)
-        airflow.stop_component(second)
-        back = client.runs("rollback")[-1]
-        client.wait_for_run(back, deadline_seconds=120, states=SUCCESS)
+        with observed_switches(sandbox) as switches, _stalled(sandbox, "triggerer") as wake:
+            _goes_on(client, run, "its triggerer was stalled")
+            with constant_load(sandbox, "e2e-watch-faults", 100):
+                wait_until(lambda: _failing(sandbox), deadline_seconds=120, what="the fault", poll_seconds=0.05)
+                airflow.signal_component("scheduler", signal.SIGKILL)
+                wake()
+                wait_until(lambda: world.active() == source, deadline_seconds=90, what="the switch back")
+                client.wait_for_run(run, deadline_seconds=180, states=FAILED)
+            airflow.stop_component(second)
+            back = client.runs("rollback")[-1]
+            client.wait_for_run(back, deadline_seconds=120, states=SUCCESS)
 
-    assert switches == [(source, "back")], "the cutover was before; nothing else moved"
+    assert switches == [(source, "back")]
     assert len(client.runs("rollback")) == rollbacks + 1
     assert back.run_id == f"after__{run.run_id}"
     assert "error rate" in client.log(run, "watch")
@@ -87,8 +95,20 @@ def _restart_database(sandbox: Sandbox) -> None:
     sandbox.postgres.start()
 
 
-def _heartbeats(client: AirflowClient) -> int:
-    jobs = client.request("GET", "jobs", params={"job_type": "TriggererJob", "is_alive": True})
-    with contextlib.suppress(KeyError):
-        return int(jobs["total_entries"])
-    return 0
+@contextlib.contextmanager
+def _stalled(sandbox: Sandbox, component: str) -> Iterator[Callable[[], None]]:
+    """Stop a component in the middle of whatever it does; what is yielded lets it go on."""
+    sandbox.airflow.signal_component(component, signal.SIGSTOP)
+
+    def wake() -> None:
+        sandbox.airflow.signal_component(component, signal.SIGCONT)
+
+    try:
+        yield wake
+    finally:
+        wake()
+
+
+def _failing(sandbox: Sandbox) -> bool:
+    answer = httpx.get(f"{sandbox.addresses.public_url}/api/v1/orders", timeout=5, trust_env=False)
+    return answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR

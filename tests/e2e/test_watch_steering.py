@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from include.bluegreen.slots import other
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.plan.values import merged
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.people import answer_gate, trigger_release
@@ -31,13 +33,25 @@ def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
 
 
 @contextmanager
-def watched(sandbox: Sandbox, client: AirflowClient, version: str, seconds: float) -> Iterator[Run]:
-    """A release that has cut over and is being watched; the environment is the sandbox's, with a longer watch."""
-    with staging_like_production(sandbox, {"watch": {"seconds": seconds}}):
+def watched(
+    sandbox: Sandbox, client: AirflowClient, version: str, seconds: float, **changes: Any
+) -> Iterator[Run]:
+    """A release that has cut over and is being watched; the environment is the sandbox's, with a longer watch.
+
+    A test that fails leaves the old version in traffic: the tests after it begin as if it had not been.
+    """
+    with staging_like_production(sandbox, merged({"watch": {"seconds": seconds}}, changes)):
         run = trigger_release(sandbox.airflow, version, "staging")
         answer_gate(sandbox.airflow, run)
         client.wait_for_task(run, "watch", deadline_seconds=150, states=DEFERRED)
-        yield run
+        try:
+            yield run
+        except BaseException:
+            with contextlib.suppress(Exception):
+                print(client.log(run, "watch"))
+                say(sandbox, LEAD, client.questions(run)[0], "Roll back now", comment="the test has failed")
+                client.wait_for_run(run, deadline_seconds=120)
+            raise
 
 
 def ask(client: AirflowClient, run: Run) -> Question:
@@ -157,6 +171,7 @@ def test_critical_feedback_holds_the_watch_calls_people_and_is_rolled_back_when_
             what="the page that the watch is held",
         )
         assert client.task(run, "watch").state in ("deferred", "running", "scheduled", "queued")
+        ask(client, run)
         assert "critical feedback" in client.log(run, "watch")
         with sandbox.airflow.client(LEAD) as lead:
             lead.answer(question, "Roll back now", {"comment": "seen in the database"})

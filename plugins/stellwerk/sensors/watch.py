@@ -92,11 +92,12 @@ class ReleaseWatch(StellwerkOperator):
         from include.steps.watch import conclude_watch
 
         run = release_run(self._context, with_digest=False)
-        if outcome.result == "PASSED":
+        if outcome.result in ("PASSED", "HELD"):
             given = since_cutover(run, self.ledger(run))
             for report in given:
                 self.log.info("feedback of %s", report.sentence)
             outcome = held_by_feedback(outcome, given)
+            self.log.info("with the feedback: %s: %s", outcome.result, outcome.sentence)
         self._page(run, config, outcome)
         if outcome.result in ("NOTICE", "HELD", "ROLLBACK_BLOCKED"):
             if closed:

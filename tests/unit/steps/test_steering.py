@@ -129,6 +129,7 @@ def test_a_critical_report_that_nobody_dismissed_keeps_a_watch_from_passing(stan
     assert "errors 0 %" in held.sentence
     assert held_by_feedback(passed, [replace(report, standing="dismissed")]) == passed
     assert held_by_feedback(passed, [replace(report, verdict="problem", standing="given")]) == passed
+    assert "order 17" in held_by_feedback(passed.model_copy(update={"result": "HELD"}), [report]).sentence
     rolled = passed.model_copy(update={"result": "ROLLED_BACK"})
     assert held_by_feedback(rolled, [report]) == rolled
 
