@@ -1,20 +1,19 @@
 """What Airflow calls when a rollback's run is older than a deadline of its messages, whatever became of its tasks.
 
-It runs in an executor, once for each deadline, and depends on no task of the run (it may never have started) and
-on no triggerer. It decides nothing by the clock of the run: the environment's own deadlines, the traffic Service
-and the ledger say what is owed. A run that has succeeded has none left, Airflow deletes them then.
+It runs in the triggerer and depends on no worker (docs/adr/0009), and on no task of the run, which may never have
+started. It decides nothing by the clock of the run: the environment's own deadlines, the traffic Service and the
+ledger say what is owed. A run that has succeeded has none left, Airflow deletes them then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.errors import LedgerError, PlanError, StellwerkError
@@ -23,6 +22,7 @@ from include.plan.loader import load_plan, plan_folder
 if TYPE_CHECKING:
     from include.bluegreen.state import ServiceState
     from include.ledger.store import Ledger
+    from include.steps.rollback_story import Desk
     from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -42,57 +42,70 @@ def rollback_deadlines() -> list[DeadlineAlert]:
         DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(seconds=value),
-            callback=SyncCallback(rollback_deadline),
+            callback=AsyncCallback(rollback_deadline),
             name=f"messages {value:g} s",
         )
         for value in sorted(seconds)
     ]
 
 
-def rollback_deadline(context: Mapping[str, Any]) -> None:
-    """Send, record and escalate what is overdue; a second call finds that done.
+async def rollback_deadline(context: Mapping[str, Any]) -> None:
+    """Send, record and escalate what is overdue; called a second time, or by two triggerers, it finds that done.
 
     :param context: Airflow's simple one: ``dag_run`` as the REST API shows it
     """
     dag_run = context["dag_run"]
-    try:
-        run = _run(dag_run)
-    except PlanError as error:
-        log.info("nothing is owed, the run was refused: %s", error)
-        return
-    log.info("%s", run.describe())
     asked_at = datetime.fromisoformat(str(dag_run.get("queued_at") or dag_run["run_after"]))
-    for sentence in _look(run, asked_at):
+    # In threads: Slack, mail and ledger are not asynchronous, and must not hold up the watches of this process.
+    run = await asyncio.to_thread(_run, dag_run)
+    if run is None:
+        return
+    due = await asyncio.to_thread(_next_due, run, asked_at)
+    if due and (wait := due - datetime.now(UTC)) <= _PATIENCE:
+        await asyncio.sleep(wait.total_seconds() + 1)
+    for sentence in await asyncio.to_thread(_overdue, run, asked_at):
         log.info("%s", sentence)
 
 
-def _look(run: ReleaseRun, asked_at: datetime) -> list[str]:
-    from include.steps.rollback_messages import next_due, overdue
+def _next_due(run: ReleaseRun, asked_at: datetime) -> datetime | None:
+    from include.steps.rollback_messages import next_due
+
+    return next_due(_desk(run, asked_at))
+
+
+def _overdue(run: ReleaseRun, asked_at: datetime) -> list[str]:
+    from include.steps.rollback_messages import overdue
+
+    return overdue(_desk(run, asked_at))
+
+
+def _desk(run: ReleaseRun, asked_at: datetime) -> Desk:
     from include.steps.rollback_story import Desk
     from stellwerk.notifiers.transport import transports
 
     connections = run.environment.connections
     send = transports(connections.slack, connections.smtp)
-    desk = Desk(run, _ledger(run), _service(run), send, asked_at)
-    due, now = next_due(desk), datetime.now(UTC)
-    if due and due - now <= _PATIENCE:
-        time.sleep((due - now).total_seconds() + 1)
-        desk = Desk(run, _ledger(run), _service(run), send, asked_at)
-    return overdue(desk)
+    return Desk(run, _ledger(run), _service(run), send, asked_at)
 
 
-def _run(dag_run: Mapping[str, Any]) -> ReleaseRun:
+def _run(dag_run: Mapping[str, Any]) -> ReleaseRun | None:
     from include.steps.run import open_run
 
     conf = dag_run.get("conf") or {}
-    return open_run(
-        load_plan(plan_folder()),
-        release=str(conf.get("release", "")),
-        environment=str(conf.get("environment", "")),
-        phase=str(dag_run["dag_id"]),
-        run_id=str(dag_run["dag_run_id"]),
-        triggered_by=dag_run.get("triggering_user_name"),
-    )
+    try:
+        run = open_run(
+            load_plan(plan_folder()),
+            release=str(conf.get("release", "")),
+            environment=str(conf.get("environment", "")),
+            phase=str(dag_run["dag_id"]),
+            run_id=str(dag_run["dag_run_id"]),
+            triggered_by=dag_run.get("triggering_user_name"),
+        )
+    except PlanError as error:
+        log.info("nothing is owed, the run was refused: %s", error)
+        return None
+    log.info("%s", run.describe())
+    return run
 
 
 def _ledger(run: ReleaseRun) -> Ledger | None:
@@ -109,13 +122,12 @@ def _service(run: ReleaseRun) -> ServiceState | None:
     from include.steps.announce import traffic_service
     from stellwerk.hooks.kubernetes import ClusterHook
 
-    async def read() -> ServiceState | None:
-        hook = ClusterHook.read(run.environment.connections.kubernetes)
+    async def read(hook: ClusterHook) -> ServiceState | None:
         async with hook.cluster(run.environment.namespace) as cluster:
             return await traffic_service(run, cluster)
 
     try:
-        return asyncio.run(read())
+        return asyncio.run(read(ClusterHook.read(run.environment.connections.kubernetes)))
     except StellwerkError as error:
         log.warning("%s", error)
         return None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineReference
 
 from include.errors import LedgerUnavailable
@@ -40,14 +41,18 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", out)
     monkeypatch.setattr(deadlines, "_service", lambda _: None)
-    monkeypatch.setattr(deadlines.time, "sleep", lambda seconds: found.append(seconds))
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr(deadlines.asyncio, "sleep", sleep)
     monkeypatch.setattr(rollback_messages, "overdue", lambda desk: found.append(desk) or ["done"])
     monkeypatch.setattr(rollback_messages, "next_due", lambda _: None)
     return found
 
 
-def test_the_run_is_bound_to_the_plan(seen: list[Any]) -> None:
-    rollback_deadline(context())
+async def test_the_run_is_bound_to_the_plan(seen: list[Any]) -> None:
+    await rollback_deadline(context())
     (desk,) = seen
     run = desk.run
     assert (run.release.version, run.environment.name, run.run_id) == ("3.0.0", "production", "rb1")
@@ -60,18 +65,18 @@ def test_the_run_is_bound_to_the_plan(seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("conf", [None, {}, {"release": "9.9.9", "environment": "production"}])
-def test_a_run_that_the_plan_refuses_owes_nothing(seen: list[Any], conf: Any) -> None:
-    rollback_deadline(context(conf=conf))
+async def test_a_run_that_the_plan_refuses_owes_nothing(seen: list[Any], conf: Any) -> None:
+    await rollback_deadline(context(conf=conf))
     assert seen == []
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [(15, True), (600, False)])
-def test_a_deadline_that_is_almost_there_is_waited_for(
+async def test_a_deadline_that_is_almost_there_is_waited_for(
     seen: list[Any], monkeypatch: pytest.MonkeyPatch, seconds: int, waits: bool
 ) -> None:
     due = datetime.now(UTC) + timedelta(seconds=seconds)
     monkeypatch.setattr(rollback_messages, "next_due", lambda _: due)
-    rollback_deadline(context())
+    await rollback_deadline(context())
     waited = [one for one in seen if isinstance(one, float)]
     assert bool(waited) is waits
     assert all(seconds - 5 < one <= seconds + 1 for one in waited)
@@ -85,3 +90,7 @@ def test_each_deadline_of_any_environment_has_one_alert() -> None:
     assert {timedelta(seconds=value) for value in own.model_dump().values()} <= set(intervals)
     assert intervals == sorted(set(intervals))
     assert all(alert.reference == DeadlineReference.DAGRUN_QUEUED_AT for alert in alerts)
+
+
+def test_it_runs_in_the_triggerer() -> None:
+    assert all(isinstance(alert.callback, AsyncCallback) for alert in rollback_deadlines())
