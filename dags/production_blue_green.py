@@ -19,6 +19,7 @@ from stellwerk.operators.release import (
     ReleaseLease,
     VerifyIdleSlot,
 )
+from stellwerk.operators.report import ReleaseReport
 from stellwerk.operators.rollback import StartRollback
 from stellwerk.params import release_params
 from stellwerk.sensors.question import CloseWatchQuestion
@@ -73,6 +74,9 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     watch >> roll_back
     watch >> late
     [verification, roll_back] >> release_lease
+    # However it ended there is a report, and it decides about nothing.
+    report = ReleaseReport(task_id="report").as_teardown()
+    [verification, roll_back] >> report
 
     gate >> Announce(task_id="announce_deployment", event="deployment-started")
     cutover >> Announce(task_id="announce_cutover", event="cutover")

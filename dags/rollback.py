@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param
 from include.bluegreen.eligibility import KINDS, documentation
 from stellwerk.deadlines import rollback_deadlines
 from stellwerk.operators.message import TellRollback
+from stellwerk.operators.report import PostMortemDraft
 from stellwerk.operators.rollback import (
     BringBack,
     DrainBadSlot,
@@ -64,3 +65,9 @@ Nothing waits for them.
     eligibility >> bring_back >> switch_back >> traffic >> summary
     switch_back >> [drain, slack, invitation]
     traffic >> mail
+
+    # The draft decides about nothing: written as soon as the rollback is over, and again when everybody was told.
+    # Teardowns, because an ordinary last task would turn a rollback that failed into a success.
+    draft = PostMortemDraft(task_id="post_mortem_draft").as_teardown()
+    [summary, drain] >> draft
+    [draft, slack, mail, invitation] >> PostMortemDraft(task_id="post_mortem_complete").as_teardown()

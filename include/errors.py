@@ -60,6 +60,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── MessageBusy                another process is sending it
     │   └── MessageGivenUp             not delivered long after its deadline
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
+    ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
         └── ProgramMissing             a pinned program cannot be built or found
@@ -366,6 +367,12 @@ class MessageGivenUp(MessageError):
 
 class EvidenceError(StellwerkError):
     """A measure contradicts itself, or a file of evidence cannot be read."""
+
+
+class ReportError(StellwerkError):
+    """The folder for reports did not take one."""
+
+    retryable = True
 
 
 class SandboxError(StellwerkError):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from include.errors import LedgerError, StellwerkError
@@ -20,6 +21,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.messages.deliver import FAILED, SENT
 from include.messages.render import render
+from include.report.text import cell, duration, happened
 
 STEPS: Mapping[str, str] = {
     "release.started": "Release begonnen",
@@ -102,8 +104,8 @@ def summarise(entries: Sequence[Entry], *, timezone: str) -> str:
             expected="one release in one environment",
             seen=", ".join(sorted(f"{release} in {environment}" for release, environment in releases)) or "none",
         )
-    started = min(map(_happened, entries))
-    ended = max(map(_happened, entries))
+    started = min(map(happened, entries))
+    ended = max(map(happened, entries))
     facts: dict[str, Any] = {
         "release": entries[0].release,
         "environment": entries[0].environment,
@@ -113,9 +115,7 @@ def summarise(entries: Sequence[Entry], *, timezone: str) -> str:
         "ended": ended,
         "total": duration(ended - started),
         "decisions": [_decision(entry) for entry in entries if entry.kind == DECISION],
-        "steps": sorted(
-            (_step(entry, started) for entry in entries if entry.kind not in _QUIET), key=lambda step: step.at
-        ),
+        "steps": sorted((_step(entry, started) for entry in entries if _is_step(entry)), key=lambda step: step.at),
         "durations": [(name, duration(length)) for name, length in durations(entries)],
         "sent": [entry.payload.get("message", "") for entry in entries if entry.kind == SENT],
         "failed": [entry for entry in entries if entry.kind == FAILED],
@@ -136,12 +136,12 @@ def outcome(entries: Sequence[Entry]) -> str:
         return f"Zurückgerollt: {cell(reasons[0]) if reasons else 'ohne Angabe eines Grundes'}"
     if any(entry.kind == "release.verified" for entry in attempt):
         return "Erfolgreich ausgeliefert"
-    last_decisions = {entry.payload.get("role"): entry.payload for entry in attempt if entry.kind == DECISION}
+    last_decisions = {str(entry.payload.get("role")): entry.payload for entry in attempt if entry.kind == DECISION}
     refused = [given for given in last_decisions.values() if given.get("choice") != GO]
     if refused:
         who = ", ".join(f"{cell(given.get('user'))} ({cell(given.get('role'))})" for given in refused)
         return f"Nicht freigegeben: No-Go von {who}"
-    steps = [entry for entry in attempt if entry.kind not in _QUIET]
+    steps = [entry for entry in attempt if _is_step(entry)]
     return f"Nicht abgeschlossen, letzter Schritt: {_name(steps[-1].kind) if steps else 'keiner'}"
 
 
@@ -149,7 +149,7 @@ def durations(entries: Iterable[Entry]) -> list[tuple[str, timedelta]]:
     """How long each phase took that has a beginning and an end: from the last beginning before its first end."""
     moments: dict[str, list[datetime]] = {}
     for entry in entries:
-        moments.setdefault(entry.kind, []).append(_happened(entry))
+        moments.setdefault(entry.kind, []).append(happened(entry))
     result = []
     for name, begins, ends in PHASES:
         ended = min(moments.get(ends, ()), default=None)
@@ -159,45 +159,22 @@ def durations(entries: Iterable[Entry]) -> list[tuple[str, timedelta]]:
     return result
 
 
-def duration(length: timedelta) -> str:
-    """``4,2 s``, ``12 min 03 s`` or ``1 h 02 min``."""
-    seconds = length.total_seconds()
-    if seconds < 60:
-        return f"{seconds:.1f} s".replace(".", ",")
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+def details(payload: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What an entry tells beside its kind, on one line.
+
+    :param more: further names of a payload that are told, each with what it is called
+    """
+    named = {**_DETAILS, **more}
+    return "; ".join(f"{told}: {_plain(payload[name])}" for name, told in named.items() if payload.get(name))
 
 
-def cell(value: object) -> str:
-    """A value inside a line of Markdown: on one line, nothing of it interpreted."""
-    text = " ".join(str(value).split())
-    for character in "\\`*_|<>[]#":
-        text = text.replace(
-            character, f"\\{character}" if character not in "<>" else f"&{'lg'[character == '>']}t;"
-        )
-    return text
-
-
-def _happened(entry: Entry) -> datetime:
-    told = entry.payload.get("at")
-    if isinstance(told, str):
-        try:
-            moment = datetime.fromisoformat(told)
-        except ValueError:
-            return entry.at
-        if moment.tzinfo is not None:
-            return moment
-    return entry.at
+def _is_step(entry: Entry) -> bool:
+    return entry.kind not in (*_QUIET, "watch.checkpoint", "postmortem.drafted", "report.written")
 
 
 def _step(entry: Entry, started: datetime) -> Step:
-    moment = _happened(entry)
-    parts = [
-        f"{told}: {_plain(entry.payload[name])}" for name, told in _DETAILS.items() if entry.payload.get(name)
-    ]
-    return Step(moment, moment - started, _name(entry.kind), entry.actor, "; ".join(parts))
+    moment = happened(entry)
+    return Step(moment, moment - started, _name(entry.kind), entry.actor, details(entry.payload))
 
 
 def _plain(value: object) -> str:

@@ -205,6 +205,7 @@ class Sandbox:
                 "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
                 "SLACK_TOKEN": self.slack_token,
                 "SLACK_URL": f"http://127.0.0.1:{self.slack_port}/api/",
+                "REPORTS_URL": (self.options.state / "reports").absolute().as_uri(),
                 "SMTP_HOST": "127.0.0.1",
                 "SMTP_PORT": str(self.smtp_port),
             }

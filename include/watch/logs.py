@@ -20,8 +20,8 @@ Signatures = Mapping[tuple[Level, str], int]
 
 _LONGEST: Final = 200
 _MOST_SHOWN: Final = 20
-# Anything that could be a signature: most lines are none, and are told by this alone.
-_INTERESTING: Final = re.compile(r"error|warn|fatal|critical|panic|emerg|alert|exception|traceback|severe", re.I)
+# A line without any of these is none: nearly all lines of a busy application are told by this alone.
+_WORDS: Final = (b"err", b"warn", b"fatal", b"critical", b"panic", b"emerg", b"alert", b"exception", b"severe")
 _ERROR: Final = re.compile(
     r"\b(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE|EMERG(?:ENCY)?)\b|\bpanic:|\[(?:error|fatal|crit|alert)\]"
 )
@@ -45,8 +45,6 @@ _VARIABLE: Final = re.compile(
 
 def signature(line: str) -> tuple[Level, str] | None:
     """The kind of one line; None for a line that is neither an error nor a warning."""
-    if not _INTERESTING.search(line):
-        return None
     document = _document(line)
     if document is not None:
         return _structured(document)
@@ -66,7 +64,21 @@ def normalised(text: str) -> str:
 
 def signatures(text: str) -> Counter[tuple[Level, str]]:
     """Every kind of error and warning in a log, and how often it is there."""
-    return Counter(found for line in text.splitlines() if (found := signature(line)) is not None)
+    return Counter(found for line in _interesting(text.encode()) if (found := signature(line)) is not None)
+
+
+def _interesting(text: bytes) -> Iterator[str]:
+    """The lines with a word in them that an error or a warning has."""
+    lowered, starts = text.lower(), set[int]()
+    for word in _WORDS:
+        at = lowered.find(word)
+        while at >= 0:
+            starts.add(lowered.rfind(b"\n", 0, at) + 1)
+            end = lowered.find(b"\n", at)
+            at = lowered.find(word, end) if end >= 0 else -1
+    for start in sorted(starts):
+        end = text.find(b"\n", start)
+        yield text[start : end if end >= 0 else None].decode("utf-8", "replace")
 
 
 def compared(watched: Signatures, left: Iterable[tuple[Level, str]], at: float) -> LogSample:

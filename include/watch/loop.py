@@ -39,6 +39,9 @@ async def watch(config: WatchConfig, world: World) -> WatchOutcome:
     :return: PASSED, ROLLED_BACK, ROLLED_BACK_BY_HAND, FENCED, UNDECIDED: it is over. HELD, NOTICE and
         ROLLBACK_BLOCKED: a human has to be called (``outcome.pages``); ``config.after(outcome)`` then goes on
     """
+    # After a restart of the triggerer hundreds may begin at once.
+    start_seconds = min(config.environment.watch.poll_seconds, LONGEST_START_SECONDS)
+    await asyncio.sleep(phase(config.release_id) * start_seconds)
     async with renewed_beside(config.lease_terms, world.cluster):
         watching = _Watching(config, world)
         try:
@@ -64,12 +67,10 @@ class _Watching:
 
     async def run(self) -> WatchOutcome:
         """Watch to the end; see :func:`watch`."""
-        config = self.config
-        await asyncio.sleep(phase(config.release_id) * min(self.settings.poll_seconds, LONGEST_START_SECONDS))
         outcome = None
         while outcome is None:
             outcome = await self._awake()
-        return complete(outcome, config, self.account, self.verdict, self.paged)
+        return complete(outcome, self.config, self.account, self.verdict, self.paged)
 
     async def _awake(self) -> WatchOutcome | None:
         """Watch as long as this process runs; None when it was stalled: what it knows is of another time then."""

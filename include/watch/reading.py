@@ -16,8 +16,10 @@ from include.slo.samples import LogSample
 from include.watch.logs import Level, Seen, compared, signatures
 
 EVERY_SECONDS: Final = 30.0
-_LINES: Final = 1000
-_BYTES: Final = 256 * 1024
+SELDOM_SECONDS: Final = 45.0
+# More than so many lines of usual length: the server cuts an answer that is too long at its newest end.
+_LINES: Final = 500
+_BYTES: Final = 512 * 1024
 _MOST_PODS: Final = 8
 _TOGETHER: Final = 2
 
@@ -29,7 +31,7 @@ class _ReadOne(Protocol):
 class LogComparison:
     """What both slots have logged since the cutover (and the one that was left before it, too).
 
-    Of a slot with many pods, or of pods that log more than 256 kB between two looks, it is a sample.
+    Of a slot with many pods, or of pods that log more than 500 lines between two looks, it is a sample.
 
     :param since: from when on the watched slot's lines count; seconds since the epoch
     """
@@ -74,7 +76,7 @@ class LogComparison:
                     since=None if since is None or previous else datetime.fromtimestamp(since, UTC),
                     limit_bytes=_BYTES,
                 )
-            # A quarter of a megabyte takes milliseconds that belong to the other watches of this process.
+            # Half a megabyte takes milliseconds that belong to the other watches of this process.
             return await asyncio.to_thread(signatures, text)
 
         async def lenient(pod: PodState) -> Counter[tuple[Level, str]]:

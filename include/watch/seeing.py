@@ -10,10 +10,10 @@ from typing import Final
 from include.errors import ClusterError
 from include.plan.rules import SourceName
 from include.slo.source import Source
+from include.watch import reading
 from include.watch.back import moved_by_others
 from include.watch.baseline import look
 from include.watch.config import WatchConfig
-from include.watch.reading import EVERY_SECONDS as LOGS_EVERY_SECONDS
 from include.watch.reading import LogComparison
 from include.watch.rhythm import Feed
 from include.watch.sightings import Sightings
@@ -37,7 +37,8 @@ def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
     if config.environment.slo.source in world.sources:
         yield Feed("slot that was left", max(poll, _BESIDE_SECONDS), _Beside(config, world, seen).read)
     if config.environment.slo.criteria.logs:
-        yield Feed("logs", max(poll, LOGS_EVERY_SECONDS), _Logs(config, world, seen).read)
+        every = min(max(3 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
+        yield Feed("logs", every, _Logs(config, world, seen).read)
 
 
 async def look_once(config: WatchConfig, world: World, seen: Sightings) -> None:

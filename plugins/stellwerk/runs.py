@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-def release_run(context: Context) -> ReleaseRun:
+def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
     """Read the run's parameters, refuse what the plan does not know, and bind them to this DAG run.
 
     Where the environment names a registry, the image is the digest that the run's preflight found.
 
+    :param with_digest: whether the digest is needed; what goes back deploys no image of this release and must not
+        wait for the ledger
     :raises PlanError: unknown release, unknown environment or a parameter the DAG does not have
     :raises LedgerUnavailable: it cannot be asked for the digest
     """
@@ -35,7 +37,7 @@ def release_run(context: Context) -> ReleaseRun:
         override_reason=str(params.get("override_reason", "")),
     )
     connections = run.environment.connections
-    if connections.registry is None:
+    if connections.registry is None or not with_digest:
         return run
     from stellwerk.hooks.ledger import open_ledger
 

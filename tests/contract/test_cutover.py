@@ -112,6 +112,8 @@ async def test_there_drained_back_and_drained_again_with_everything_observed(
         assert seen["sent"] > 60
         assert seen["old_last_seconds"] < 2
         assert [stretch[0] for stretch in seen["stretches"]] == ["blue", "green"]
+        baseline = done["baselines"]["openmetrics"]
+        assert (len(baseline["pods"]), baseline["errors"]) == (2, []), "the watch counts from before the switch"
         assert seen["stretches"][0][3] < -0.9, "it began a second before"
         assert seen["stretches"][1][4] > 1.8, "and went on until the switch had settled"
 

@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 HEADS_VARIABLE = "stellwerk_ledger_heads"
 
 
-def open_ledger(conn_id: str) -> Ledger:
+def open_ledger(conn_id: str, *, timeout_seconds: float = 10.0) -> Ledger:
     """Open the ledger that the connection names.
 
+    :param timeout_seconds: how long one call may take
     :raises LedgerUnavailable: no such connection
     """
     try:
-        return Ledger(_url(BaseHook.get_connection(conn_id)))
+        return Ledger(_url(BaseHook.get_connection(conn_id)), timeout_seconds=timeout_seconds)
     except (AirflowNotFoundException, AirflowRuntimeError) as error:
         raise _undefined(conn_id) from error
 

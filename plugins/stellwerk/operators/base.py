@@ -7,7 +7,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -45,6 +45,9 @@ class StellwerkOperator(BaseOperator):
     what is missing and proves the result, so it may be retried or cleared at any time.
     """
 
+    #: whether the step needs the digest of the release's image
+    needs_digest: ClassVar[bool] = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._cancel: Callable[[], object] | None = None
@@ -53,7 +56,7 @@ class StellwerkOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Run the step; the result is a small, printable summary for XCom."""
         with airflow_errors(self.log):
-            run = release_run(context)
+            run = release_run(context, with_digest=self.needs_digest)
             self.log.info("%s", run.describe())
             result = self.act(run)
             self.note_ledger_head()

@@ -30,6 +30,8 @@ _PAGES = 24
 class GiveFeedback(StellwerkOperator):
     """Record what the user who filled in the form says."""
 
+    needs_digest = False
+
     template_fields = ("verdict", "text")
 
     def __init__(
@@ -78,6 +80,8 @@ class AskRollBack(StellwerkOperator):
     users are on the release. It waits as Airflow's own questions do: without worker or trigger.
     """
 
+    needs_digest = False
+
     def execute(self, context: Context) -> Any:
         """Ask, when there is something to decide."""
         self._context = context
@@ -98,7 +102,7 @@ class AskRollBack(StellwerkOperator):
 
         self._context = context
         with airflow_errors(self.log):
-            run = release_run(context)
+            run = release_run(context, with_digest=False)
             ledger = self.ledger(run)
             report = critical_report(run, ledger)
             answer = answer_of(event, now=datetime.now(UTC))
@@ -166,6 +170,8 @@ class AskRollBack(StellwerkOperator):
 
 class StartFeedbackRollback(StellwerkOperator):
     """Start DAG ``rollback`` for what somebody confirmed; skipped when nobody did."""
+
+    needs_digest = False
 
     def execute(self, context: Context) -> Any:
         """Look into the ledger, then hand over to Airflow."""

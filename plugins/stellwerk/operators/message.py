@@ -68,6 +68,8 @@ class TellRollback(StellwerkOperator):
     :param duty: which message, see :mod:`include.messages.rollback`
     """
 
+    needs_digest = False
+
     def __init__(self, *, duty: Duty, **kwargs: Any) -> None:
         # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.
         patience = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from include.bluegreen.eligibility import SchemaProof
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
+    from include.ledger.store import Ledger
     from include.steps.run import ReleaseRun
 
     Step = Callable[[ReleaseRun, Cluster, Helm | None], Coroutine[Any, Any, dict[str, Any]]]
+
+
+LEDGER_SECONDS: Final = 3.0
 
 
 class _Rollback(StellwerkOperator):
     """A step that needs what the human (or the watch) asked for; what it could not do is told in its own words."""
 
     template_fields = ("option", "reason")
+    needs_digest = False
 
     def __init__(
         self, *, option: str = "{{ params.option }}", reason: str = "{{ params.reason }}", **kwargs: Any
@@ -33,6 +38,7 @@ class _Rollback(StellwerkOperator):
         super().__init__(**kwargs)
         self.option = option
         self.reason = reason
+        self._ledger_is_out = False
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """Take the step; why it failed is in the ledger where that is possible."""
@@ -51,9 +57,13 @@ class _Rollback(StellwerkOperator):
 
     def in_passing(self, what: Callable[[], object]) -> None:
         """Record something: a ledger that is out must not turn a rollback that works into a failure."""
+        if self._ledger_is_out:
+            self.log.warning("not recorded: the ledger gave no answer before")
+            return
         try:
             what()
         except Exception:
+            self._ledger_is_out = True
             self.log.exception("not recorded")
 
     def note(self, run: ReleaseRun, kind: str, payload: Mapping[str, Any]) -> None:
@@ -74,7 +84,16 @@ class _Rollback(StellwerkOperator):
         """How the old version is known to work on the live schema."""
         from include.steps.schema_proof import schema_proof_if_any
 
-        return schema_proof_if_any(run, lambda: self.ledger(run))
+        found = schema_proof_if_any(run, lambda: self.ledger(run))
+        self._ledger_is_out = found == "unknown"
+        return found
+
+    def ledger(self, run: ReleaseRun) -> Ledger:
+        """Open the ledger; a dead one delays a rollback by little."""
+        from stellwerk.hooks.ledger import open_ledger
+
+        self._ledger = open_ledger(run.environment.connections.ledger, timeout_seconds=LEDGER_SECONDS)
+        return self._ledger
 
 
 class RollbackEligibility(_Rollback):
@@ -124,6 +143,8 @@ class SwitchBack(_Rollback):
 
 class DrainBadSlot(StellwerkOperator):
     """Move the connections that stayed on the slot that was left, and measure until nobody is there."""
+
+    needs_digest = False
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.drain_bad_slot`."""

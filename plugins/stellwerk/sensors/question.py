@@ -54,7 +54,7 @@ class CloseWatchQuestion(StellwerkOperator):
             if event.get("unknown"):
                 self.log.warning("whether somebody answered too late is not known: %s", event["unknown"])
                 return "not known"
-            run = release_run(context)
+            run = release_run(context, with_digest=False)
             ledger = self.ledger(run)
             answer = answer_of(event["answer"] or {}, now=datetime.now(UTC))
             if answer is None or was_heard(run, ledger, answer):

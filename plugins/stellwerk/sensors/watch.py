@@ -38,6 +38,8 @@ class ReleaseWatch(StellwerkOperator):
     triggerer takes over, and on every answer.
     """
 
+    needs_digest = False
+
     def execute(self, context: Context) -> Any:
         """Begin (or resume) the watch, ask, and defer."""
         self._context = context
@@ -89,7 +91,7 @@ class ReleaseWatch(StellwerkOperator):
         from include.steps.steering import held_by_feedback
         from include.steps.watch import conclude_watch
 
-        run = release_run(self._context)
+        run = release_run(self._context, with_digest=False)
         if outcome.result == "PASSED":
             given = since_cutover(run, self.ledger(run))
             for report in given:
@@ -134,7 +136,7 @@ class ReleaseWatch(StellwerkOperator):
             return
         why = f"the watch was ending with {event.get('result')}"
         self.log.warning("answered too late: %s; %s", answer.sentence, why)
-        run = release_run(self._context)
+        run = release_run(self._context, with_digest=False)
         record_late(run, self.ledger(run), answer, why)
 
     # -- the answers of humans -------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class ReleaseWatch(StellwerkOperator):
         from include.steps.steering import accepted_outcome, left_meanwhile, record_accepted, record_late
         from include.steps.watch import conclude_watch
 
-        run = release_run(self._context)
+        run = release_run(self._context, with_digest=False)
         ledger = self.ledger(run)
         left = self.with_cluster(run, lambda _, cluster: left_meanwhile(config, cluster))
         if left is not None:

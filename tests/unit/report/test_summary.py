@@ -8,7 +8,8 @@ import pytest
 from include.errors import LedgerError
 from include.ledger.chain import GENESIS, sealed
 from include.ledger.entry import Entry, canonical
-from include.report.summary import cell, duration, durations, main, outcome, summarise
+from include.report.summary import durations, main, outcome, summarise
+from include.report.text import cell, duration
 
 T = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 

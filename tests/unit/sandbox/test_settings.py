@@ -12,6 +12,7 @@ from include.sandbox.settings import Settings, load_settings
 VALUES = {
     "KUBECONFIG_PATH": "/state/kubeconfig",
     "HEADS_URL": "file:///state/heads",
+    "REPORTS_URL": "file:///state/reports",
     "LEDGER_URL": "postgresql://append:secret@127.0.0.1:5432/stellwerk",
     "SLACK_TOKEN": "xoxb-1",
     "PROMETHEUS_URL": "http://127.0.0.1:9090",

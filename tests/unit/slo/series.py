@@ -67,7 +67,7 @@ def observed(snapshots: Sequence[Snapshot], *, source: SourceName = "openmetrics
         logs=LogSample(times[-1]) if times else None,
     )
     # A watch of less than three pods sees what they say, not that there ought to be more.
-    seen = min((len(s.pods) for s in snapshots), default=0)
+    seen = max((len(s.pods) for s in snapshots), default=0) or 3
     fine = replace(fine, slot=tuple(replace(s, wanted=seen, ready=seen) for s in fine.slot))
     return replace(fine, **more)
 

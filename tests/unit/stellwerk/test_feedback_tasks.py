@@ -43,8 +43,8 @@ class World:
 
         monkeypatch.setattr(feedback, "in_traffic", in_traffic)
         monkeypatch.setattr(page, "page", lambda run, ledger, matter, send: self.paged.append(matter.key))
-        monkeypatch.setattr(tasks, "release_run", lambda context: self.run)
-        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context: self.run)
+        monkeypatch.setattr(tasks, "release_run", lambda context, **_: self.run)
+        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
         monkeypatch.setattr(tasks, "upsert_hitl_detail", lambda ti_id, *a, **more: self.asked.append(more))
         monkeypatch.setattr(task, "ledger", lambda run: self.ledger)
         monkeypatch.setattr(task, "note_ledger_head", lambda: None)

@@ -64,8 +64,8 @@ class World:
             assert self.switched is not None
             return self.switched
 
-        monkeypatch.setattr(sensor, "release_run", lambda context: self.run)
-        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context: self.run)
+        monkeypatch.setattr(sensor, "release_run", lambda context, **_: self.run)
+        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
         monkeypatch.setattr(
             sensor, "upsert_hitl_detail", lambda ti_id, *a, **more: self.asked.append({"ti": ti_id, **more})
         )
@@ -418,7 +418,7 @@ def test_every_end_of_a_watch_closes_its_question() -> None:
 @pytest.fixture
 def closing(world: World, monkeypatch: pytest.MonkeyPatch) -> CloseWatchQuestion:
     task = CloseWatchQuestion(task_id="late_answers", watched="watch")
-    monkeypatch.setattr("stellwerk.sensors.question.release_run", lambda context: world.run)
+    monkeypatch.setattr("stellwerk.sensors.question.release_run", lambda context, **_: world.run)
     monkeypatch.setattr(task, "ledger", lambda run: world.ledger)
     monkeypatch.setattr(task, "note_ledger_head", lambda: None)
     return task

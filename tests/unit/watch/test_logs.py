@@ -142,3 +142,12 @@ async def test_a_pod_that_went_away_meanwhile_is_no_problem() -> None:
             raise ClusterRefused("no such pod", seen="404")
 
     assert (await comparison(Going()).look(CUTOVER + 10)).problem == ""
+
+
+def test_every_line_of_a_log_is_found_whatever_is_around_it() -> None:
+    text = "fine\nİçten ERROR one\r\nfine, with an err in it\n\nWARN two\nlast Exception: no\nValueError"
+    assert dict(signatures(text)) == {
+        ("error", "İçten ERROR one"): 1,
+        ("warning", "WARN two"): 1,
+        ("error", "ValueError"): 1,
+    }

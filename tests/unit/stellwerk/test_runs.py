@@ -1,0 +1,61 @@
+"""A run's parameters become a release run; what goes back waits for no ledger on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from include.errors import LedgerUnavailable, PlanError
+from include.plan.loader import Plan, load_plan, plan_folder
+from stellwerk import runs
+from stellwerk.runs import release_run
+
+
+@pytest.fixture
+def without_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environments name a registry, and the ledger is out."""
+    plan = load_plan(plan_folder())
+
+    def registered(environment: Any) -> Any:
+        connections = environment.connections.model_copy(update={"registry": "registry"})
+        return environment.model_copy(update={"connections": connections})
+
+    known = {name: registered(environment) for name, environment in plan.environments.items()}
+    changed: Plan = replace(plan, environments=known)
+    monkeypatch.setattr(runs, "load_plan", lambda _: changed)
+
+    def out(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("the database gives no answer")
+
+    monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", out)
+
+
+def context(**conf: str) -> Any:
+    params = {"release": "3.0.0", "environment": "production", **conf}
+    dag = SimpleNamespace(dag_id="rollback", params={"release": "", "environment": ""})
+    dag_run = SimpleNamespace(run_id="rb1", conf=params, triggering_user_name="rm")
+    return cast("Any", {"params": params, "dag_run": dag_run, "dag": dag})
+
+
+def test_the_digest_is_asked_for_where_it_is_needed_only(without_ledger: None) -> None:
+    with pytest.raises(LedgerUnavailable):
+        release_run(context())
+    run = release_run(context(), with_digest=False)
+    assert (run.release.version, run.triggered_by) == ("3.0.0", "rm")
+
+
+def test_a_misspelt_parameter_is_refused(without_ledger: None) -> None:
+    with pytest.raises(PlanError, match="unknown parameter"):
+        release_run(context(reasons="typo"), with_digest=False)
+
+
+def test_no_step_of_a_rollback_needs_it() -> None:
+    bag = DagBag(dag_folder=str(plan_folder().parent / "dags"), collect_dags=True, bundle_name="dags-folder")
+    assert {task.needs_digest for task in bag.dags["rollback"].tasks} == {False}
+    assert {
+        bag.dags["production-blue-green"].get_task(name).needs_digest for name in ("preflight", "cutover")
+    } == {True}
