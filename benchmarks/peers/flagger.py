@@ -61,7 +61,8 @@ class Flagger:
         """Delete the Canary with everything it made, and have it begin with the old version."""
         self._end_test()
         self._remove()
-        others, deployment = self._place.application(NAME, OLD_TAG)
+        # Its client of Kubernetes 1.27 loses a preStop of the kind "sleep" and then cannot create the copy.
+        others, deployment = self._place.application(NAME, OLD_TAG, drain={"preStopSeconds": 0})
         interval = self.settings.poll_seconds
         values = {
             "PROMETHEUS": self._place.prometheus_url,

@@ -49,14 +49,18 @@ class Place:
         """The image's reference."""
         return f"{REPOSITORY}:{tag}"
 
-    def application(self, name: str, tag: str) -> tuple[list[Document], Document]:
-        """What the chart renders: everything beside the Deployment, and the Deployment."""
+    def application(self, name: str, tag: str, **further: Any) -> tuple[list[Document], Document]:
+        """What the chart renders: everything beside the Deployment, and the Deployment.
+
+        :param further: values besides those that all contenders have
+        """
         values: dict[str, Any] = {
             "slot": "blue",
             "image": {"repository": REPOSITORY, "tag": tag},
             "replicaCount": REPLICAS,
             "autoscaling": {"enabled": False},
             "database": {"existingSecret": "valeo-erp-database"},
+            **further,
         }
         objects = chart_objects(self.kubeconfig, self.namespace, name, CHART, values)
         (deployment,) = (one for one in objects if one["kind"] == "Deployment")
