@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 
 from benchmarks.many_watches import Application, Counting, config_of, watched
-from include.clients.kubernetes import Cluster
+from include.clients.kubernetes import Cluster, Glance
 from include.clients.metrics import open_sources
 from include.clients.prometheus import Access, shared
 from include.errors import StellwerkError
@@ -81,8 +81,9 @@ async def measure(application: Application, wanted: dict[SourceName, int], secon
             before = process.memory_info().rss
             tasks = []
             for config in prepared:
-                sources = counting.around(open_sources(config.environment, cluster, prometheus))
-                tasks.append(asyncio.create_task(_watched(config, World(cluster, sources))))
+                glance = Glance(cluster)
+                sources = counting.around(open_sources(config.environment, glance, prometheus))
+                tasks.append(asyncio.create_task(_watched(config, World(glance, sources))))
             await asyncio.sleep(_SETTLE_SECONDS)
             counting.begin()
             cpu = process.cpu_times()

@@ -10,7 +10,7 @@ from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.slots import Slot, active_slot
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import SETTLE_SECONDS, back_and_forth
-from include.clients.kubernetes import Cluster
+from include.clients.kubernetes import Cluster, fresh
 from include.clients.traffic import switch
 from include.errors import (
     ClusterError,
@@ -85,7 +85,7 @@ async def switch_back(
     """
     try:
         done = await switch(
-            cluster,
+            fresh(cluster),
             config.environment.traffic,
             target=config.source,
             release_id=config.release_id,

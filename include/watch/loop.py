@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from include.slo.account import Account
 from include.slo.evaluate import evaluate
@@ -16,7 +18,7 @@ from include.watch.config import Progress, WatchConfig, WatchOutcome
 from include.watch.ending import complete, conclusion, undecided
 from include.watch.memory import begun, remember
 from include.watch.pages import call, still_paged
-from include.watch.rhythm import LONGEST_START_SECONDS, feeding, phase
+from include.watch.rhythm import LONGEST_START_SECONDS, Feed, feeding, phase
 from include.watch.seeing import feeds, look_once
 from include.watch.sightings import Sightings
 from include.watch.telling import Teller
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 _AGAIN_SECONDS: Final = 0.5
 _FIRST_SECONDS: Final = 2.0
 _STALL_SECONDS: Final = 3.0
+_TOGETHER: Final = 16
+_TURNS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 async def watch(config: WatchConfig, world: World) -> WatchOutcome:
@@ -50,6 +54,15 @@ async def watch(config: WatchConfig, world: World) -> WatchOutcome:
             await watching.teller.close()
 
 
+@contextlib.asynccontextmanager
+async def _starting() -> AsyncIterator[None]:
+    """Some at a time read what is past: after a restart of the triggerer hundreds want to."""
+    loop = asyncio.get_running_loop()
+    turns = _TURNS.setdefault(loop, asyncio.Semaphore(_TOGETHER))
+    async with turns:
+        yield
+
+
 class _Watching:
     """One process's part of a watch."""
 
@@ -64,41 +77,42 @@ class _Watching:
         self.verdict: Verdict | None = None
         self.detected_at: float | None = None
         self.last_look = False
+        self.needed: tuple[Feed, ...] = ()
 
     async def run(self) -> WatchOutcome:
         """Watch to the end; see :func:`watch`."""
-        outcome = None
-        while outcome is None:
-            outcome = await self._awake()
-        return complete(outcome, self.config, self.account, self.verdict, self.paged)
-
-    async def _awake(self) -> WatchOutcome | None:
-        """Watch as long as this process runs; None when it was stalled: what it knows is of another time then."""
         config, world = self.config, self.world
-        self.seen = Sightings(self.rules, self.settings)
-        await remember(config, world, self.seen, self.account)
-        reading = feeds(config, world, self.seen)
+        async with _starting():
+            await remember(config, world, self.seen, self.account)
+        reading = tuple(feeds(config, world, self.seen))
+        self.needed = tuple(feed for feed in reading if feed.needed)
         async with feeding(reading, key=config.release_id, now=world.now, first_seconds=_FIRST_SECONDS):
-            while await self._news():
+            while True:
+                await self._news()
                 if outcome := await self._look():
-                    return outcome
-        return None
+                    return complete(outcome, config, self.account, self.verdict, self.paged)
 
-    async def _news(self) -> bool:
+    async def _news(self) -> None:
         """Wait for a look at the metrics, for half as long again as a poll: silence has to be noticed, too.
 
-        :return: whether this process has run all the time
+        A process that was stalled knows what was so before: it first waits until everything has been looked at.
         """
         began = self.world.now()
         limit = min(1.5 * self.settings.poll_seconds, max(0.0, self.config.ends_at - began) + 0.01)
+        await self._wait(limit)
+        woke = self.world.now()
+        if (slept := woke - began - limit) <= _STALL_SECONDS:
+            return
+        log.warning("this process was stalled for %.0f s: everything is looked at anew", slept)
+        until = woke + max(_FIRST_SECONDS, 2 * self.settings.poll_seconds)
+        while self.world.now() < until and any(feed.read_at < woke for feed in self.needed):
+            await self._wait(_AGAIN_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(seconds):
                 await self.seen.news.wait()
         self.seen.news.clear()
-        slept = self.world.now() - began - limit
-        if slept > _STALL_SECONDS:
-            log.warning("this process was stalled for %.0f s: everything is looked at anew", slept)
-        return slept <= _STALL_SECONDS
 
     async def _look(self) -> WatchOutcome | None:
         now = self.world.now()

@@ -33,16 +33,20 @@ def next_due(now: float, every_seconds: float, share: float) -> float:
     return due if due > now else due + every_seconds
 
 
-@dataclass(frozen=True)
+@dataclass
 class Feed:
     """Something that is read at a cadence of its own.
 
     :param read: given the time (seconds since the epoch); an exception of it is logged and it is tried again
+    :param needed: whether a verdict is worth nothing without it
+    :param read_at: when the newest read that has ended began; of no time before the first
     """
 
     name: str
     every_seconds: float
     read: Callable[[float], Awaitable[None]]
+    needed: bool = True
+    read_at: float = -math.inf
 
 
 @asynccontextmanager
@@ -55,10 +59,9 @@ async def feeding(
     :param now: the clock
     :param first_seconds: how long the context may wait for every feed's first look
     """
-    tasks, firsts = [], []
+    tasks, firsts, share = [], [], phase(key)
     for feed in feeds:
         firsts.append(first := asyncio.Event())
-        share = phase(f"{feed.name} {key}")
         tasks.append(asyncio.create_task(_feed(feed, share, now, first), name=feed.name))
     try:
         with contextlib.suppress(TimeoutError):
@@ -85,6 +88,7 @@ async def _feed(feed: Feed, share: float, now: Callable[[], float], first: async
             if sentence != said:
                 log.warning("%s", sentence)
             said = sentence
+        feed.read_at = at
         first.set()
         at = now()
         await asyncio.sleep(max(0.0, next_due(at, feed.every_seconds, share) - at))

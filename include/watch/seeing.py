@@ -17,28 +17,31 @@ from include.watch.config import WatchConfig
 from include.watch.reading import LogComparison
 from include.watch.rhythm import Feed
 from include.watch.sightings import Sightings
-from include.watch.slotstate import look_at_slot
+from include.watch.slotstate import SlotReader
 from include.watch.world import World
 
 log = logging.getLogger(__name__)
 
 LOOK_LIMIT_SECONDS: Final = 10.0
 _BESIDE_SECONDS: Final = 5.0
+_BESIDE_SELDOM_SECONDS: Final = 60.0
 
 
 def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
     """Everything that is read beside each other; none of it waits for another."""
-    poll = config.environment.watch.poll_seconds
+    poll, criteria = config.environment.watch.poll_seconds, config.environment.slo.criteria
     for name, source in world.sources.items():
         yield Feed(f"metrics of {name}", poll, _Metrics(config, world, seen, name, source).read)
     yield Feed("traffic Service", poll, _Service(config, world, seen).read)
     yield Feed("slot", poll, _Slot(config, world, seen).read)
     yield Feed("prober", config.environment.prober.every_seconds, _Prober(config, world, seen).read)
     if config.environment.slo.source in world.sources:
-        yield Feed("slot that was left", max(poll, _BESIDE_SECONDS), _Beside(config, world, seen).read)
-    if config.environment.slo.criteria.logs:
+        streams = criteria.sse_connections or criteria.sse_reconnect_ratio
+        every = max(poll, _BESIDE_SECONDS if streams else _BESIDE_SELDOM_SECONDS)
+        yield Feed("slot that was left", every, _Beside(config, world, seen).read, needed=False)
+    if criteria.logs:
         every = min(max(3 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
-        yield Feed("logs", every, _Logs(config, world, seen).read)
+        yield Feed("logs", every, _Logs(config, world, seen).read, needed=False)
 
 
 async def look_once(config: WatchConfig, world: World, seen: Sightings) -> None:
@@ -86,8 +89,12 @@ class _Service(_Reader):
 
 
 class _Slot(_Reader):
+    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
+        super().__init__(config, world, seen)
+        self.reader = SlotReader(world.cluster, config.environment, config.target)
+
     async def read(self, at: float) -> None:
-        self.seen.saw_slot(await look_at_slot(self.world.cluster, self.config.environment, self.config.target, at))
+        self.seen.saw_slot(await self.reader.look(at))
 
 
 class _Prober(_Reader):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import Final
 
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.state import PodState
@@ -12,31 +14,50 @@ from include.plan.models import Environment
 from include.plan.slots import Slot
 from include.slo.samples import SlotSample
 
+_SIZE_SECONDS: Final = 15.0
 
-async def look_at_slot(cluster: Cluster, environment: Environment, slot: Slot, at: float) -> SlotSample:
-    """Read the slot's pods, its Deployment and the traffic Service's endpoints at once; never raises.
 
-    :param at: seconds since the epoch, what the sample will bear
-    """
-    traffic = environment.traffic
-    try:
-        endpoints, pods, deployment = await asyncio.gather(
-            cluster.endpoints(traffic.service),
-            cluster.pods(traffic.selector_for(slot)),
-            cluster.deployment(environment.slot_release(slot)),
+class SlotReader:
+    """Reads a slot again and again; what changes seldom (its wanted size) is asked for seldom."""
+
+    def __init__(self, cluster: Cluster, environment: Environment, slot: Slot) -> None:
+        self._cluster = cluster
+        self._environment = environment
+        self._slot = slot
+        self._wanted: tuple[float, int | None] = (-math.inf, None)
+
+    async def look(self, at: float) -> SlotSample:
+        """Read the slot's pods and the traffic Service's endpoints at once; never raises.
+
+        :param at: seconds since the epoch, what the sample will bear
+        """
+        traffic = self._environment.traffic
+        try:
+            endpoints, pods, wanted = await asyncio.gather(
+                self._cluster.endpoints(traffic.service),
+                self._cluster.pods(traffic.selector_for(self._slot)),
+                self._size(at),
+            )
+        except ClusterError as error:
+            return SlotSample(at=at, problem=str(error))
+        present = [pod for pod in pods if not pod.deleting and pod.phase != "Succeeded"]
+        return SlotSample(
+            at=at,
+            ready_endpoints=usable_endpoints(endpoints, traffic.port),
+            wanted=wanted,
+            ready=sum(pod.ready for pod in present),
+            restarts={pod.uid: pod.restarts for pod in present},
+            cpu_cores={pod.name: pod.cpu_cores for pod in present if pod.cpu_cores is not None},
+            not_ready=tuple(_why(pod) for pod in present if not pod.ready),
         )
-    except ClusterError as error:
-        return SlotSample(at=at, problem=str(error))
-    present = [pod for pod in pods if not pod.deleting and pod.phase != "Succeeded"]
-    return SlotSample(
-        at=at,
-        ready_endpoints=usable_endpoints(endpoints, traffic.port),
-        wanted=deployment.replicas if deployment else None,
-        ready=sum(pod.ready for pod in present),
-        restarts={pod.uid: pod.restarts for pod in present},
-        cpu_cores={pod.name: pod.cpu_cores for pod in present if pod.cpu_cores is not None},
-        not_ready=tuple(_why(pod) for pod in present if not pod.ready),
-    )
+
+    async def _size(self, at: float) -> int | None:
+        asked_at, wanted = self._wanted
+        if at - asked_at >= _SIZE_SECONDS:
+            deployment = await self._cluster.deployment(self._environment.slot_release(self._slot))
+            wanted = deployment.replicas if deployment else None
+            self._wanted = (at, wanted)
+        return wanted
 
 
 def _why(pod: PodState) -> str:

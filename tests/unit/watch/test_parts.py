@@ -23,7 +23,7 @@ from include.watch.config import Kept, Page
 from include.watch.rhythm import Feed, feeding, next_due, phase
 from include.watch.rounds import judged
 from include.watch.sightings import Sightings, thinned
-from include.watch.slotstate import look_at_slot
+from include.watch.slotstate import SlotReader
 from tests import virtual_time
 from tests.unit.watch.worlds import CUTOVER, Erp, MemorySource, Watching
 
@@ -91,7 +91,7 @@ def test_one_round_of_the_prober_in_one_word(results: list[ProbeResult], state: 
 class TestSlot:
     async def test_what_the_api_says_of_a_slot(self) -> None:
         erp = Erp(ready={"blue": 3, "green": 2}, restarts=1)
-        sample = await look_at_slot(erp, erp.environment, "green", 7.0)
+        sample = await SlotReader(erp, erp.environment, "green").look(7.0)
         assert (sample.at, sample.wanted, sample.ready, sample.ready_endpoints) == (7.0, 3, 2, 2)
         assert sample.restarts == {"uid-green-0": 1, "uid-green-1": 1, "uid-green-2": 1}
         assert sample.not_ready == ("green-2 is not ready: Running, 1 restart(s)",)
@@ -106,13 +106,13 @@ class TestSlot:
                 return (crashed, replace(crashed, name="green-1", uid="v", deleting=True))
 
         erp = Crashing()
-        sample = await look_at_slot(erp, erp.environment, "green", 7.0)
+        sample = await SlotReader(erp, erp.environment, "green").look(7.0)
         assert sample.not_ready == ("green-0 is not ready: CrashLoopBackOff, 4 restart(s), ended before: Error",)
         assert sample.cpu_cores == {"green-0": 0.5}
 
     async def test_no_answer_is_no_statement(self) -> None:
         erp = Erp(unreachable=True)
-        sample = await look_at_slot(erp, erp.environment, "green", 7.0)
+        sample = await SlotReader(erp, erp.environment, "green").look(7.0)
         assert sample.ready_endpoints is None
         assert "no answer" in sample.problem
 
