@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from include.clients.kubernetes import Glance
 from include.clients.metrics import open_sources
 from include.clients.metrics.openmetrics import OpenMetricsSource
 from include.errors import LedgerError, MetricsError, StellwerkError
@@ -43,7 +44,8 @@ async def open_world(config: WatchConfig, progress: Callable[[Progress], Awaitab
     """
     async with AsyncExitStack() as stack:
         hook = await ClusterHook.aread(config.connection)
-        cluster = await stack.enter_async_context(hook.cluster(config.namespace))
+        # Source and watch look at the same pods at the same moments; the switch takes the cluster itself.
+        cluster = Glance(await stack.enter_async_context(hook.cluster(config.namespace)))
         sources = await _sources(config, cluster, stack)
         keeper = await Keeper.open(config)
         yield World(

@@ -31,7 +31,7 @@ class Surroundings:
 
         @asynccontextmanager
         async def cluster(namespace: str) -> AsyncIterator[object]:
-            yield object()
+            yield SimpleNamespace(namespace=namespace, _transport=None)
 
         async def aread(conn_id: str) -> Any:
             return SimpleNamespace(cluster=cluster)
