@@ -140,6 +140,7 @@ class World:
     client: Mortal
     name: str
     run: ReleaseRun
+    node_url: NodeUrl
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
 
     def install(self, *flags: str, ok: bool = True) -> str:
@@ -175,7 +176,18 @@ class World:
     async def bound(self) -> ReleaseRun:
         return await bound(self.run, self.client)
 
+    def reached(self) -> str:
+        """Where users reach it, now that there are Services; the preflight asks there, too."""
+        urls = {"public_url": self.node_url(self.name), "preview_url": self.node_url(f"{self.name}-preview")}
+        traffic = self.run.environment.traffic.model_copy(
+            update={key: url.rstrip("/") for key, url in urls.items()}
+        )
+        self.run = replace(self.run, environment=self.run.environment.model_copy(update={"traffic": traffic}))
+        self.kubectl.until(lambda: fetch(urls["public_url"])["version"] == "1", "the old version serves")
+        return urls["public_url"]
+
     async def preflight(self) -> dict[str, Any]:
+        self.reached()
         return await preflight(await self.bound(), self.client, self.tool, self.book)
 
     async def adopt(self) -> dict[str, Any]:
@@ -232,7 +244,9 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def world(kubectl: Kubectl, helm: HelmCommand, chart: Path, name: str) -> AsyncIterator[World]:
+async def world(
+    kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl, name: str
+) -> AsyncIterator[World]:
     name = f"{name}{helm.major}"
     kubectl.apply(service(f"{name}-preview", {NAME: name, "version": "green"}))
     kubectl("delete", "leases", "--all")
@@ -273,23 +287,18 @@ async def world(kubectl: Kubectl, helm: HelmCommand, chart: Path, name: str) -> 
     )
     async with Mortal.from_kubeconfig(kubectl.kubeconfig, kubectl.namespace) as client:
         assert isinstance(client, Mortal)
-        yield World(kubectl, helm, client, name, run)
+        yield World(kubectl, helm, client, name, run, node_url)
 
 
 async def test_adopted_cut_over_back_and_over_again_no_request_is_lost(
     kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
 ) -> None:
-    async with world(kubectl, helm, chart, "shop") as shop:
+    async with world(kubectl, helm, chart, node_url, "shop") as shop:
         shop.install()
         shop.install()
-        urls = {"public_url": node_url(shop.name), "preview_url": node_url(f"{shop.name}-preview")}
-        traffic = shop.run.environment.traffic.model_copy(
-            update={key: url.rstrip("/") for key, url in urls.items()}
-        )
-        shop.run = replace(shop.run, environment=shop.run.environment.model_copy(update={"traffic": traffic}))
-        kubectl.until(lambda: fetch(urls["public_url"])["version"] == "1", "the old version serves")
+        url = shop.reached()
         await asyncio.sleep(2)
-        with load(urls["public_url"], workers=6) as requests:
+        with load(url, workers=6) as requests:
             await there_and_back(shop)
             await asyncio.sleep(1)
         assert requests.lost == []
@@ -362,9 +371,9 @@ async def there_and_back(shop: World) -> None:
 # Which requests are made, and so where it can be killed, has nothing to do with helm's version.
 @pytest.mark.parametrize("helm", [4], ids=["helm4"], indirect=True)
 async def test_killed_before_or_after_any_request_it_converges(
-    kubectl: Kubectl, helm: HelmCommand, chart: Path
+    kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
 ) -> None:
-    async with world(kubectl, helm, chart, "mortal") as shop:
+    async with world(kubectl, helm, chart, node_url, "mortal") as shop:
         shop.install("--set", "distinct=false")
         shop.install("--set", "distinct=false")
         before = shop.picture()
@@ -411,9 +420,9 @@ async def dies(shop: World, at: int, step: Callable[[], Awaitable[T]], *, after:
 
 
 async def test_a_release_under_way_cannot_cut_over_once_its_adoption_is_undone(
-    kubectl: Kubectl, helm: HelmCommand, chart: Path
+    kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
 ) -> None:
-    async with world(kubectl, helm, chart, "fenced") as shop:
+    async with world(kubectl, helm, chart, node_url, "fenced") as shop:
         shop.install()
         await shop.preflight()
         shop.approves()
@@ -430,9 +439,9 @@ async def test_a_release_under_way_cannot_cut_over_once_its_adoption_is_undone(
 
 
 async def test_a_service_of_no_release_over_any_deployment_is_adopted_as_well(
-    kubectl: Kubectl, helm: HelmCommand, chart: Path
+    kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
 ) -> None:
-    async with world(kubectl, helm, chart, "bare") as shop:
+    async with world(kubectl, helm, chart, node_url, "bare") as shop:
         shop.install("--set-json", 'traffic=""')
         kubectl.apply(service(shop.name, {NAME: shop.name, INSTANCE: shop.name}))
         kubectl.until(lambda: len(kubectl.endpoints(shop.name)) == 2, "the Service knows its pods")
@@ -450,8 +459,10 @@ async def test_a_service_of_no_release_over_any_deployment_is_adopted_as_well(
         assert await shop.undo() == {"undone": True, "deployment": shop.name, "reason": "a test"}
 
 
-async def test_what_was_approved_is_what_is_adopted(kubectl: Kubectl, helm: HelmCommand, chart: Path) -> None:
-    async with world(kubectl, helm, chart, "moved") as shop:
+async def test_what_was_approved_is_what_is_adopted(
+    kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
+) -> None:
+    async with world(kubectl, helm, chart, node_url, "moved") as shop:
         shop.install()
         await shop.preflight()
         shop.approves()
