@@ -58,10 +58,12 @@ Nothing waits for them.
     drain = DrainBadSlot(task_id="drain")
     traffic = VerifyTraffic(task_id="verify_traffic")
     summary = RollbackSummary(task_id="summary")
+    at_once = TellRollback(task_id="slack_at_once", duty="alert", early=True, trigger_rule="all_done")
     slack = TellRollback(task_id="slack_alert", duty="alert", trigger_rule="all_done")
     mail = TellRollback(task_id="mail_stakeholders", duty="mail", trigger_rule="all_done")
     invitation = TellRollback(task_id="post_mortem_invitation", duty="post-mortem", trigger_rule="all_done")
 
+    eligibility >> at_once
     eligibility >> bring_back >> switch_back >> traffic >> summary
     switch_back >> [drain, slack, invitation]
     traffic >> mail
@@ -70,4 +72,4 @@ Nothing waits for them.
     # Teardowns, because an ordinary last task would turn a rollback that failed into a success.
     draft = PostMortemDraft(task_id="post_mortem_draft").as_teardown()
     [summary, drain] >> draft
-    [draft, slack, mail, invitation] >> PostMortemDraft(task_id="post_mortem_complete").as_teardown()
+    [draft, at_once, slack, mail, invitation] >> PostMortemDraft(task_id="post_mortem_complete").as_teardown()

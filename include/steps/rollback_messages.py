@@ -19,14 +19,17 @@ log = logging.getLogger(__name__)
 MISSED: Final = "deadline.missed"
 
 
-def tell(desk: Desk, duty: Duty) -> str:
+def tell(desk: Desk, duty: Duty, *, early: bool = False) -> str:
     """Send one of the rollback's messages, once, and look after its deadline.
 
+    :param early: send it only where the traffic is back already; a later call tells everything else
     :return: what was done, a sentence
     :raises MessageError: it was not taken; it has to be tried again
     :raises MessageGivenUp: it was not taken, long after its deadline
     """
     story = story_of(desk)
+    if early and story.state != "back":
+        return "nothing to tell yet: the traffic is not back"
     if story.state == "refused":
         return _answer(desk, story) if duty == "alert" else "nothing to tell: the rollback was refused"
     if duty == "mail" and story.state == "back" and story.trouble:

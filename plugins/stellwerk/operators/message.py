@@ -66,15 +66,17 @@ class TellRollback(StellwerkOperator):
     Between two tries the task is up for retry: it holds no worker, and nothing waits for it.
 
     :param duty: which message, see :mod:`include.messages.rollback`
+    :param early: only where the watch has switched back already: who is to be told at once waits for no step
     """
 
     needs_digest = False
 
-    def __init__(self, *, duty: Duty, **kwargs: Any) -> None:
+    def __init__(self, *, duty: Duty, early: bool = False, **kwargs: Any) -> None:
         # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.
         patience = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
         super().__init__(**{**patience, "retry_exponential_backoff": 2, **kwargs})
         self.duty = duty
+        self.early = early
         self._asked_at: datetime | None = None
 
     def execute(self, context: Context) -> Any:
@@ -92,7 +94,7 @@ class TellRollback(StellwerkOperator):
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
         desk = Desk(run, ledger_if_any(self, run), self._service_if_any(run), send, self._asked_at)
-        told = tell(desk, self.duty)
+        told = tell(desk, self.duty, early=self.early)
         self.log.info("%s", told)
         return told
 

@@ -110,6 +110,17 @@ def test_everybody_is_told_once_however_often_it_is_tried() -> None:
     assert written(desk, MISSED) == []
 
 
+def test_the_early_alert_goes_out_once_and_only_where_the_traffic_is_back() -> None:
+    servers = Servers()
+    forward = a_desk(servers, the_service("forward"))
+    assert "not back" in tell(forward, "alert", early=True)
+    assert servers.got == []
+    back = replace(forward, service=the_service("back"))
+    assert "sent" in tell(back, "alert", early=True)
+    assert "had been sent before" in tell(back, "alert")
+    assert servers.names == ["rollback-alert"]
+
+
 def test_the_mail_says_what_was_checked() -> None:
     servers = Servers()
     desk = a_desk(servers, the_service())
