@@ -15,10 +15,10 @@ Z_WINDOW: Final = 1.959963984540054
 Z_NEWEST: Final = 4.0
 """For the newest interval, which is new at every poll: two-sided 99.99 %.
 
-One in 30 000 lies above it if shares were normally distributed. Counts of few errors are skewed: at a true rate equal
-to a limit of 5 % it is one in 10 000 of 1000 requests, one in 2200 of 100, and at worst (62 requests, 10 errors at
-least) one in 1000. So a look a second at a release that is exactly at the limit calls it 0.35, 1.7, at worst 3.5 times
-an hour; at a true rate of 1 % at worst once in 400 000 hours (exact binomial probabilities).
+One in 30 000 lies above it if shares were normally distributed. Counts of few errors are skewed: at a true rate
+equal to a limit of 5 % it is one in 10 000 of 1000 requests, one in 2200 of 100, and at worst (62 requests, 10
+errors at least) one in 1000. So a look a second at a release that is exactly at the limit calls it 0.35, 1.7, at
+worst 3.5 times an hour; at a true rate of 1 % at worst once in 400 000 hours (exact binomial probabilities).
 """
 
 

@@ -27,7 +27,7 @@ def allowed_age_seconds(rules: SloRules, watch: Watch, source: SourceName) -> fl
 
 
 def newest_seconds(rules: SloRules, watch: Watch, source: SourceName) -> float:
-    """How far apart a pod's two newest samples may be: a poll (of Prometheus a scrape, if longer), and some delay."""
+    """How far apart a pod's two newest samples may be: a poll (of Prometheus a scrape, if longer), and a delay."""
     scrape = rules.metrics.scrape_seconds if source == "prometheus" else 0.0
     return max(watch.poll_seconds, scrape) + watch.stale_seconds
 

@@ -1,11 +1,12 @@
 """The rollback triggers: each is broken only beyond doubt, and says what it saw.
 
 Error rate and latency are looked at in three spans: the short window and the long one by a 95 % interval, and the
-newest interval (what the last look or scrape brought) by one of z = 4, 99.99 %. That one is new at every poll, 3600
-times an hour at a poll a second, so what is rare in one of them is not in an hour. At 100 requests a second and 95 %
-it would call a release of 3 % errors three times an hour by chance alone. By z = 4 it calls one that is exactly at
-the limit of 5 % 1.7 times an hour, one of 3 % once in 150 hours, one of 1 % never (7e-9 times an hour; exact binomial
-probabilities). That is chance; a short burst of failures that really happened is seen, and ``for_seconds`` forgives it.
+newest interval (what the last look or scrape brought) by one of z = 4, 99.99 %. That one is new at every poll,
+3600 times an hour at a poll a second, so what is rare in one of them is not in an hour. At 100 requests a second
+and 95 % it would call a release of 3 % errors three times an hour by chance alone. By z = 4 it calls one that is
+exactly at the limit of 5 % 1.7 times an hour, one of 3 % once in 150 hours, one of 1 % never (7e-9 times an hour;
+exact binomial probabilities). That is chance; a short burst of failures that really happened is seen, and
+``for_seconds`` forgives it.
 """
 
 from __future__ import annotations

@@ -342,7 +342,7 @@ def logs(b: Builder, chance: random.Random) -> Trace:
 
 
 def burst(b: Builder, chance: random.Random) -> Trace:
-    """Failures in a second or two, few enough for the windows: what one look brought is beyond doubt, or is not."""
+    """Failures in a second or two, too few for the windows: what one look brought is beyond doubt, or not."""
     start, length = chance.uniform(20, 90), chance.uniform(0.5, 2.5)
     return b.traffic(
         chance.uniform(50, 100),
@@ -357,7 +357,7 @@ def slow_burst(b: Builder, chance: random.Random) -> Trace:
 
 
 def handful(b: Builder, chance: random.Random) -> Trace:
-    """Fewer failures than count, in an interval that holds hardly anything else; or fewer requests than the rule's."""
+    """Fewer failures than count, in an interval that holds little else; or fewer requests than the rule's."""
     least = chance.choice([None, 60])
     b.rules(triggers=Triggers(down_seconds=30, error_rate=Rule(limit=0.05, min_requests=least)))
     start = chance.uniform(20, 90)
@@ -369,7 +369,7 @@ def handful(b: Builder, chance: random.Random) -> Trace:
 def unread_burst(b: Builder, chance: random.Random) -> Trace:
     """A pod fails for a moment, just before or while looks do not show it; the others fail a moment later."""
     start, how = chance.randrange(20, 90, 2), chance.choice(["unread", "hidden"])
-    blind_from, blind_for = chance.choice([start, start + 2, start + 2]), chance.choice([2, 4, 6, 12])
+    blind_from, blind_for = chance.choice([start, start + 2, start + 2]), chance.choice([2, 4, 6, 30])
     counts = chance.choice([(8, 8), (8, 8), (9, 12), (12, 4)])
     b.traffic(chance.uniform(20, 40))
     for process, at, count in ((b.served[0], start, counts[0]), (b.served[1], start + 2, counts[1])):
