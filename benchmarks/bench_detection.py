@@ -2,7 +2,7 @@
 
 The evaluator judges every poll of the generated traces of ``tests/unit/slo/quality`` and the end of each; an
 oracle that shares no code with it says what was to be found. Then evaluators that are broken on purpose do the
-same: the traces have to notice each of them. About a minute.
+same: the traces have to notice each of them. About two minutes.
 """
 
 from __future__ import annotations

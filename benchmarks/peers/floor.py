@@ -5,25 +5,31 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from include.slo.evidence import wilson
+from include.slo.evidence import Z_NEWEST, wilson
 
 _STEP_SECONDS: Final = 0.05
+_MIN_ERRORS: Final = 10
 
 
-def evidence_seconds(*, rate: float, error_ratio: float, limit: float, window_seconds: float) -> float:
-    """How long a fault lasts until the errors of a full window are more than the limit, beyond chance.
+def evidence_seconds(*, rate: float, error_ratio: float, limit: float, interval_seconds: float) -> float:
+    """How long a fault lasts until the errors of one interval between two looks are more than the limit, beyond doubt.
 
-    That is, until the 95 % (Wilson) interval of the window's error share lies above the limit.
+    That is, until they are ten at least and the 99.99 % (Wilson, z = 4) interval of their share lies above the limit:
+    the bound for a span that is judged anew at every look. The interval is full of requests; the fault is at its end.
 
     :param rate: requests a second
-    :raises ValueError: the fault never shows
+    :param interval_seconds: between the two newest samples: a scrape, or a poll where that is longer
+    :raises ValueError: the fault never shows in one interval
     """
-    requests = rate * window_seconds
-    for step in range(1, math.ceil(window_seconds / _STEP_SECONDS) + 1):
+    requests = rate * interval_seconds
+    for step in range(1, math.floor(interval_seconds / _STEP_SECONDS) + 1):
         seconds = step * _STEP_SECONDS
-        if wilson(error_ratio * rate * seconds, requests).low > limit:
+        errors = min(error_ratio * rate * seconds, requests)
+        if errors >= _MIN_ERRORS and wilson(errors, requests, Z_NEWEST).low > limit:
             return round(seconds, 2)
-    raise ValueError(f"{error_ratio:.0%} errors never show above {limit:.0%} at {rate:g} requests a second")
+    raise ValueError(
+        f"{error_ratio:.0%} errors never show above {limit:.0%} in {interval_seconds:g} s of {rate:g} requests a second"
+    )
 
 
 def floor_seconds(*, scrape_seconds: float, poll_seconds: float, evidence: float) -> float:

@@ -17,7 +17,6 @@ from include.report.evidence import Measure, Reference
 GRACE_SECONDS: Final = 1.0
 OPENMETRICS_SECONDS: Final = 4.0
 LIMIT: Final = 0.05
-WINDOW_SECONDS: Final = 10.0
 
 
 class Results:
@@ -117,7 +116,10 @@ def _samples(records: Iterable[dict[str, Any]], key: str) -> tuple[float, ...]:
 
 def _floor(settings: Settings) -> float:
     evidence = evidence_seconds(
-        rate=BY_NAME["fault"].rate, error_ratio=FAULT_RATIO, limit=LIMIT, window_seconds=WINDOW_SECONDS
+        rate=BY_NAME["fault"].rate,
+        error_ratio=FAULT_RATIO,
+        limit=LIMIT,
+        interval_seconds=max(settings.scrape_seconds, settings.poll_seconds),
     )
     return floor_seconds(
         scrape_seconds=settings.scrape_seconds, poll_seconds=settings.poll_seconds, evidence=evidence

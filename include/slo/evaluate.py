@@ -1,7 +1,8 @@
 """The verdict on a slot at one moment of the watch.
 
 Two windows are looked at: the short one finds a fault within seconds, the long one gathers evidence where traffic
-is thin. A trigger fires when the confidence interval of what was counted lies above it, however young the window
+is thin. Triggers also look at the newest interval, what the last look or scrape brought, by a much stricter
+bound. A trigger fires when the confidence interval of what was counted lies above it, however young the window
 is; health needs a number of requests, data from every pod, and data of now. What is not known is UNKNOWN: never
 healthy, and never by itself a reason to roll back. Metrics that are out leave the decision to the prober.
 """

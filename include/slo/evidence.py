@@ -9,8 +9,17 @@ from typing import Final
 
 Buckets = tuple[tuple[float, float], ...]
 
-# Two-sided 95 %
-_Z: Final = 1.959963984540054
+Z_WINDOW: Final = 1.959963984540054
+"""For a window of many polls: two-sided 95 %."""
+
+Z_NEWEST: Final = 4.0
+"""For the newest interval, which is new at every poll: two-sided 99.99 %.
+
+One in 30 000 lies above it if shares were normally distributed. Counts of few errors are skewed: at a true rate
+equal to a limit of 5 % it is one in 10 000 of 1000 requests, one in 2200 of 100, and at worst (62 requests, 10
+errors at least) one in 1000. So a look a second at a release that is exactly at the limit calls it 0.35, 1.7, at
+worst 3.5 times an hour; at a true rate of 1 % at worst once in 400 000 hours (exact binomial probabilities).
+"""
 
 
 @dataclass(frozen=True)
@@ -36,20 +45,27 @@ class Quantile:
         return f"more than {text}" if self.at_least else text
 
 
-def wilson(hits: float, total: float) -> Interval:
-    """The Wilson interval (95 %) of a share; nothing counted proves nothing: 0 to 1.
+def wilson(hits: float, total: float, z: float = Z_WINDOW) -> Interval:
+    """The Wilson interval of a share; nothing counted proves nothing: 0 to 1.
 
+    :param z: how many standard deviations of chance the interval spans to either side: 1.96 is 95 %, 4 is 99.99 %;
+        the larger, the wider the interval and the rarer a share outside it by chance
     :raises ValueError: counts that cannot be
     """
     if not 0 <= hits <= total:
         raise ValueError(f"{hits} of {total} is no share")
     if total == 0:
         return Interval(0.0, 1.0)
-    share, z2 = hits / total, _Z * _Z
+    share, z2 = hits / total, z * z
     centre = share + z2 / (2 * total)
-    spread = _Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+    spread = z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
     scale = 1 + z2 / total
     return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+
+
+def confidence_text(z: float) -> str:
+    """What an interval of ``z`` standard deviations to either side holds by chance: ``95 %``, ``99.99 %``."""
+    return f"{100 * math.erf(z / math.sqrt(2)):.4g} %"
 
 
 def quantile(buckets: Sequence[tuple[float, float]], share: float) -> Quantile | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from include.plan.rules import Rule, SloRules, SourceName, Watch
 from include.slo.lasting import lasting
+from include.slo.newest import newest_interval
 from include.slo.samples import Observed, ProbeSample, SlotSample, Snapshot
 from include.slo.verdict import Finding, State
 from include.slo.window import WindowStats, thinned, unusable, window_stats, within
@@ -25,6 +26,12 @@ def allowed_age_seconds(rules: SloRules, watch: Watch, source: SourceName) -> fl
     return watch.stale_seconds + (rules.metrics.scrape_seconds if source == "prometheus" else 0.0)
 
 
+def newest_seconds(rules: SloRules, watch: Watch, source: SourceName) -> float:
+    """How far apart a pod's two newest samples may be: a poll (of Prometheus a scrape, if longer), and a delay."""
+    scrape = rules.metrics.scrape_seconds if source == "prometheus" else 0.0
+    return max(watch.poll_seconds, scrape) + watch.stale_seconds
+
+
 def gap_seconds(watch: Watch, limit: float) -> float:
     """How much of the time between two looks counts towards a duration of ``limit`` seconds."""
     return max(watch.stale_seconds, limit / 10)
@@ -36,6 +43,7 @@ class View:
 
     :param known: the snapshots until then, in the order of time
     :param allowed_age: of a sample, in seconds
+    :param newest_seconds: how long the newest interval may be; a longer one lies across looks that are missing
     :param expected: pods that were ready for as long as a sample may be old: with fewer a snapshot is not whole
     """
 
@@ -45,13 +53,13 @@ class View:
     window_seconds: float
     lookback_seconds: float
     allowed_age: float
+    newest_seconds: float = 0.0
     expected: int = 0
 
     @cached_property
     def short(self) -> WindowStats:
         """The window that finds a fault fast."""
-        recent = within(self.known, now=self.now, seconds=self.window_seconds)
-        return window_stats(recent, stale_seconds=self.allowed_age)
+        return window_stats(self._recent, stale_seconds=self.allowed_age)
 
     @cached_property
     def long(self) -> WindowStats:
@@ -60,6 +68,20 @@ class View:
         return window_stats(
             thinned(looked_back, apart_seconds=self.window_seconds), stale_seconds=self.allowed_age
         )
+
+    @cached_property
+    def newest(self) -> WindowStats:
+        """What the newest look or scrape brought: the fastest, for :data:`Z_NEWEST` alone and never for health."""
+        return newest_interval(
+            self._recent,
+            now=self.now,
+            stale_seconds=self.allowed_age,
+            longest_seconds=min(self.newest_seconds, self.window_seconds),
+        )
+
+    @cached_property
+    def _recent(self) -> list[Snapshot]:
+        return within(self.known, now=self.now, seconds=self.window_seconds)
 
     @cached_property
     def whole(self) -> Snapshot | None:
@@ -155,6 +177,7 @@ class Moment:
             window_seconds=window_seconds(self.rules, self.watch, source),
             lookback_seconds=self.watch.lookback_seconds,
             allowed_age=allowed,
+            newest_seconds=newest_seconds(self.rules, self.watch, source),
             expected=min(ready, default=0),
         )
 

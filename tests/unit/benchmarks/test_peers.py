@@ -114,13 +114,18 @@ async def test_the_proxy_passes_on_falsifies_and_hangs_up() -> None:
         assert (await client.put("/-/answers/nonsense")).status == 400
 
 
-def test_the_evidence_for_a_fault_needs_longer_in_a_longer_window() -> None:
+def test_the_evidence_for_a_fault_needs_longer_in_a_longer_interval() -> None:
     known = {"rate": 100.0, "error_ratio": 0.3, "limit": 0.05}
-    short, long = (evidence_seconds(window_seconds=window, **known) for window in (10, 20))
-    assert 10 * 0.05 / 0.3 < short < long
-    assert floor_seconds(scrape_seconds=5, poll_seconds=5, evidence=short) == short + 10
-    with pytest.raises(ValueError, match="never show"):
-        evidence_seconds(rate=100, error_ratio=0.05, limit=0.05, window_seconds=10)
+    short, long = (evidence_seconds(interval_seconds=seconds, **known) for seconds in (1, 5))
+    assert (short, long) == (0.5, 1.5)
+    assert floor_seconds(scrape_seconds=5, poll_seconds=5, evidence=long) == 11.5
+
+
+def test_evidence_takes_ten_errors_and_a_share_above_the_limit() -> None:
+    assert evidence_seconds(rate=11, error_ratio=1, limit=0.05, interval_seconds=1) == 0.95
+    for rate, ratio in ((100, 0.05), (9, 1.0)):
+        with pytest.raises(ValueError, match="never show"):
+            evidence_seconds(rate=rate, error_ratio=ratio, limit=0.05, interval_seconds=1)
 
 
 def test_argos_analysis_is_filled_in_and_asks_about_the_new_pods_only() -> None:

@@ -341,6 +341,89 @@ def logs(b: Builder, chance: random.Random) -> Trace:
     return b.traffic(chance.uniform(30, 60)).done()
 
 
+def burst(b: Builder, chance: random.Random) -> Trace:
+    """Failures in a second or two, too few for the windows: what one look brought is beyond doubt, or not."""
+    start, length = chance.uniform(20, 90), chance.uniform(0.5, 2.5)
+    return b.traffic(
+        chance.uniform(50, 100),
+        errors=between(start, start + length, chance.choice([0.08, 0.12, 0.2, 0.3]), 0.003),
+    ).done()
+
+
+def slow_burst(b: Builder, chance: random.Random) -> Trace:
+    start, length = chance.uniform(20, 90), chance.uniform(0.5, 2.5)
+    share = chance.choice([0.08, 0.15, 0.3, 1.0])
+    return b.traffic(chance.choice([3, 20, 60]), slow=between(start, start + length, share, 0.003)).done()
+
+
+def handful(b: Builder, chance: random.Random) -> Trace:
+    """Fewer failures than count, in an interval that holds little else; or fewer requests than the rule's."""
+    least = chance.choice([None, 60])
+    b.rules(triggers=Triggers(down_seconds=30, error_rate=Rule(limit=0.05, min_requests=least)))
+    start = chance.uniform(20, 90)
+    return b.traffic(
+        chance.choice([4, 8, 20, 40]), errors=between(start, start + chance.uniform(0.3, 1.5), 1.0)
+    ).done()
+
+
+def unread_burst(b: Builder, chance: random.Random) -> Trace:
+    """A pod fails for a moment, just before or while looks do not show it; the others fail a moment later."""
+    start, how = chance.randrange(20, 90, 2), chance.choice(["unread", "hidden"])
+    blind_from, blind_for = chance.choice([start, start + 2, start + 2]), chance.choice([2, 4, 6, 30])
+    counts = chance.choice([(8, 8), (8, 8), (9, 12), (12, 4)])
+    b.traffic(chance.uniform(20, 40))
+    for process, at, count in ((b.served[0], start, counts[0]), (b.served[1], start + 2, counts[1])):
+        process.requests += [(at + 0.05 + n * 0.1, 500, 0.05) for n in range(count)]
+    b.served[2].requests += [(-5.0 - n / 1000, 500, 0.05) for n in range(900)]
+    late = chance.random() < 0.5
+    pods = frozenset({"pod-0", "pod-2"} if late else {"pod-0"})
+    return b.looks(
+        lambda look: replace(look, **{how: pods}) if blind_from < look.at <= blind_from + blind_for else look
+    ).done()
+
+
+def stalled_burst(b: Builder, chance: random.Random) -> Trace:
+    """No look succeeds for a while; what grew meanwhile is no newest interval when it took too long."""
+    start, length = chance.randrange(20, 80, 2), chance.choice([2, 4, 6, 8, 10, 14])
+    b.traffic(chance.uniform(50, 90), errors=between(start, start + length, 0.5 / max(1, length / 2), 0.003))
+    return b.looks(lambda look: replace(look, out=start < look.at <= start + length)).done()
+
+
+def scraped_burst(b: Builder, chance: random.Random) -> Trace:
+    """Bursts as Prometheus shows them, with some scrapes that fail; pods may share a scrape's moment or not."""
+    scrape = chance.choice([4, 6])
+    b.trace.rules = SloRules(source="prometheus", metrics=Metrics(scrape_seconds=scrape), triggers=DOWN)
+    start, missed = chance.uniform(20, 90), chance.choice([0, 0, 1, 2, 3])
+    last = start // scrape * scrape
+    b.traffic(chance.uniform(50, 90), errors=between(start, start + 2.5, chance.choice([0.15, 0.3, 0.6]), 0.003))
+
+    def shown(look: Look) -> Look:
+        at = float(look.at // scrape * scrape)
+        at = float(last) if last < at <= last + missed * scrape else at
+        return replace(look, sample_at=at, told_at=at)
+
+    return b.looks(shown, source="prometheus").done()
+
+
+def born_burst(b: Builder, chance: random.Random) -> Trace:
+    """A pod is replaced, or restarts, and the new process fails for its first second."""
+    at, restart = chance.randrange(20, 90, 2) + 1.0, b.trace.seed % 2 == 0
+    b.traffic(chance.uniform(45, 60))
+    old = b.served[0]
+    new = b.ending(old, at, restart=restart)
+    moved = [request for request in old.requests if request[0] >= at]
+    old.requests = [request for request in old.requests if request[0] < at]
+    count = chance.choice([8, 14, 22])
+    new.requests = moved + [(at + 0.05 + n * 0.04, 500, 0.05) for n in range(count)]
+    return b.done()
+
+
+def busy_burst(b: Builder, chance: random.Random) -> Trace:
+    """So many requests that a single interval would do for health: it never does."""
+    start = chance.uniform(20, 90)
+    return b.traffic(150, errors=between(start, start + chance.uniform(1, 3), 0.09)).done()
+
+
 def two_at_once(b: Builder, chance: random.Random) -> Trace:
     b.traffic(chance.uniform(30, 60), errors=0.5, slow=0.5)
     return b.probes(lambda at: "failed" if at > 20 else "ok").done()
@@ -366,5 +449,6 @@ FAMILIES: Mapping[str, Callable[[Builder, random.Random], Trace]] = {
         ),
         *(flapping_outage, unusable_probe, by_query, patient, own_requests, at_the_limit, streams, resources),
         *(pods, logs, two_at_once),
+        *(burst, slow_burst, handful, unread_burst, stalled_burst, scraped_burst, born_burst, busy_burst),
     )
 }

@@ -32,13 +32,13 @@ MUTANTS = (
     _mutant(
         "the interval is ignored",
         "slo.triggers",
-        ("stats.error_interval.low > rule.limit", "(stats.error_rate or 0.0) > rule.limit"),
+        ("wilson(stats.errors, stats.requests, z).low > rule.limit", "(stats.error_rate or 0.0) > rule.limit"),
         families="spiky thin-failing",
     ),
     _mutant(
         "the interval's upper end decides",
         "slo.triggers",
-        ("stats.error_interval.low > rule.limit", "stats.error_interval.high > rule.limit"),
+        ("stats.requests, z).low > rule.limit", "stats.requests, z).high > rule.limit"),
         families="spiky thin-failing",
     ),
     _mutant(
@@ -56,8 +56,90 @@ MUTANTS = (
     _mutant(
         "only the short window can fire",
         "slo.triggers",
-        ("for stats in (view.short, view.long):\n        enough", "for stats in (view.short,):\n        enough"),
+        ("(view.short, Z_WINDOW), (view.long, Z_WINDOW)", "(view.short, Z_WINDOW), (view.short, Z_WINDOW)"),
         families="thin-failing",
+    ),
+    _mutant(
+        "the newest interval cannot fire",
+        "slo.triggers",
+        ("(view.newest, Z_NEWEST)", "(view.short, Z_WINDOW)"),
+        families="burst",
+    ),
+    _mutant(
+        "the newest interval's bound is not stricter",
+        "slo.triggers",
+        ("(view.newest, Z_NEWEST)", "(view.newest, Z_WINDOW)"),
+        families="burst",
+    ),
+    _mutant(
+        "every span takes the strict bound",
+        "slo.triggers",
+        ("(view.short, Z_WINDOW), (view.long, Z_WINDOW)", "(view.short, Z_NEWEST), (view.long, Z_NEWEST)"),
+        families="thin-failing",
+    ),
+    _mutant(
+        "a handful of errors in the newest interval is enough",
+        "slo.triggers",
+        (
+            "enough = _enough(rule, stats) and stats.errors >= moment.watch.min_errors",
+            "enough = stats is view.newest or _enough(rule, stats) and stats.errors >= moment.watch.min_errors",
+        ),
+        families="handful",
+    ),
+    _mutant(
+        "a handful of slow requests in the newest interval is enough",
+        "slo.triggers",
+        (
+            "if slow >= moment.watch.min_errors and",
+            "if (stats is view.newest or slow >= moment.watch.min_errors) and",
+        ),
+        families="slow-burst",
+    ),
+    _mutant(
+        "what an unread pod grew before counts again",
+        "slo.newest",
+        ("if uid in shown and", "if"),
+        families="unread-burst",
+    ),
+    _mutant(
+        "a sample that is shown again counts again",
+        "slo.newest",
+        ("elif sample.taken_at > last.sample.taken_at:", "else:"),
+        ("and 0 < one.seconds <=", "and one.seconds <="),
+        families="scraped-burst",
+    ),
+    _mutant(
+        "the newest interval may span a stall",
+        "slo.newest",
+        ("and 0 < one.seconds <= longest_seconds", "and 0 < one.seconds"),
+        families="stalled-burst",
+    ),
+    _mutant(
+        "all that a pod ever counted is its newest interval",
+        "slo.newest",
+        ("_Newest(sample, whole(sample) if born else None, seconds)", "_Newest(sample, whole(sample), 1.0)"),
+        families="unread-burst restarted",
+    ),
+    _mutant(
+        "a restart is lost on the newest interval",
+        "slo.newest",
+        (
+            "growth(last.sample, sample),",
+            "growth(last.sample, sample) if sample.started_at == last.sample.started_at else None,",
+        ),
+        families="born-burst",
+    ),
+    _mutant(
+        "pods born since do not count in the newest interval",
+        "slo.newest",
+        ("whole(sample) if born else None", "None"),
+        families="born-burst",
+    ),
+    _mutant(
+        "the newest interval proves health",
+        "slo.criteria",
+        ("return view.short if view.short.requests >=", "return view.newest if view.newest.requests >="),
+        families="busy-burst own-requests",
     ),
     _mutant(
         "NaN is zero",

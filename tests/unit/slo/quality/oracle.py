@@ -27,14 +27,14 @@ class Judged:
     states: dict[str, State]
 
 
-def lowest_share(hits: float, total: float) -> float:
-    """The smallest true share that a count does not contradict (two-sided 95 %, score test), by bisection."""
+def lowest_share(hits: float, total: float, deviations: float = 1.959963984540054) -> float:
+    """The smallest true share that a count does not contradict (score test, two-sided 95 %), by bisection."""
     if total == 0 or hits == 0:
         return 0.0
     seen, low, high = hits / total, 0.0, hits / total
     for _ in range(60):
         middle = (low + high) / 2
-        if seen - middle > 1.959963984540054 * math.sqrt(middle * (1 - middle) / total):
+        if seen - middle > deviations * math.sqrt(middle * (1 - middle) / total):
             low = middle
         else:
             high = middle
@@ -109,6 +109,35 @@ class Oracle:
             found += self.times[id(process)][first:last]
         return found
 
+    def newest(self, source: str, now: float) -> list[tuple[float, int, float]]:
+        """What each process that the last look shows answered between its newest sample and the one before it."""
+        looks = self.looks(source, now)
+        seconds = self.window(source)
+        reach = [look for look in looks if look.at > now - seconds]
+        reach = [look for look in looks if now - 2 * seconds <= look.at <= now - seconds][-1:] + reach
+        scrape = self.rules.metrics.scrape_seconds if source == "prometheus" else 0
+        longest = min(seconds, max(self.watch.poll_seconds, scrape) + self.watch.stale_seconds)
+        found: list[tuple[float, int, float]] = []
+        for process in self.trace.processes if reach else ():
+            last = reach[-1]
+            if not self.shows(last, process, source) or now - last.told_at > self.age(source):
+                continue
+            same = [p for p in self.trace.processes if p.pod == process.pod]
+            earlier = [
+                look
+                for look in reach[:-1]
+                if look.told_at < last.told_at and any(self.shows(look, p, source) for p in same)
+            ]
+            if earlier:
+                since, length = max(earlier[-1].sample_at, process.start), last.told_at - earlier[-1].told_at
+            else:
+                first = next(look for look in reach if self.shows(look, process, source))
+                born = process.start >= reach[0].at and first is not reach[0]
+                since, length = process.start, last.told_at - process.start if born else math.inf
+            if 0 < length <= longest:
+                found += [one for one in self.times[id(process)] if since < one[0] <= last.sample_at]
+        return found
+
     # rules at a moment
 
     def judge(self, now: float) -> Judged:
@@ -135,19 +164,20 @@ class Oracle:
         return Judged(worst, early, states)
 
     def crossed(self, name: str, now: float) -> bool | None:
-        """Whether a trigger's limit lies below everything that the count does not contradict, in either window."""
+        """Whether a trigger's limit lies below everything that the count does not contradict, in any span."""
         rule = dict(self.rules.named())[name]
         short = self.requests(self.rules.source, now, self.window(self.rules.source))
         long = self.requests(
             self.rules.source, now, max(self.watch.lookback_seconds, self.window(self.rules.source))
         )
         limit = rule.limit if name == "triggers.error_rate" else 0.05
-        for window in (short, long):
+        newest = self.newest(self.rules.source, now)
+        for window, deviations in ((short, 1.959963984540054), (long, 1.959963984540054), (newest, 4.0)):
             bad = sum(
                 status >= 500 if name == "triggers.error_rate" else took > rule.limit for _, status, took in window
             )
             enough = bad >= self.watch.min_errors and len(window) >= (rule.min_requests or 0)
-            if enough and lowest_share(bad, len(window)) > limit:
+            if enough and lowest_share(bad, len(window), deviations) > limit:
                 return True
         return False if short else None
 
