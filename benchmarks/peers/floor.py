@@ -12,10 +12,10 @@ _MIN_ERRORS: Final = 10
 
 
 def evidence_seconds(*, rate: float, error_ratio: float, limit: float, interval_seconds: float) -> float:
-    """How long a fault lasts until the errors of one interval between two looks are more than the limit, beyond doubt.
+    """How long a fault lasts until the errors between two looks are more than the limit, beyond doubt.
 
-    That is, until they are ten at least and the 99.99 % (Wilson, z = 4) interval of their share lies above the limit:
-    the bound for a span that is judged anew at every look. The interval is full of requests; the fault is at its end.
+    That is, until they are ten at least and the 99.99 % (Wilson, z = 4) interval of their share lies above the
+    limit: the bound for a span that is judged anew at every look. The interval is full; the fault is at its end.
 
     :param rate: requests a second
     :param interval_seconds: between the two newest samples: a scrape, or a poll where that is longer
@@ -28,7 +28,8 @@ def evidence_seconds(*, rate: float, error_ratio: float, limit: float, interval_
         if errors >= _MIN_ERRORS and wilson(errors, requests, Z_NEWEST).low > limit:
             return round(seconds, 2)
     raise ValueError(
-        f"{error_ratio:.0%} errors never show above {limit:.0%} in {interval_seconds:g} s of {rate:g} requests a second"
+        f"{error_ratio:.0%} errors at {rate:g} requests a second never show above {limit:.0%} "
+        f"in an interval of {interval_seconds:g} s"
     )
 
 

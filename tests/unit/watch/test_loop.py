@@ -344,7 +344,7 @@ class TestTwoAtOnce:
         assert (watching.erp.patches, watching.erp.active, watching.erp.restarted) == (0, "green", [])
 
     def test_one_that_stalled_while_it_watched_ends_as_the_other_left_it(self) -> None:
-        watching = Watching(Erp(error_ratio=bad_from(30)))
+        watching = Watching(Erp(error_ratio=bad_from(30, 0.15)))
 
         async def story() -> WatchOutcome:
             def others_meanwhile() -> None:
