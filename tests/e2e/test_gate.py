@@ -67,6 +67,8 @@ def test_states_set_by_hand_do_not_get_past_the_gate(
     client.wait_for_task(run, "cutover", deadline_seconds=60, states=FAILED)
     assert "ApprovalMissing" in client.log(run, "cutover")
 
+    # Airflow calls a run deadlocked whose watch is set to success while the task runs that its failure has started.
+    client.wait_for_task(run, "start_rollback", deadline_seconds=60)
     client.set_task_state(run, "cutover", "success")
     client.set_task_state(run, "drain", "success")
     client.set_task_state(run, "watch", "success")
@@ -74,6 +76,7 @@ def test_states_set_by_hand_do_not_get_past_the_gate(
     client.wait_for_task(run, "clean_up", deadline_seconds=60, states=FAILED)
     assert "ApprovalMissing" in client.log(run, "clean_up")
     assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
+    client.wait_for_run(run, deadline_seconds=60, states=FAILED)
 
 
 def test_a_step_skipped_by_hand_after_the_gate_stops_the_cutover(
