@@ -67,7 +67,7 @@ def test_states_set_by_hand_do_not_get_past_the_gate(
     client.wait_for_task(run, "cutover", deadline_seconds=60, states=FAILED)
     assert "ApprovalMissing" in client.log(run, "cutover")
 
-    # Airflow calls a run deadlocked whose watch is set to success while the task runs that its failure has started.
+    # Airflow calls a run deadlocked whose watch is set to success while what its failure started still runs.
     client.wait_for_task(run, "start_rollback", deadline_seconds=60)
     client.set_task_state(run, "cutover", "success")
     client.set_task_state(run, "drain", "success")
