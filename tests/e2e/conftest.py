@@ -17,7 +17,7 @@ from include.sandbox.erp.build import build_images
 from include.sandbox.external_cluster import named_kubeconfig
 from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release, write_staging
 
-WATCH_SECONDS = 15.0
+WATCH_SECONDS = 20.0
 
 
 @pytest.fixture(scope="session")
