@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Final, Literal
 
 from include.bluegreen.fence import last_switch, release_id
 from include.clients.kubernetes import Cluster
@@ -19,7 +19,7 @@ from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
 from include.steps.gate import Question
-from include.steps.record import CUT_OVER, FEEDBACK_DECIDED, FEEDBACK_GIVEN, FEEDBACK_SILENCE, recorded
+from include.steps.record import CUT_OVER, FEEDBACK_DECIDED, FEEDBACK_GIVEN, FEEDBACK_SILENCE, record, recorded
 from include.steps.run import ReleaseRun, parse_release_id
 from include.watch.steer import Answer
 
@@ -97,17 +97,8 @@ def give(run: ReleaseRun, ledger: Ledger, verdict: str, text: str) -> Report:
     """
     told = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     _require_sense(verdict, told)
-    entry = ledger.append(
-        NewEntry(
-            kind=FEEDBACK_GIVEN,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor=run.triggered_by or "somebody",
-            payload={"verdict": verdict, "text": told},
-            key=run.key(FEEDBACK_GIVEN),
-        )
-    )
+    payload = {"verdict": verdict, "text": told}
+    entry = record(ledger, run, FEEDBACK_GIVEN, payload, actor=run.triggered_by or "somebody")
     return _report(entry, None)
 
 
@@ -220,19 +211,8 @@ def record_silence(run: ReleaseRun, ledger: Ledger) -> int:
         kinds=(FEEDBACK_SILENCE,),
     )
     number = len(before) + 1
-    payload: dict[str, Any] = {"question": "roll back now?", "number": number}
-    ledger.append(
-        NewEntry(
-            kind=FEEDBACK_SILENCE,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor="nobody",
-            payload=payload,
-            key=run.key(f"{FEEDBACK_SILENCE}:{number}"),
-            at=datetime.now(UTC),
-        )
-    )
+    payload = {"question": "roll back now?", "number": number}
+    record(ledger, run, FEEDBACK_SILENCE, payload, actor="nobody", number=number)
     return number
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +97,22 @@ class Played:
 
 def play(sandbox: Sandbox, faults: Faults) -> Played:
     """Release, with somebody who answers every question as often as it is asked."""
+
+    def release(client: AirflowClient) -> Run:
+        return _answering(sandbox, client, trigger_release(sandbox.airflow, VERSION))
+
+    return _played(sandbox, faults, sandbox.airflow.client(), release)
+
+
+def _played(
+    sandbox: Sandbox, faults: Faults, session: AirflowClient, act: Callable[[AirflowClient], Run]
+) -> Played:
+    """What became of everything while ``act`` brought a run to its end."""
     began, killed, posted = time.monotonic(), len(faults.reached()), len(_posts(sandbox))
     source = asyncio.run(_active(sandbox))
     before = asyncio.run(_revisions(sandbox, other(source)))
-    with observed_switches(sandbox) as switches, sandbox.airflow.client() as client:
-        run = trigger_release(sandbox.airflow, VERSION)
-        ended = _answering(sandbox, client, run)
+    with observed_switches(sandbox) as switches, session as client:
+        ended = act(client)
         assert ended.state == "success", f"{client.describe(ended)}\n{_told(faults.reached()[killed:])}"
     return Played(
         run=ended,
@@ -170,7 +180,7 @@ def _answering(sandbox: Sandbox, client: AirflowClient, run: Run) -> Run:
     deadline = time.monotonic() + RUN_SECONDS
     while (now := client.run(run)).state not in RUN_ENDED:
         assert time.monotonic() < deadline, client.describe(run)
-        for question in client.questions(run):
+        for question in (one for one in client.questions(run) if one.task_id == "go_no_go.decide"):
             with sandbox.airflow.client(question.assigned_users[0]) as person:
                 try:
                     person.answer(question, "Go", {"comment": "Go"})
@@ -207,22 +217,12 @@ def _told(reached: Sequence[Reached]) -> str:
 
 def roll_back(sandbox: Sandbox, faults: Faults) -> Played:
     """Roll that release back by hand, after its clean-up."""
-    began, killed, posted = time.monotonic(), len(faults.reached()), len(_posts(sandbox))
-    source = asyncio.run(_active(sandbox))
-    before = asyncio.run(_revisions(sandbox, other(source)))
-    with observed_switches(sandbox) as switches, sandbox.airflow.client(RELEASE_MANAGER) as client:
-        run = client.trigger("rollback", {"release": VERSION, "environment": "production", "reason": "key users"})
-        ended = client.wait_for_run(run, deadline_seconds=RUN_SECONDS)
-        assert ended.state == "success", f"{client.describe(ended)}\n{_told(faults.reached()[killed:])}"
-    return Played(
-        run=ended,
-        kills=tuple(one for one in faults.reached()[killed:] if one.killed),
-        switches=tuple(switches),
-        source=source,
-        posts=tuple(_posts(sandbox)[posted:]),
-        revisions=asyncio.run(_revisions(sandbox, other(source))) - before,
-        seconds=time.monotonic() - began,
-    )
+
+    def back(client: AirflowClient) -> Run:
+        conf = {"release": VERSION, "environment": "production", "reason": "key users"}
+        return client.wait_for_run(client.trigger("rollback", conf), deadline_seconds=RUN_SECONDS)
+
+    return _played(sandbox, faults, sandbox.airflow.client(RELEASE_MANAGER), back)
 
 
 def check_rollback(sandbox: Sandbox, played: Played) -> None:
