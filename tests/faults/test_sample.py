@@ -17,7 +17,7 @@ SAMPLE = {
 BACK = {
     "bring_back": r"in helm rollback",
     "switch_back": r"after PATCH services valeo-erp,",
-    "drain": r"after PATCH deployments",
+    "drain": r"after ledger append drain\.done",  # each point kills once: its PATCH has, in the release
     "slack_alert": r"after send slack",
 }
 
