@@ -59,8 +59,9 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     verify = VerifyIdleSlot(task_id="verify_idle_slot")
     cutover = Cutover(task_id="cutover")
     drain = Drain(task_id="drain")
+    # It begins beside the cutover, which moves nothing before it is awake (so it does not wait for all upstream).
     # It protects users: whatever breaks around it costs an attempt and must not end it.
-    watch = ReleaseWatch(task_id="watch", retries=20)
+    watch = ReleaseWatch(task_id="watch", cutover="cutover", trigger_rule="one_success", retries=20)
     clean_up = CleanUp(task_id="clean_up")
     verification = FinalVerification(task_id="final_verification")
     roll_back = StartRollback(task_id="start_rollback", trigger_rule="one_failed")
@@ -69,7 +70,8 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     release_lease = ReleaseLease(task_id="release_lease", proven_by="final_verification")
     release_lease.as_teardown(on_failure_fail_dagrun=True)
 
-    preflight >> gate >> adopt >> deploy >> verify >> cutover >> [drain, watch]
+    preflight >> gate >> adopt >> deploy >> verify >> [cutover, watch]
+    cutover >> [drain, watch]
     [drain, watch] >> clean_up >> verification
     watch >> roll_back
     watch >> late

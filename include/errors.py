@@ -299,6 +299,16 @@ class WatchError(StellwerkError):
     """The watch after cutover did not pass."""
 
 
+class WatchAsleep(WatchError):
+    """Nobody would watch: the traffic is not moved."""
+
+    retryable = True
+
+
+class NotCutOver(WatchError):
+    """There is nothing to watch: the cutover has ended and has moved nothing."""
+
+
 class RolledBack(WatchError):
     """Traffic is on the old slot again."""
 

@@ -5,29 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from include.bluegreen.capacity import pinned_minimum, usable_endpoints
 from include.bluegreen.decisions import AlreadyThere, Refused
 from include.bluegreen.eligibility import WayBack, automatic_allowed
-from include.bluegreen.fence import last_switch
+from include.bluegreen.fence import LastSwitch, last_switch
 from include.bluegreen.slots import Slot
 from include.bluegreen.state import HpaState
 from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
 from include.clients.metrics import open_sources
+from include.clients.prober import ProbeResult
 from include.clients.prometheus import Prometheus
 from include.clients.traffic import switch
-from include.errors import StellwerkError, TrafficError
+from include.errors import RolledBack, StellwerkError, TrafficError, VerificationFailed
 from include.ledger.store import Ledger
 from include.plan.rules import SourceName
 from include.slo.source import Source
+from include.steps.arming import watch_awake
 from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
 from include.steps.record import (
     CUT_OVER,
+    CUTOVER_INTENDED,
     OBSERVED,
     VERIFIED,
     record,
@@ -46,7 +50,12 @@ log = logging.getLogger(__name__)
 
 
 async def cut_over(
-    run: ReleaseRun, cluster: Cluster, ledger: Ledger, prometheus: Prometheus | None = None
+    run: ReleaseRun,
+    cluster: Cluster,
+    ledger: Ledger,
+    prometheus: Prometheus | None = None,
+    *,
+    watched: bool = True,
 ) -> dict[str, Any]:
     """Send the traffic to the verified slot, exactly once, and prove it.
 
@@ -54,14 +63,22 @@ async def cut_over(
     was seen is recorded, and is no condition.
 
     :param prometheus: where rules read that do not read the pods
+    :param watched: whether nothing moves before the watch has said that it is awake
     :return: ``from``, ``to``, ``at``, ``observation``, ``baselines``, and whether the watch may switch back itself
     :raises ApprovalMissing: no valid Go
     :raises LeaseError: another release has the environment
+    :raises WatchAsleep: nobody would watch; nothing was moved
     :raises TrafficError: a precondition does not hold; nothing was moved
+    :raises VerificationFailed: the traffic was moved, and users do not get right answers
+    :raises RolledBack: the watch has switched back while this was proven
     """
     require_approval(ledger, run)
     require(ledger, run, VERIFIED, before="cutover")
     sources = _sources(run, cluster, prometheus)
+    if not await _is_cut_over(run, cluster):
+        await hold(run, cluster, ledger)
+        if watched:
+            await watch_awake(run, ledger)
     with witnessed(run.environment) as witness:
         return await _cut_over(run, cluster, ledger, witness, sources)
 
@@ -76,8 +93,6 @@ async def _cut_over(
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
 
-    if not await _is_cut_over(run, cluster):
-        await hold(run, cluster, ledger)
     active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
     hpa = await _pin(run, cluster, source, active_ready)
     baselines = await _baselines(run, sources, target, witness)
@@ -103,7 +118,8 @@ async def _cut_over(
     if not isinstance(decision, AlreadyThere):
         payload |= baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.
-    intent = record(ledger, run, "cutover.intended", payload)
+    intent = record(ledger, run, CUTOVER_INTENDED, payload)
+    switched_at: datetime | None = None
     if isinstance(decision, AlreadyThere):
         log.info("%s", decision.reason)
     else:
@@ -116,23 +132,62 @@ async def _cut_over(
             reason=f"cutover of {run.release.version}",
             now=datetime.now(UTC),
         )
+        switched_at = switched.at
         if switched.changed:
             # Before the proof, which may fail: then the evidence is wanted most, and no other attempt can have it.
             record(ledger, run, OBSERVED, await account(witness, to=target, at=switched.at))
-    results = await prove_traffic(run, cluster, target)
-    done = last_switch(await cluster.service(traffic.service) or _gone(run))
-    at = done.at if done else datetime.now(UTC)
+    proof = await _prove(run, cluster, target)
+    at = switched_at or proof.moved_at
     log.info("traffic went from %s to %s at %s", source, target, at.isoformat())
     seen = recorded(ledger, run, OBSERVED)
     observed = seen.payload if seen else none_because("nobody watched the attempt that moved the traffic")
     facts = {
         **intent.payload,
         "at": at.isoformat(),
-        "checks": [result.sentence for result in results],
+        "checks": [result.sentence for result in proof.results],
         "observation": dict(observed),
         "sentence": observed["sentence"],
     }
-    return dict(record(ledger, run, CUT_OVER, facts).payload)
+    done = record(ledger, run, CUT_OVER, facts)
+    if proof.back is not None:
+        raise RolledBack(
+            f"switched back by {proof.back.by} while the cutover was being proven",
+            seen=proof.back.reason,
+            remedy="read the log of the task watch and the run of DAG rollback",
+        )
+    return dict(done.payload)
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What was seen after the switch.
+
+    :param moved_at: when the Service was switched last
+    :param back: the switch back that somebody has made meanwhile; nothing is proven then
+    """
+
+    results: Sequence[ProbeResult]
+    moved_at: datetime
+    back: LastSwitch | None = None
+
+
+async def _prove(run: ReleaseRun, cluster: Cluster, target: Slot) -> _Proof:
+    """Prove that users get the release, unless the watch (or a human) takes it back at the same time.
+
+    :raises VerificationFailed: they do not, and nobody has switched back
+    """
+    failure: VerificationFailed | None = None
+    results: Sequence[ProbeResult] = ()
+    try:
+        results = await prove_traffic(run, cluster, target)
+    except VerificationFailed as error:
+        failure = error
+    done = last_switch(await cluster.service(run.environment.traffic.service) or _gone(run))
+    if done is not None and (done.release, done.direction) == (run.release_id, "back"):
+        return _Proof((), done.at, done)
+    if failure is not None:
+        raise failure
+    return _Proof(results, done.at if done else datetime.now(UTC))
 
 
 def _sources(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> Mapping[SourceName, Source]:

@@ -15,11 +15,19 @@ from typing import Final, Literal
 from include.bluegreen.fence import last_switch, release_id
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterError, PlanError
-from include.ledger.entry import Entry, NewEntry
+from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
 from include.steps.gate import Question
-from include.steps.record import CUT_OVER, FEEDBACK_DECIDED, FEEDBACK_GIVEN, FEEDBACK_SILENCE, record, recorded
+from include.steps.record import (
+    CUT_OVER,
+    FEEDBACK_DECIDED,
+    FEEDBACK_GIVEN,
+    FEEDBACK_SILENCE,
+    all_recorded,
+    record,
+    recorded,
+)
 from include.steps.run import ReleaseRun, parse_release_id
 from include.watch.steer import Answer
 
@@ -185,18 +193,7 @@ def record_decided(run: ReleaseRun, ledger: Ledger, answer: Answer) -> Entry:
 
     :raises LedgerError: it is not recorded
     """
-    return ledger.append(
-        NewEntry(
-            kind=FEEDBACK_DECIDED,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor=answer.user or "nobody",
-            payload=answer.facts(),
-            key=run.key(FEEDBACK_DECIDED),
-            at=answer.at,
-        )
-    )
+    return record(ledger, run, FEEDBACK_DECIDED, answer.facts(), actor=answer.user or "nobody", at=answer.at)
 
 
 def record_silence(run: ReleaseRun, ledger: Ledger) -> int:
@@ -204,13 +201,7 @@ def record_silence(run: ReleaseRun, ledger: Ledger) -> int:
 
     :raises LedgerError: it is not recorded
     """
-    before = ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        run_id=run.run_id,
-        kinds=(FEEDBACK_SILENCE,),
-    )
-    number = len(before) + 1
+    number = len(all_recorded(ledger, run, FEEDBACK_SILENCE)) + 1
     payload = {"question": "roll back now?", "number": number}
     record(ledger, run, FEEDBACK_SILENCE, payload, actor="nobody", number=number)
     return number

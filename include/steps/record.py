@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.state import ServiceState
-from include.errors import TrafficError
+from include.errors import LedgerError, TrafficError
 from include.ledger.approvals import DECISION, Approval, approval
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
@@ -23,6 +24,9 @@ ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
+WATCH_CALLED = "cutover.watch-called"
+WATCH_ARMED = "watch.armed"
+CUTOVER_INTENDED = "cutover.intended"
 CUT_OVER = "cutover.done"
 OBSERVED = "cutover.observed"
 DRAINED = "drain.done"
@@ -51,42 +55,69 @@ LEASE_TAKEOVER_INTENDED = "lease.takeover-intended"
 LEASE_TAKEN_OVER = "lease.taken-over"
 
 
+class OfRun(Protocol):
+    """What belongs to one run of one release: the run itself, its watch."""
+
+    @property
+    def release_id(self) -> str:
+        """Which run of which release."""
+
+
 def record(
     ledger: Ledger,
-    run: ReleaseRun,
+    run: OfRun,
     kind: str,
     payload: Mapping[str, Any],
     *,
     actor: str = "stellwerk",
-    number: int = 0,
+    number: int | str = 0,
+    at: datetime | None = None,
 ) -> Entry:
     """Write that ``kind`` happened in this run; a second call returns the first entry.
 
     :param number: tells apart what may happen more than once in a run
+    :param at: when it happened; now, when nobody says
     :raises LedgerUnavailable: the ledger cannot be written
     """
+    version, environment, run_id = identity(run)
     return ledger.append(
         NewEntry(
             kind=kind,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
+            release=version,
+            environment=environment,
+            run_id=run_id,
             actor=actor,
             payload=dict(payload),
-            key=run.key(f"{kind}:{number}" if number else kind),
+            key=f"{run.release_id}:{kind}:{number}" if number else f"{run.release_id}:{kind}",
+            at=at,
         )
     )
 
 
-def recorded(ledger: Ledger, run: ReleaseRun, kind: str) -> Entry | None:
-    """Return the run's entry of this kind, if there is one."""
-    found = ledger.entries(
-        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(kind,)
-    )
+def all_recorded(ledger: Ledger, run: OfRun, *kinds: str) -> tuple[Entry, ...]:
+    """Return the run's entries of these kinds, oldest first."""
+    version, environment, run_id = identity(run)
+    return ledger.entries(release=version, environment=environment, run_id=run_id, kinds=kinds)
+
+
+def recorded(ledger: Ledger, run: OfRun, kind: str) -> Entry | None:
+    """Return the run's newest entry of this kind, if there is one."""
+    found = all_recorded(ledger, run, kind)
     return found[-1] if found else None
 
 
-def require(ledger: Ledger, run: ReleaseRun, kind: str, *, before: str) -> Entry:
+def identity(run: OfRun) -> tuple[str, str, str]:
+    """Version, environment and run id.
+
+    :raises LedgerError: its id is none that Stellwerk gives
+    """
+    found = parse_release_id(run.release_id)
+    if found is None:
+        raise LedgerError("no id of a release", expected="version@environment/run", seen=run.release_id)
+    return found
+
+
+def require(ledger: Ledger, run: OfRun, kind: str, *, before: str) -> Entry:
     """Return the run's entry of this kind.
 
     :param before: the step that relies on it, for the message
@@ -96,14 +127,14 @@ def require(ledger: Ledger, run: ReleaseRun, kind: str, *, before: str) -> Entry
     if entry is None:
         raise TrafficError(
             f"{before} refused",
-            expected=f"a ledger entry {kind} of run {run.run_id}",
+            expected=f"a ledger entry {kind} of run {identity(run)[2]}",
             seen="none: an earlier step did not do its work, or its state was set by hand",
             remedy="clear the earlier step so that it really runs; states set by hand prove nothing",
         )
     return entry
 
 
-def slots_of(ledger: Ledger, run: ReleaseRun) -> tuple[Slot, Slot]:
+def slots_of(ledger: Ledger, run: OfRun) -> tuple[Slot, Slot]:
     """Return (slot that was active when the run began, slot the release goes to).
 
     They are bound once, at the beginning: a deploy step that is run again after cutover must not take the slot

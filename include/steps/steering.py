@@ -10,13 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterUnreachable
-from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
 from include.steps.feedback import Report, against_passing
@@ -28,10 +26,13 @@ from include.steps.record import (
     WATCH_ANSWERED_LATE,
     WATCH_EXTENDED,
     WATCH_ROLLBACK_ORDERED,
+    OfRun,
+    all_recorded,
+    record,
 )
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.run import ReleaseRun
 from include.watch.back import drain_after_back, moved_by_others, ordered_by, switch_back
-from include.watch.config import WatchConfig, WatchOutcome
+from include.watch.config import Armed, WatchConfig, WatchOutcome
 from include.watch.steer import ACCEPT, EXTEND, ROLL_BACK, Answer, Extended
 
 log = logging.getLogger(__name__)
@@ -45,42 +46,41 @@ def people_of(environment: Environment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(user for users in environment.gate.roles.values() for user in users))
 
 
-def watch_question(config: WatchConfig) -> Question:
+def watch_question(config: Armed) -> Question:
     """What people read under the required actions for as long as the watch runs; its words cannot change."""
     environment = config.environment
     lines = [
-        f"**{config.version}** is live in **{environment.name}** (slot {config.target}) and is being watched."
-        " It goes on by itself; nobody has to answer.",
+        f"**{config.version}** goes live in **{environment.name}** (slot {config.target}) and is watched from its"
+        " cutover on. It goes on by itself; nobody has to answer.",
         "",
         f"- **{EXTEND}**: watch *minutes* longer.",
         f"- **{ACCEPT}**: end the watch now as passed; the *comment* has to say why.",
-        f"- **{ROLL_BACK}**: {config.source} takes the traffic again, at once.",
+        f"- **{ROLL_BACK}**: {config.source} takes the traffic again, at once (or keeps it).",
         "",
         "How it is doing: XCom `watch` and the log of this task. The question comes back after an answer that"
         " cannot be acted upon; the log says what was missing.",
     ]
-    return Question(f"{config.version} in {environment.name} is being watched", "\n".join(lines))
+    return Question(f"{config.version} in {environment.name} is watched", "\n".join(lines))
 
 
-def resumed(config: WatchConfig, run: ReleaseRun, ledger: Ledger) -> WatchConfig:
+def resumed(config: WatchConfig, run: OfRun, ledger: Ledger) -> WatchConfig:
     """The window with every extension that humans gave it before this process began."""
     deadlines = [
         float(entry.payload["deadline"])
-        for entry in _entries(run, ledger, WATCH_EXTENDED)
+        for entry in all_recorded(ledger, run, WATCH_EXTENDED)
         if entry.payload.get("number") == config.number
     ]
     return config.model_copy(update={"deadline": max([config.deadline, *deadlines])})
 
 
-def standing_order(config: WatchConfig, run: ReleaseRun, ledger: Ledger) -> Answer | None:
+def standing_order(config: Armed, run: OfRun, ledger: Ledger) -> Answer | None:
     """The rollback that a human ordered in this window and that a killed process may have left undone.
 
     Whoever extended the watch after that took the order back.
     """
     said = [
         entry
-        for kind in (WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED)
-        for entry in _entries(run, ledger, kind)
+        for entry in all_recorded(ledger, run, WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED)
         if entry.payload.get("number") == config.number
     ]
     last = max(said, key=lambda entry: entry.at, default=None)
@@ -95,7 +95,7 @@ def record_extended(config: WatchConfig, ledger: Ledger, answer: Answer, decisio
     :raises LedgerError: it is not recorded, so it must not be done
     """
     told = {"minutes": decision.minutes, "deadline": decision.config.deadline}
-    ledger.append(_entry(config, WATCH_EXTENDED, answer, told))
+    _record(config, ledger, WATCH_EXTENDED, answer, told)
 
 
 def record_accepted(config: WatchConfig, ledger: Ledger, answer: Answer, reports: tuple[str, ...]) -> None:
@@ -103,15 +103,15 @@ def record_accepted(config: WatchConfig, ledger: Ledger, answer: Answer, reports
 
     :raises LedgerError: it is not recorded, so it must not be done
     """
-    ledger.append(_entry(config, WATCH_ACCEPTED, answer, {"overruled": list(reports)}))
+    _record(config, ledger, WATCH_ACCEPTED, answer, {"overruled": list(reports)})
 
 
-def record_order(config: WatchConfig, ledger: Ledger, answer: Answer) -> None:
+def record_order(config: Armed, ledger: Ledger, answer: Answer) -> None:
     """Write who ordered the rollback; nobody waits for it.
 
     :raises LedgerError: it is not recorded
     """
-    ledger.append(_entry(config, WATCH_ROLLBACK_ORDERED, answer, {}))
+    _record(config, ledger, WATCH_ROLLBACK_ORDERED, answer, {})
 
 
 def record_switch(config: WatchConfig, ledger: Ledger, answer: Answer, outcome: WatchOutcome) -> None:
@@ -122,9 +122,9 @@ def record_switch(config: WatchConfig, ledger: Ledger, answer: Answer, outcome: 
     at = datetime.fromtimestamp(outcome.switched_at or outcome.at, UTC)
     by = ordered_by(answer.user or "nobody")
     told = {"from": config.target, "to": config.source, "by": by, "reason": outcome.sentence, "at": at.isoformat()}
-    entry = _entry(config, SWITCHED_BACK, answer, told)
+    payload = {**answer.facts(), "number": config.number, **told}
     # The key of every other record of this switch: whoever is first writes it.
-    ledger.append(replace(entry, key=f"{config.release_id}:{SWITCHED_BACK}", at=at))
+    record(ledger, config, SWITCHED_BACK, payload, actor=answer.user or "nobody", at=at)
 
 
 def held_by_feedback(outcome: WatchOutcome, given: Sequence[Report]) -> WatchOutcome:
@@ -136,12 +136,12 @@ def held_by_feedback(outcome: WatchOutcome, given: Sequence[Report]) -> WatchOut
     return outcome.model_copy(update={"result": "HELD", "sentence": sentence, "pages": ("held",)})
 
 
-def record_refused(config: WatchConfig, ledger: Ledger, answer: Answer, why: str) -> None:
+def record_refused(config: Armed, ledger: Ledger, answer: Answer, why: str) -> None:
     """Write an answer that could not be acted upon.
 
     :raises LedgerError: it is not recorded
     """
-    ledger.append(_entry(config, WATCH_ANSWER_REFUSED, answer, {"refused": why}))
+    _record(config, ledger, WATCH_ANSWER_REFUSED, answer, {"refused": why})
 
 
 def record_late(run: ReleaseRun, ledger: Ledger, answer: Answer, why: str) -> None:
@@ -149,18 +149,9 @@ def record_late(run: ReleaseRun, ledger: Ledger, answer: Answer, why: str) -> No
 
     :raises LedgerError: it is not recorded
     """
-    ledger.append(
-        NewEntry(
-            kind=WATCH_ANSWERED_LATE,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor=answer.user or "nobody",
-            payload={**answer.facts(), "late": why},
-            key=run.key(f"{WATCH_ANSWERED_LATE}:{answer.at.isoformat()}"),
-            at=answer.at,
-        )
-    )
+    told = {**answer.facts(), "late": why}
+    when = answer.at.isoformat()
+    record(ledger, run, WATCH_ANSWERED_LATE, told, actor=answer.user or "nobody", number=when, at=answer.at)
 
 
 def was_heard(run: ReleaseRun, ledger: Ledger, answer: Answer) -> bool:
@@ -169,7 +160,7 @@ def was_heard(run: ReleaseRun, ledger: Ledger, answer: Answer) -> bool:
     :raises LedgerError: the ledger cannot be read
     """
     heard = (WATCH_ACCEPTED, WATCH_ROLLBACK_ORDERED, WATCH_EXTENDED, WATCH_ANSWER_REFUSED, WATCH_ANSWERED_LATE)
-    return any(entry.at == answer.at for kind in heard for entry in _entries(run, ledger, kind))
+    return any(entry.at == answer.at for entry in all_recorded(ledger, run, *heard))
 
 
 def accepted_outcome(config: WatchConfig, answer: Answer, *, now: float) -> WatchOutcome:
@@ -221,22 +212,8 @@ async def roll_back_now(config: WatchConfig, cluster: Cluster, answer: Answer) -
     return outcome.model_copy(update={"number": config.number})
 
 
-def _entries(run: ReleaseRun, ledger: Ledger, kind: str) -> tuple[Entry, ...]:
-    return ledger.entries(
-        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(kind,)
-    )
-
-
-def _entry(config: WatchConfig, kind: str, answer: Answer, told: Mapping[str, Any]) -> NewEntry:
-    """The record of an answer, once for each answer; made of the configuration alone, which needs no ledger."""
-    parsed = parse_release_id(config.release_id)
-    return NewEntry(
-        kind=kind,
-        release=config.version,
-        environment=config.environment.name,
-        run_id=parsed[2] if parsed else config.release_id,
-        actor=answer.user or "nobody",
-        payload={**answer.facts(), "number": config.number, **told},
-        key=f"{config.release_id}:{kind}:{answer.at.isoformat()}",
-        at=answer.at,
-    )
+def _record(config: Armed, ledger: Ledger, kind: str, answer: Answer, told: Mapping[str, Any]) -> None:
+    """The record of an answer, once for each answer."""
+    payload = {**answer.facts(), "number": config.number, **told}
+    when = answer.at.isoformat()
+    record(ledger, config, kind, payload, actor=answer.user or "nobody", number=when, at=answer.at)

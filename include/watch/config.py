@@ -32,6 +32,8 @@ Result = Literal[
     "FENCED",  # the Service belongs to another release, or names neither slot
     "UNDECIDED",  # held, and nobody decided in time
     "ACCEPTED",  # by a human, with a reason
+    "ORDERED",  # a human had ordered the rollback before the traffic came: it is made now
+    "NOT_CUT_OVER",  # the cutover has ended and the traffic never came
 ]
 
 Page = Literal["metrics", "criterion", "prober", "blocked", "held"]
@@ -68,24 +70,13 @@ class Kept(Portable):
     account: Account
 
 
-class WatchConfig(Portable):
-    """Everything a watch needs to know; no credentials.
+class Armed(Portable):
+    """A watch before its window: what is known of it while the traffic has not come yet.
 
-    :param source: slot the traffic came from, and goes back to
-    :param target: slot that is watched
-    :param cutover_at: when the traffic came; seconds since the epoch
-    :param began_at: when this window began: the cutover, or later for a window that a human asked for after one
-        that had ended; seconds since the epoch
-    :param deadline: when the window is over; seconds since the epoch
-    :param baselines: what each source said of the watched slot just before the cutover; one that could not be had
-        has its reason among its errors. Empty for a later window, which begins with its first look
-    :param may_switch_back: whether the watch may act by itself, decided before the cutover
+    :param source: slot the traffic comes from, and goes back to
+    :param target: slot that is going to be watched
     :param number: 0 for the first window of the run
     :param started_by: the user who started the run
-    :param hold_until: set once the window is over without proof of health: until then the watch goes on for the
-        sake of its triggers, and a human decides; seconds since the epoch
-    :param paged: what humans have been called for already, and are not again before it has been well
-    :param account: of the window so far, where the watch goes on after a human was called
     """
 
     release_id: str
@@ -93,16 +84,8 @@ class WatchConfig(Portable):
     environment: Environment
     source: Slot
     target: Slot
-    cutover_at: float
-    began_at: float
-    deadline: float
-    baselines: Mapping[SourceName, Snapshot]
-    may_switch_back: bool
     number: int = 0
     started_by: str | None = None
-    hold_until: float | None = None
-    paged: tuple[Page, ...] = ()
-    account: Account | None = None
 
     @property
     def lease_terms(self) -> Terms:
@@ -118,6 +101,50 @@ class WatchConfig(Portable):
     def namespace(self) -> str:
         """Namespace of the application."""
         return self.environment.namespace
+
+    def window(
+        self,
+        cutover_at: float,
+        began_at: float,
+        baselines: Mapping[SourceName, Snapshot],
+        *,
+        may_switch_back: bool,
+    ) -> WatchConfig:
+        """The watch, now that the traffic has come; for the parameters see there."""
+        return WatchConfig(
+            **dict(self),
+            cutover_at=cutover_at,
+            began_at=began_at,
+            deadline=began_at + self.environment.watch.seconds,
+            baselines=baselines,
+            may_switch_back=may_switch_back,
+        )
+
+
+class WatchConfig(Armed):
+    """Everything a watch needs to know; no credentials.
+
+    :param cutover_at: when the traffic came; seconds since the epoch
+    :param began_at: when this window began: the cutover, or later for a window that a human asked for after one
+        that had ended; seconds since the epoch
+    :param deadline: when the window is over; seconds since the epoch
+    :param baselines: what each source said of the watched slot just before the cutover; one that could not be had
+        has its reason among its errors. Empty for a later window, which begins with its first look
+    :param may_switch_back: whether the watch may act by itself, decided before the cutover
+    :param hold_until: set once the window is over without proof of health: until then the watch goes on for the
+        sake of its triggers, and a human decides; seconds since the epoch
+    :param paged: what humans have been called for already, and are not again before it has been well
+    :param account: of the window so far, where the watch goes on after a human was called
+    """
+
+    cutover_at: float
+    began_at: float
+    deadline: float
+    baselines: Mapping[SourceName, Snapshot]
+    may_switch_back: bool
+    hold_until: float | None = None
+    paged: tuple[Page, ...] = ()
+    account: Account | None = None
 
     @property
     def ends_at(self) -> float:
@@ -149,6 +176,11 @@ class WatchConfig(Portable):
         paged = tuple(page for page in self.paged if page != "held")
         deadline = max(self.deadline, now) + seconds
         return self.model_copy(update={"deadline": deadline, "hold_until": None, "paged": paged})
+
+
+def load_watch(value: Mapping[str, Any]) -> WatchConfig | Armed:
+    """Read a watch that was dumped, before its window or in it."""
+    return (WatchConfig if "cutover_at" in value else Armed).load(value)
 
 
 class WatchOutcome(Portable):

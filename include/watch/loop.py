@@ -43,9 +43,10 @@ async def watch(config: WatchConfig, world: World) -> WatchOutcome:
     :return: PASSED, ROLLED_BACK, ROLLED_BACK_BY_HAND, FENCED, UNDECIDED: it is over. HELD, NOTICE and
         ROLLBACK_BLOCKED: a human has to be called (``outcome.pages``); ``config.after(outcome)`` then goes on
     """
-    # After a restart of the triggerer hundreds may begin at once.
-    start_seconds = min(config.environment.watch.poll_seconds, LONGEST_START_SECONDS)
-    await asyncio.sleep(phase(config.release_id) * start_seconds)
+    # After a restart of the triggerer hundreds may go on at once.
+    if world.now() - config.began_at > LONGEST_START_SECONDS:
+        start_seconds = min(config.environment.watch.poll_seconds, LONGEST_START_SECONDS)
+        await asyncio.sleep(phase(config.release_id) * start_seconds)
     async with renewed_beside(config.lease_terms, world.cluster):
         watching = _Watching(config, world)
         try:

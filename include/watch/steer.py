@@ -136,6 +136,18 @@ def steer(answer: Answer, config: WatchConfig, *, now: float, people: Collection
     return AskAgain(f"{answer.choice or 'the answer'!r} is none of {', '.join(OPTIONS)}")
 
 
+def steer_early(answer: Answer, *, people: Collection[str]) -> RollBack | AskAgain:
+    """Decide what an answer means while nothing is live yet: only to stop makes sense.
+
+    :param people: who may steer the watch
+    """
+    if answer.user is None or answer.user not in people:
+        return AskAgain(f"{answer.user or 'nobody'} may not steer this watch; {' or '.join(sorted(people))} may")
+    if answer.choice == ROLL_BACK:
+        return RollBack(answer.comment or f"ordered by {answer.user}, without a comment")
+    return AskAgain(f"nothing is live yet: {answer.choice or 'the answer'} has nothing to act upon")
+
+
 def _minutes(text: str) -> float | None:
     """A number of minutes; None for everything that is none."""
     if not _NUMBER.fullmatch(text):

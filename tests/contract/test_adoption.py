@@ -203,7 +203,7 @@ class World:
         await self.adopt()
         await deploy(await self.bound(), self.client, self.tool, self.book)
         await verify_idle(await self.bound(), self.client, self.book)
-        await cut_over(await self.bound(), self.client, self.book)
+        await cut_over(await self.bound(), self.client, self.book, watched=False)
 
     def service(self) -> Document:
         return self.kubectl.get("service", self.name)
@@ -434,7 +434,7 @@ async def test_a_release_under_way_cannot_cut_over_once_its_adoption_is_undone(
         shop.starts("r1")
         record(shop.book, shop.run, "verify.passed", {})
         with pytest.raises(ReleaseFenced):
-            await cut_over(before, shop.client, shop.book)
+            await cut_over(before, shop.client, shop.book, watched=False)
         assert shop.service()["spec"]["selector"] == {NAME: shop.name, INSTANCE: shop.name}
 
 

@@ -101,7 +101,7 @@ async def test_there_drained_back_and_drained_again_with_everything_observed(
     run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, node_url: NodeUrl
 ) -> None:
     with load(node_url("erp"), workers=4, keep_alive=True) as kept:
-        done = await cut_over(run, cluster_client, ledger)
+        done = await cut_over(run, cluster_client, ledger, watched=False)
         by_now = kept.versions["blue"]  # counted before the drain, which may be over within a second
         await asyncio.sleep(0.5)
         stayed = kept.versions["blue"] - by_now
@@ -123,7 +123,7 @@ async def test_there_drained_back_and_drained_again_with_everything_observed(
         assert len(shares) > 1, "and were counted until they had gone"
         assert shares[-1] == 0
 
-        again = await cut_over(run, cluster_client, ledger)
+        again = await cut_over(run, cluster_client, ledger, watched=False)
         assert again == done, "a second time observes and changes nothing"
 
         rolling = ReleaseRun(run.release, run.environment, run.chart, "rollback", "rb1", "release-manager")
@@ -152,8 +152,8 @@ async def test_an_attempt_that_was_killed_after_the_switch_leaves_no_pretended_o
     with monkeypatch.context() as patched:
         patched.setattr(cutover, "account", killed)
         with pytest.raises(Killed):
-            await cut_over(run, cluster_client, ledger)
-    done = await cut_over(run, cluster_client, ledger)
+            await cut_over(run, cluster_client, ledger, watched=False)
+    done = await cut_over(run, cluster_client, ledger, watched=False)
     assert done["observation"] == {
         "sentence": "no observation because nobody watched the attempt that moved the traffic"
     }
@@ -169,8 +169,8 @@ async def test_the_evidence_outlives_a_proof_that_fails(
     with monkeypatch.context() as patched:
         patched.setattr(cutover, "prove_traffic", failed)
         with pytest.raises(VerificationFailed):
-            await cut_over(run, cluster_client, ledger)
-    done = await cut_over(run, cluster_client, ledger)
+            await cut_over(run, cluster_client, ledger, watched=False)
+    done = await cut_over(run, cluster_client, ledger, watched=False)
     assert done["observation"]["lost"] == 0
     assert done["observation"]["sent"] > 60
 
@@ -180,5 +180,5 @@ async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
 ) -> None:
     kubectl("delete", "service", run.environment.traffic.service)
     with pytest.raises(TrafficServiceMissing):
-        await cut_over(run, cluster_client, ledger)
+        await cut_over(run, cluster_client, ledger, watched=False)
     assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]

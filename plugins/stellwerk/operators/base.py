@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from include.clients.kubernetes import Cluster
     from include.ledger.store import Ledger
     from include.steps.run import ReleaseRun
-    from include.watch.config import WatchConfig
+    from include.watch.config import Armed
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class StellwerkOperator(BaseOperator):
 
         return self.wait_for(call())
 
-    def with_watched_cluster(self, config: WatchConfig, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+    def with_watched_cluster(self, config: Armed, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
         """Run ``step`` with a client for a watch: all it needs is in the configuration."""
         from stellwerk.hooks.kubernetes import ClusterHook
 

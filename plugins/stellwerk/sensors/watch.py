@@ -1,7 +1,8 @@
 """The watch after cutover: one deferred task that humans can steer for as long as it runs (DESIGN, section 6).
 
-It asks and waits in a trigger at the same time. Whatever resumes it is an event of the trigger or the answer of a
-human; after everything but an end it defers again, and the trigger goes on with the same window.
+It begins beside the cutover, which waits until it is awake, and asks and waits in a trigger at the same time.
+Whatever resumes it is an event of the trigger or the answer of a human; after everything but an end it defers
+again, and the trigger goes on with the same window.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.steps.run import ReleaseRun
-    from include.watch.config import WatchConfig, WatchOutcome
+    from include.watch.config import Armed, WatchConfig, WatchOutcome
     from include.watch.steer import Accepted, Answer, Extended
 
 #: XCom with the id of the task instance whose question is open, for whoever closes it
@@ -36,9 +37,15 @@ class ReleaseWatch(StellwerkOperator):
     :class:`stellwerk.triggers.watch.WatchTrigger`. Start, deadline, extensions and baseline are in the ledger: a
     retry goes on with the same window. Deferred, it does nothing in ``on_kill``: that also fires when another
     triggerer takes over, and on every answer.
+
+    :param cutover: id of the task that moves the traffic
     """
 
     needs_digest = False
+
+    def __init__(self, *, cutover: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cutover = cutover
 
     def execute(self, context: Context) -> Any:
         """Begin (or resume) the watch, ask, and defer."""
@@ -47,19 +54,24 @@ class ReleaseWatch(StellwerkOperator):
 
     def act(self, run: ReleaseRun) -> Any:
         """Defer; a watch that has passed stays passed, a rollback that was ordered is made."""
+        from include.steps.arming import begin_watch
         from include.steps.record import WATCH_PASSED, recorded
         from include.steps.steering import resumed, standing_order
-        from include.steps.watch import begin_watch
+        from include.watch.config import WatchConfig
 
         ledger = self.ledger(run)
         if passed := recorded(ledger, run, WATCH_PASSED):
             self.log.info("nothing to do: the watch has passed, ledger entry %d", passed.sequence)
             return dict(passed.payload)
 
-        async def begin(run: ReleaseRun, _: Any) -> WatchConfig:
+        async def begin(run: ReleaseRun, _: Any) -> WatchConfig | Armed:
             return begin_watch(run, ledger)
 
-        config = resumed(self.with_cluster(run, begin), run, ledger)
+        watched = self.with_cluster(run, begin)
+        if not isinstance(watched, WatchConfig):
+            self._ask(watched)
+            return self._watch(watched)
+        config = resumed(watched, run, ledger)
         if order := standing_order(config, run, ledger):
             self.log.warning("still to be done: %s", order.sentence)
             return self._roll_back(config, order)
@@ -68,12 +80,13 @@ class ReleaseWatch(StellwerkOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any], config: dict[str, Any]) -> Any:
         """Go on after the trigger's event or a human's answer."""
-        from include.watch.config import WatchConfig, WatchOutcome
+        from include.watch.config import WatchConfig, WatchOutcome, load_watch
         from include.watch.steer import answer_of
 
         self._context = context
         with airflow_errors(self.log):
-            watched = WatchConfig.load(config)
+            # A watch that began armed tells its window in its event; an answer comes without.
+            watched = load_watch(event.get("config") or config)
             answer = answer_of(event, now=datetime.now(UTC))
             if answer is not None:
                 self.log.info("%s", answer.sentence)
@@ -82,14 +95,29 @@ class ReleaseWatch(StellwerkOperator):
                 self._late(event)
             outcome = WatchOutcome.load(event)
             self.log.info("%s: %s", outcome.result, outcome.sentence)
+            if outcome.result == "ORDERED":
+                return self.act(release_run(self._context, with_digest=False))
+            if not isinstance(watched, WatchConfig):
+                return self._concluded(outcome)
             return self._ended(watched, outcome, closed=bool(event.get("closed")))
 
     # -- the trigger's events --------------------------------------------------------------------------------
 
+    def _concluded(self, outcome: WatchOutcome) -> Any:
+        from include.steps.watch import conclude_watch
+
+        run = release_run(self._context, with_digest=False)
+        try:
+            return conclude_watch(run, self.ledger(run), outcome)
+        except StellwerkError:
+            self._context["ti"].xcom_push(key="outcome", value=outcome.dump())
+            raise
+        finally:
+            self.note_ledger_head()
+
     def _ended(self, config: WatchConfig, outcome: WatchOutcome, *, closed: bool) -> Any:
         from include.steps.feedback import since_cutover
         from include.steps.steering import held_by_feedback
-        from include.steps.watch import conclude_watch
 
         run = release_run(self._context, with_digest=False)
         if outcome.result in ("PASSED", "HELD"):
@@ -104,13 +132,7 @@ class ReleaseWatch(StellwerkOperator):
                 self._ask(config)
             # Not otherwise: recording the question again would wipe out an answer given just now.
             return self._watch(config.after(outcome))
-        try:
-            return conclude_watch(run, self.ledger(run), outcome)
-        except StellwerkError:
-            self._context["ti"].xcom_push(key="outcome", value=outcome.dump())
-            raise
-        finally:
-            self.note_ledger_head()
+        return self._concluded(outcome)
 
     def _page(self, run: ReleaseRun, config: WatchConfig, outcome: WatchOutcome) -> None:
         """Call people for what the outcome calls them for: once, and within seconds."""
@@ -142,10 +164,14 @@ class ReleaseWatch(StellwerkOperator):
 
     # -- the answers of humans -------------------------------------------------------------------------------
 
-    def _answered(self, config: WatchConfig, answer: Answer) -> Any:
+    def _answered(self, watched: WatchConfig | Armed, answer: Answer) -> Any:
         from include.steps.steering import people_of
+        from include.watch.config import WatchConfig
         from include.watch.steer import Accepted, Extended, RollBack, steer
 
+        config = watched if isinstance(watched, WatchConfig) else self._live(watched)
+        if config is None:
+            return self._answered_early(watched, answer)
         now = datetime.now(UTC).timestamp()
         decision = steer(answer, config, now=now, people=people_of(config.environment))
         if isinstance(decision, RollBack):
@@ -158,6 +184,49 @@ class ReleaseWatch(StellwerkOperator):
         except (LedgerError, ClusterError) as error:
             return self._ask_again(config, answer, f"it cannot be done now: {error}")
         return self._ask_again(config, answer, decision.why)
+
+    def _live(self, armed: Armed) -> WatchConfig | None:
+        """The window, if the traffic has come by now; a ledger that is out costs its baseline and no switch.
+
+        None while it has not, or while the cluster gives no answer: the trigger finds out.
+        """
+        from include.steps.arming import begun
+        from include.steps.steering import resumed
+        from include.watch.arming import cutover_of
+
+        async def look(cluster: Any) -> Any:
+            return cutover_of(await cluster.service(armed.environment.traffic.service), armed)
+
+        try:
+            moved = self.with_watched_cluster(armed, look)
+        except ClusterError as error:
+            self.log.warning("whether the traffic has come is not known: %s", error)
+            return None
+        if moved is None:
+            return None
+        try:
+            ledger = self._ledger_of(armed)
+            config = begun(armed, ledger, moved.at)
+            return resumed(config, config, ledger)
+        except LedgerError as error:
+            self.log.warning("the window is not known: %s", error)
+            at = moved.at.timestamp()
+            return armed.window(at, at, {}, may_switch_back=False)
+
+    def _answered_early(self, armed: Armed, answer: Answer) -> NoReturn:
+        """Nothing is live yet: an order to roll back stops the cutover, or is done once the traffic has come."""
+        from include.steps.steering import people_of, record_order
+        from include.watch.steer import RollBack, steer_early
+
+        decision = steer_early(answer, people=people_of(armed.environment))
+        if not isinstance(decision, RollBack):
+            self._ask_again(armed, answer, decision.why)
+        try:
+            record_order(armed, self._ledger_of(armed), answer)
+        except LedgerError as error:
+            self._ask_again(armed, answer, f"it cannot be done now: {error}")
+        self.log.warning("recorded: the cutover stops, or is taken back once the traffic has come")
+        self._watch(armed)
 
     def _extend(self, config: WatchConfig, answer: Answer, decision: Extended) -> NoReturn:
         from include.steps.steering import record_extended
@@ -223,7 +292,7 @@ class ReleaseWatch(StellwerkOperator):
         if outcome.result == "ROLLED_BACK":
             record_switch(config, self._ledger_of(config), answer, outcome)
 
-    def _ask_again(self, config: WatchConfig, answer: Answer, why: str) -> NoReturn:
+    def _ask_again(self, config: Armed, answer: Answer, why: str) -> NoReturn:
         from include.steps.steering import record_refused
 
         self.log.warning("asked again: %s", why)
@@ -237,7 +306,7 @@ class ReleaseWatch(StellwerkOperator):
 
     # -- asking and waiting ----------------------------------------------------------------------------------
 
-    def _ask(self, config: WatchConfig) -> None:
+    def _ask(self, config: Armed) -> None:
         """Record the question; one that was answered is open again, with the words it had at first."""
         from include.steps.steering import people_of, watch_question
         from include.watch.steer import OPTIONS
@@ -253,17 +322,21 @@ class ReleaseWatch(StellwerkOperator):
         )
         ti.xcom_push(key=QUESTION_KEY, value=str(ti.id))
 
-    def _watch(self, config: WatchConfig) -> NoReturn:
+    def _watch(self, config: Armed) -> NoReturn:
+        from include.watch.config import WatchConfig
         from stellwerk.triggers.watch import WatchTrigger
 
-        self.log.info("watching %s until %s", config.target, config.deadline_text)
+        if isinstance(config, WatchConfig):
+            self.log.info("watching %s until %s", config.target, config.deadline_text)
+        else:
+            self.log.info("ready to watch %s from its cutover on", config.target)
         self.defer(
-            trigger=WatchTrigger(config=config.dump()),
+            trigger=WatchTrigger(config=config.dump(), cutover=self.cutover),
             method_name="execute_complete",
             kwargs={"config": config.dump()},
         )
 
-    def _ledger_of(self, config: WatchConfig) -> Any:
+    def _ledger_of(self, config: Armed) -> Any:
         from stellwerk.hooks.ledger import open_ledger
 
         self._ledger = open_ledger(config.environment.connections.ledger)

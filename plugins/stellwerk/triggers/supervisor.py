@@ -79,6 +79,20 @@ async def show(ti: Any, key: str, value: Any) -> None:
     await _ask(SetXCom(key=key, value=value, **place))
 
 
+async def state_of(ti: Any, task_id: str) -> str | None:
+    """The state of another task of the trigger's run; None when it has none.
+
+    :raises TimeoutError: the supervisor says nothing
+    :raises AirflowRuntimeError: Airflow's API gives no answer
+    """
+    from airflow.sdk.execution_time.comms import GetTaskStates
+
+    asked = GetTaskStates(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+    found = (await _ask(asked)).task_states
+    state = (found.get(ti.run_id) or {}).get(task_id)
+    return None if state is None else str(getattr(state, "value", state))
+
+
 async def _ask(message: Any) -> Any:
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 

@@ -12,13 +12,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from stellwerk.triggers.supervisor import SILENT, close_question, read_answer, show
 
 if TYPE_CHECKING:
-    from include.watch.config import Progress, WatchConfig, WatchOutcome
+    from include.watch.config import Armed, Progress, WatchConfig, WatchOutcome
 
 #: XCom of the watch's task: how it is doing
 PROGRESS_KEY: Final = "watch"
 
 #: after these nobody steers any more
-ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED", "UNDECIDED"})
+ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED", "UNDECIDED", "NOT_CUT_OVER"})
 
 _UNHURRIED: Final = ENDS - {"ROLLED_BACK", "ROLLED_BACK_BY_HAND"}
 _CANCEL_SECONDS = 3.0
@@ -35,17 +35,22 @@ class WatchTrigger(BaseTrigger):
     starts and ends with it. When the watch is over it closes the question, so that who answers then is refused
     instead of ignored; ``late_answer`` of its event is an answer that was faster than that.
 
-    :param config: a dumped :class:`include.watch.WatchConfig`; all times in it are absolute, so a trigger
-        that another triggerer resumes goes on where the first one was killed
+    Armed, it first waits for the cutover, with everything open that it is going to read; its event then tells the
+    window that it has begun (``config``).
+
+    :param config: a dumped :class:`include.watch.WatchConfig`, or the armed watch before it; all times in it are
+        absolute, so a trigger that another triggerer resumes goes on where the first one was killed
+    :param cutover: id of the task that moves the traffic
     """
 
-    def __init__(self, config: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, config: dict[str, Any], cutover: str = "cutover", **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is not annotated
         self.config = config
+        self.cutover = cutover
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what survives a crash of the triggerer."""
-        return ("stellwerk.triggers.watch.WatchTrigger", {"config": self.config})
+        return ("stellwerk.triggers.watch.WatchTrigger", {"config": self.config, "cutover": self.cutover})
 
     @property
     def _ti(self) -> Any:
@@ -56,10 +61,9 @@ class WatchTrigger(BaseTrigger):
         """Watch until there is an outcome or an answer; there is exactly one event."""
         # Seconds of imports must not hold up the other triggers of this process.
         await asyncio.to_thread(_import_clients)
-        from include.watch.config import WatchConfig
+        from include.watch.config import load_watch
 
-        config = WatchConfig.load(self.config)
-        watching = asyncio.create_task(self._watch(config))
+        watching = asyncio.create_task(self._watch(load_watch(self.config)))
         asking = asyncio.create_task(self._early_answer())
         try:
             await asyncio.wait({watching, asking}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,18 +79,30 @@ class WatchTrigger(BaseTrigger):
             await asyncio.gather(watching, asking, return_exceptions=True)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's is not annotated
 
-    async def _watch(self, config: WatchConfig) -> WatchOutcome:
+    async def _watch(self, watched: WatchConfig | Armed) -> WatchOutcome:
+        from include.watch.arming import not_cut_over, ordered_early
+        from include.watch.config import WatchConfig
         from include.watch.loop import watch
-        from stellwerk.triggers.world import open_world
+        from stellwerk.triggers.armed import begin
+        from stellwerk.triggers.world import open_world, with_account
 
-        shown = Shown(config.environment.watch.poll_seconds)
+        shown = Shown(watched.environment.watch.poll_seconds)
 
         async def progress(seen: Progress) -> None:
             if (value := shown.next(seen)) is not None:
                 await self._show(value)
 
-        async with open_world(config, progress) as world:
-            return await watch(config, world)
+        async with open_world(watched, progress) as world:
+            if isinstance(watched, WatchConfig):
+                config = watched
+            else:
+                begun = await begin(watched, world.cluster, self._ti, self.cutover)
+                if begun is None:
+                    return not_cut_over(world.now())
+                config, self.config = begun.config, begun.config.dump()
+                if begun.ordered:
+                    return ordered_early(world.now())
+            return await watch(config, await with_account(world, config))
 
     async def _show(self, value: dict[str, Any]) -> None:
         try:
@@ -107,7 +123,8 @@ class WatchTrigger(BaseTrigger):
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _event(self, outcome: WatchOutcome) -> dict[str, Any]:
-        event = outcome.dump()
+        # The window may have begun only here.
+        event = {**outcome.dump(), "config": self.config}
         if outcome.result not in ENDS:
             return event
         if outcome.result in _UNHURRIED:
@@ -152,6 +169,7 @@ def _import_clients() -> None:
     for name in (
         "airflow.providers.cncf.kubernetes.hooks.kubernetes",
         "include.watch",
+        "stellwerk.triggers.armed",
         "stellwerk.triggers.world",
     ):
         importlib.import_module(name)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from include.clients.kubernetes import Glance
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from include.slo.account import Account
     from include.slo.samples import Snapshot
     from include.slo.source import Source
-    from include.watch.config import Progress, WatchConfig
+    from include.watch.config import Armed, Progress, WatchConfig
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ LEDGER_SECONDS: Final = 4.0
 
 
 @asynccontextmanager
-async def open_world(config: WatchConfig, progress: Callable[[Progress], Awaitable[None]]) -> AsyncIterator[World]:
+async def open_world(config: Armed, progress: Callable[[Progress], Awaitable[None]]) -> AsyncIterator[World]:
     """Open everything the watch reads; closed on leaving. Of all of it only the cluster is needed to begin.
 
     :raises ClusterError: there is no access to the cluster
@@ -47,17 +47,17 @@ async def open_world(config: WatchConfig, progress: Callable[[Progress], Awaitab
         # Source and watch look at the same pods at the same moments; the switch takes the cluster itself.
         cluster = Glance(await stack.enter_async_context(hook.cluster(config.namespace)))
         sources = await _sources(config, cluster, stack)
-        keeper = await Keeper.open(config)
-        yield World(
-            cluster,
-            sources=sources,
-            account=await keeper.newest(),
-            checkpoint=keeper.keep if keeper.ledger is not None else None,
-            progress=progress,
-        )
+        yield World(cluster, sources=sources, progress=progress)
 
 
-async def _sources(config: WatchConfig, cluster: Cluster, stack: AsyncExitStack) -> dict[SourceName, Source]:
+async def with_account(world: World, config: WatchConfig) -> World:
+    """The world with the account that an earlier process of this watch kept, and with where to keep it."""
+    keeper = await Keeper.open(config)
+    checkpoint = keeper.keep if keeper.ledger is not None else None
+    return replace(world, account=await keeper.newest(), checkpoint=checkpoint)
+
+
+async def _sources(config: Armed, cluster: Cluster, stack: AsyncExitStack) -> dict[SourceName, Source]:
     prometheus: Prometheus | None = None
     named = config.environment.connections.prometheus
     if named is not None and "prometheus" in config.environment.slo.sources:
@@ -71,7 +71,7 @@ async def _sources(config: WatchConfig, cluster: Cluster, stack: AsyncExitStack)
     return open_sources(config.environment, cluster, prometheus)
 
 
-def _without_prometheus(config: WatchConfig, cluster: Cluster, error: MetricsError) -> dict[SourceName, Source]:
+def _without_prometheus(config: Armed, cluster: Cluster, error: MetricsError) -> dict[SourceName, Source]:
     sources: dict[SourceName, Source] = {"prometheus": OutOfReach("prometheus", error)}
     if "openmetrics" in config.environment.slo.sources:
         sources["openmetrics"] = OpenMetricsSource(config.environment, cluster)
@@ -96,9 +96,9 @@ class OutOfReach:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Keeps the watch's account in the ledger, where no other store has the past; a ledger that is out is logged.
+    """Keeps the watch's account in the ledger: no other store has all of the past. One that is out is logged.
 
-    :param ledger: None when nothing is to be kept, or the ledger cannot be opened
+    :param ledger: None when the ledger cannot be opened
     """
 
     config: WatchConfig
@@ -107,8 +107,6 @@ class Keeper:
     @classmethod
     async def open(cls, config: WatchConfig) -> Keeper:
         """Read the ledger's connection here, in the event loop; its calls then run in threads."""
-        if "openmetrics" not in config.environment.slo.sources:
-            return cls(config, None)
         try:
             return cls(config, await aopen_ledger(config.environment.connections.ledger, LEDGER_SECONDS))
         except LedgerError as error:

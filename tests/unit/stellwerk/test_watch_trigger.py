@@ -32,9 +32,12 @@ def _config(started_at: float, count: float) -> WatchConfig:
 
 def test_the_serialized_trigger_is_exactly_its_configuration() -> None:
     config = _config(1000.0, 5).dump()
-    trigger = WatchTrigger(config=config)
+    trigger = WatchTrigger(config=config, cutover="cutover")
     assert isinstance(trigger, BaseTrigger)
-    assert trigger.serialize() == ("stellwerk.triggers.watch.WatchTrigger", {"config": config})
+    assert trigger.serialize() == (
+        "stellwerk.triggers.watch.WatchTrigger",
+        {"config": config, "cutover": "cutover"},
+    )
 
 
 @settings(deadline=None, max_examples=25)

@@ -17,7 +17,7 @@ from include.steps.watch import keep_account
 from include.watch.config import Progress, WatchConfig
 from include.watch.world import World
 from stellwerk.triggers import world as worlds
-from stellwerk.triggers.world import open_world
+from stellwerk.triggers.world import open_world, with_account
 from tests.unit.steps.watching import CUTOVER, begun, cut_over_ledger, release_run
 
 
@@ -49,8 +49,9 @@ class Surroundings:
         monkeypatch.setattr(worlds, "aopen_ledger", aopen_ledger)
 
     async def open(self, config: WatchConfig | None = None) -> World:
-        async with open_world(config or self.config, _nobody) as world:
-            return world
+        config = config or self.config
+        async with open_world(config, _nobody) as world:
+            return await with_account(world, config)
 
 
 async def _nobody(progress: Progress) -> None:

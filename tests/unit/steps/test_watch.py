@@ -11,11 +11,13 @@ from include.errors import RollbackBlocked, RolledBack, TrafficError, WatchHeld
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.slo.samples import PodSample, Snapshot
-from include.steps.record import CUT_OVER, STARTED, WATCH_PASSED, record, recorded
+from include.steps.arming import begin_watch
+from include.steps.record import CUT_OVER, WATCH_PASSED, record, recorded
 from include.steps.run import ReleaseRun, open_run
-from include.steps.watch import begin_watch, conclude_watch
+from include.steps.watch import conclude_watch
 from include.watch.config import Baselines, WatchOutcome
 from tests.memory import MemoryLedger
+from tests.unit.steps.watching import begun, verified
 
 CUTOVER = datetime(2030, 1, 1, 12, tzinfo=UTC)
 POD = PodSample("uid", "green-1", CUTOVER.timestamp() - 1, latency_buckets=((0.5, 3.0), (float("inf"), 3.0)))
@@ -37,14 +39,14 @@ def run() -> ReleaseRun:
 @pytest.fixture
 def ledger(run: ReleaseRun) -> Ledger:
     memory = cast(Ledger, MemoryLedger())
-    record(memory, run, STARTED, {"from": "blue", "to": "green"})
+    verified(memory, run)
     facts = Baselines(baselines={"openmetrics": BASELINE}).dump()
     record(memory, run, CUT_OVER, {"automatic_switch_back": True, "at": CUTOVER.isoformat(), **facts})
     return memory
 
 
 def test_the_window_begins_at_the_cutover_however_late_the_task_runs(run: ReleaseRun, ledger: Ledger) -> None:
-    config = begin_watch(run, ledger)
+    config = begun(run, ledger)
     assert (config.source, config.target, config.may_switch_back) == ("blue", "green", True)
     assert config.cutover_at == config.began_at == CUTOVER.timestamp()
     assert config.deadline == CUTOVER.timestamp() + run.environment.watch.seconds
@@ -55,17 +57,17 @@ def test_a_task_that_is_run_again_goes_on_with_the_same_window(run: ReleaseRun, 
     assert begin_watch(run, ledger) == begin_watch(run, ledger)
 
 
-def test_without_a_cutover_there_is_no_watch(run: ReleaseRun) -> None:
-    with pytest.raises(TrafficError, match=r"cutover\.done"):
+def test_what_is_not_verified_is_not_watched(run: ReleaseRun) -> None:
+    with pytest.raises(TrafficError, match=r"verify\.passed"):
         begin_watch(run, cast(Ledger, MemoryLedger()))
 
 
 def test_after_a_window_that_ended_another_one_begins_and_may_pass(run: ReleaseRun, ledger: Ledger) -> None:
-    first = begin_watch(run, ledger)
+    first = begun(run, ledger)
     undecided = WatchOutcome(result="UNDECIDED", sentence="no traffic", at=1.0, number=first.number)
     with pytest.raises(WatchHeld, match="another window"):
         conclude_watch(run, ledger, undecided)
-    second = begin_watch(run, ledger)
+    second = begun(run, ledger)
     assert second.number == first.number + 1
     assert second.deadline - second.began_at == run.environment.watch.seconds
     assert second.baselines == {}, "its first look is what it counts from"

@@ -8,9 +8,9 @@ from typing import cast
 
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
-from include.steps.record import CUT_OVER, STARTED, record
+from include.steps.arming import begin_watch
+from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
 from include.steps.run import ReleaseRun, open_run
-from include.steps.watch import begin_watch
 from include.watch.config import WatchConfig
 from include.watch.steer import Answer
 from tests.memory import MemoryLedger
@@ -33,13 +33,21 @@ def cut_over_ledger(run: ReleaseRun) -> tuple[Ledger, MemoryLedger]:
     """The ledger, and the same as what it holds."""
     memory = MemoryLedger()
     ledger = cast(Ledger, memory)
-    record(ledger, run, STARTED, {"from": "blue", "to": "green"})
+    verified(ledger, run)
     record(ledger, run, CUT_OVER, {"automatic_switch_back": True, "at": CUTOVER.isoformat()})
     return ledger, memory
 
 
+def verified(ledger: Ledger, run: ReleaseRun) -> None:
+    """A release that may cut over."""
+    record(ledger, run, STARTED, {"from": "blue", "to": "green"})
+    record(ledger, run, VERIFIED, {})
+
+
 def begun(run: ReleaseRun, ledger: Ledger) -> WatchConfig:
-    return begin_watch(run, ledger)
+    config = begin_watch(run, ledger)
+    assert isinstance(config, WatchConfig)
+    return config
 
 
 def answer(choice: str, *, user: str = "technical-lead", after: float = 60.0, **fields: str) -> Answer:
