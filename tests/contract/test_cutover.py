@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import pytest
 
+from include.bluegreen.fence import last_switch
 from include.clients.kubernetes import Cluster
-from include.clients.traffic import claim
-from include.errors import TrafficServiceMissing, VerificationFailed
+from include.clients.traffic import claim, switch
+from include.errors import ReleaseFenced, RolledBack, TrafficServiceMissing, VerificationFailed, WatchAsleep
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import SmokeCheck, Traffic
 from include.steps import cutover
+from include.steps.arming import answer_cutover, arm, begun, watch_awake
 from include.steps.cutover import cut_over
 from include.steps.drain import drain_left_slot
 from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
+from include.watch.arming import Post, until_cut_over
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
 from tests.memory import MemoryLedger
@@ -182,3 +187,61 @@ async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
     with pytest.raises(TrafficServiceMissing):
         await cut_over(run, cluster_client, ledger, watched=False)
     assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]
+
+
+async def test_without_a_watch_that_is_awake_nothing_moves(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutover, "watch_awake", partial(watch_awake, limit_seconds=0.3))
+    with pytest.raises(WatchAsleep):
+        await cut_over(run, cluster_client, ledger)
+    service = await cluster_client.service(run.environment.traffic.service)
+    assert service is not None
+    assert (service.selector["version"], last_switch(service)) == ("blue", None)
+    assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind.startswith("cutover.intended")]
+
+
+async def test_the_watch_answers_and_begins_with_the_switch(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger
+) -> None:
+    armed = arm(run, ledger)
+
+    async def answer() -> bool:
+        return answer_cutover(armed, ledger)
+
+    async def running() -> str:
+        return "running"
+
+    waiting = asyncio.create_task(until_cut_over(armed, Post(cluster_client, answer, running)))
+    done = await cut_over(run, cluster_client, ledger)
+    moved = await asyncio.wait_for(waiting, 1)
+    assert moved is not None
+    config = begun(armed, ledger, moved.at)
+    assert config.cutover_at == datetime.fromisoformat(done["at"]).timestamp()
+    assert config.baselines["openmetrics"].pods, "counted from before the switch"
+    assert config.may_switch_back == done["automatic_switch_back"]
+
+
+async def test_a_cutover_that_is_taken_back_while_it_is_being_proven_says_so_and_is_recorded(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken_back(*_: Any) -> None:
+        await switch(
+            cluster_client,
+            run.environment.traffic,
+            target="blue",
+            release_id=run.release_id,
+            by="watch",
+            reason="error rate 30 %",
+            now=datetime.now(UTC),
+            back=True,
+            required=1,
+        )
+
+    monkeypatch.setattr(cutover, "prove_traffic", taken_back)
+    with pytest.raises(RolledBack, match=r"switched back by watch.*error rate 30 %"):
+        await cut_over(run, cluster_client, ledger, watched=False)
+    [done] = [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]
+    assert (done.payload["to"], done.payload["checks"]) == ("green", [])
+    with pytest.raises(ReleaseFenced, match="a release is cut over once"):
+        await cut_over(run, cluster_client, ledger, watched=False)

@@ -108,7 +108,8 @@ def test_a_rollback_by_hand_ends_the_watch_as_rolled_back_by_hand(
     source = world.active()
     run = trigger_release(sandbox.airflow, "3.0.0")
     answer_gate(sandbox.airflow, run)
-    client.wait_for_task(run, "watch", deadline_seconds=120, states=frozenset({"deferred"}))
+    client.wait_for_task(run, "cutover", deadline_seconds=120, states=frozenset({"success"}))
+    client.wait_for_task(run, "watch", deadline_seconds=60, states=frozenset({"deferred"}))
     assert world.active() == other(source)
 
     with sandbox.airflow.client(RELEASE_MANAGER) as manager:

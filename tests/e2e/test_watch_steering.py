@@ -43,7 +43,8 @@ def watched(
     with staging_like_production(sandbox, merged({"watch": {"seconds": seconds}}, changes)):
         run = trigger_release(sandbox.airflow, version, "staging")
         answer_gate(sandbox.airflow, run)
-        client.wait_for_task(run, "watch", deadline_seconds=150, states=DEFERRED)
+        client.wait_for_task(run, "cutover", deadline_seconds=150, states=SUCCESS)
+        client.wait_for_task(run, "watch", deadline_seconds=60, states=DEFERRED)
         try:
             yield run
         except BaseException:

@@ -40,6 +40,12 @@ def test_clean_up_waits_for_the_watch_and_the_drain(dags: DagBag) -> None:
     assert dags.dags["production-blue-green"].get_task("start_rollback").trigger_rule == "one_failed"
 
 
+def test_the_watch_begins_beside_the_cutover_and_is_cleared_with_it(dags: DagBag) -> None:
+    watch = dags.dags["production-blue-green"].get_task("watch")
+    assert (watch.upstream_task_ids, watch.trigger_rule) == ({"verify_idle_slot", "cutover"}, "one_success")
+    assert watch.cutover == "cutover"
+
+
 def test_no_message_stands_before_a_step(dags: DagBag) -> None:
     for dag in dags.dags.values():
         for task in dag.tasks:
