@@ -58,7 +58,16 @@ PHASES: Sequence[tuple[str, str, str]] = (
     ("Aufräumen", "watch.passed", "cleanup.done"),
 )
 
-_QUIET = (SENT, FAILED, DECISION, "cutover.intended", "cutover.observed", "ledger.head")
+_QUIET = (
+    SENT,
+    FAILED,
+    DECISION,
+    "cutover.intended",
+    "cutover.observed",
+    "cutover.watch-called",
+    "watch.armed",
+    "ledger.head",
+)
 _DETAILS: Mapping[str, str] = {
     "option": "Weg",
     "what": "Befund",

@@ -45,7 +45,7 @@ async def watch_awake(run: ReleaseRun, ledger: Ledger, *, limit_seconds: float =
     number = len(all_recorded(ledger, run, WATCH_CALLED)) + 1
     record(ledger, run, WATCH_CALLED, {"number": number}, number=number)
     began = time.monotonic()
-    while not _answers(ledger, run, number):
+    while not _answered(run, ledger, number):
         if time.monotonic() - began > limit_seconds:
             raise WatchAsleep(
                 "nobody would watch: nothing was moved",
@@ -55,20 +55,18 @@ async def watch_awake(run: ReleaseRun, ledger: Ledger, *, limit_seconds: float =
             )
         await asyncio.sleep(_ASK_SECONDS)
     log.info("the watch is awake (asked %.1f s ago)", time.monotonic() - began)
-    refuse_ordered(run, ledger)
 
 
-def refuse_ordered(run: ReleaseRun, ledger: Ledger) -> None:
-    """Go no further when somebody has ordered the rollback of a release that is not live yet.
-
-    :raises RolledBack: somebody has
-    """
-    if ordered := recorded(ledger, run, WATCH_ROLLBACK_ORDERED):
-        raise RolledBack(
-            f"{ordered.actor} ordered the rollback before the cutover: nothing was moved",
-            seen=str(ordered.payload.get("why") or "no comment"),
-            remedy="start a new release",
-        )
+def _answered(run: ReleaseRun, ledger: Ledger, number: int) -> bool:
+    found = all_recorded(ledger, run, WATCH_ARMED, WATCH_ROLLBACK_ORDERED)
+    for entry in found:
+        if entry.kind == WATCH_ROLLBACK_ORDERED:
+            raise RolledBack(
+                f"{entry.actor} ordered the rollback before the cutover: nothing was moved",
+                seen=str(entry.payload.get("why") or "no comment"),
+                remedy="start a new release",
+            )
+    return any(entry.payload.get("number") == number for entry in found)
 
 
 def answer_cutover(armed: Armed, ledger: Ledger) -> bool:
@@ -78,7 +76,8 @@ def answer_cutover(armed: Armed, ledger: Ledger) -> bool:
     :raises LedgerError: it cannot be told
     """
     number = len(all_recorded(ledger, armed, WATCH_CALLED))
-    if number and not _answers(ledger, armed, number):
+    answered = {entry.payload.get("number") for entry in all_recorded(ledger, armed, WATCH_ARMED)}
+    if number and number not in answered:
         record(ledger, armed, WATCH_ARMED, {"number": number}, number=number)
     return bool(number)
 
@@ -125,6 +124,12 @@ def begun(armed: Armed, ledger: Ledger, moved_at: datetime) -> WatchConfig:
     return WatchConfig.load(entry.payload["config"])
 
 
+def cut_over_at(armed: Armed, ledger: Ledger) -> datetime | None:
+    """When the cutover was recorded to have happened; the Service does not tell of a selector set by hand."""
+    cut = recorded(ledger, armed, CUT_OVER)
+    return datetime.fromisoformat(str(cut.payload["at"])) if cut else None
+
+
 def started(armed: Armed, ledger: Ledger) -> WatchConfig | None:
     """The window of this watch; None while it has not begun."""
     for entry in all_recorded(ledger, armed, WATCH_STARTED):
@@ -141,9 +146,5 @@ def begin_watch(run: ReleaseRun, ledger: Ledger) -> WatchConfig | Armed:
     armed = arm(run, ledger)
     if known := started(armed, ledger):
         return known
-    cut = recorded(ledger, run, CUT_OVER)
-    return begun(armed, ledger, datetime.fromisoformat(cut.payload["at"])) if cut else armed
-
-
-def _answers(ledger: Ledger, run: ReleaseRun | Armed, number: int) -> bool:
-    return any(entry.payload.get("number") == number for entry in all_recorded(ledger, run, WATCH_ARMED))
+    at = cut_over_at(armed, ledger)
+    return begun(armed, ledger, at) if at else armed

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from include.bluegreen.capacity import pinned_minimum, usable_endpoints
 from include.bluegreen.decisions import AlreadyThere, Refused
@@ -43,10 +43,14 @@ from include.steps.record import (
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_proof
 from include.steps.verify import prove_traffic
+from include.watch.arming import cutover_of
 from include.watch.baseline import take_baselines
 from include.watch.config import Baselines
 
 log = logging.getLogger(__name__)
+
+#: how long a watch that was awake a moment ago may take to say so again
+AGAIN_SECONDS: Final = 10.0
 
 
 async def cut_over(
@@ -75,12 +79,41 @@ async def cut_over(
     require_approval(ledger, run)
     require(ledger, run, VERIFIED, before="cutover")
     sources = _sources(run, cluster, prometheus)
-    if not await _is_cut_over(run, cluster):
-        await hold(run, cluster, ledger)
+    # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
+    before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
+    if before is None:
         if watched:
             await watch_awake(run, ledger)
+        await hold(run, cluster, ledger)
     with witnessed(run.environment) as witness:
-        return await _cut_over(run, cluster, ledger, witness, sources)
+        prepared = await _prepare(run, cluster, ledger, sources, witness)
+        if before is None and watched:
+            # Once more: seconds have passed, and whoever answered may be gone, or somebody has said no.
+            await watch_awake(run, ledger, limit_seconds=AGAIN_SECONDS)
+        return await _cut_over(run, cluster, ledger, witness, prepared)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What is done and read just before the switch."""
+
+    active_ready: int
+    active_hpa: HpaState | None
+    baselines: Baselines
+
+
+async def _prepare(
+    run: ReleaseRun,
+    cluster: Cluster,
+    ledger: Ledger,
+    sources: Mapping[SourceName, Source],
+    witness: SwitchWitness | None,
+) -> _Prepared:
+    source, target = slots_of(ledger, run)
+    traffic = run.environment.traffic
+    active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
+    hpa = await _pin(run, cluster, source, active_ready)
+    return _Prepared(active_ready, hpa, await _baselines(run, sources, target, witness))
 
 
 async def _cut_over(
@@ -88,14 +121,10 @@ async def _cut_over(
     cluster: Cluster,
     ledger: Ledger,
     witness: SwitchWitness | None,
-    sources: Mapping[SourceName, Source],
+    prepared: _Prepared,
 ) -> dict[str, Any]:
     source, target = slots_of(ledger, run)
     traffic = run.environment.traffic
-
-    active_ready = usable_endpoints(await cluster.endpoints(traffic.service), traffic.port)
-    hpa = await _pin(run, cluster, source, active_ready)
-    baselines = await _baselines(run, sources, target, witness)
     service = await cluster.service(traffic.service)
     decision = check_forward(
         service,
@@ -105,21 +134,22 @@ async def _cut_over(
         release_id=run.release_id,
         endpoints=await cluster.endpoints(traffic.preview_service),
         replicas=run.environment.replicas,
-        active_ready=active_ready,
-        active_hpa=hpa,
+        active_ready=prepared.active_ready,
+        active_hpa=prepared.active_hpa,
         now=datetime.now(UTC),
     )
     if isinstance(decision, Refused):
         raise decision.error()
     schema = schema_proof(run, ledger)
-    way = WayBack(schema=schema, ready=active_ready, required=run.environment.replicas)
+    way = WayBack(schema=schema, ready=prepared.active_ready, required=run.environment.replicas)
     automatic = automatic_allowed(way)
     payload: dict[str, Any] = {"from": source, "to": target, "automatic_switch_back": automatic, "schema": schema}
     if not isinstance(decision, AlreadyThere):
-        payload |= baselines.dump()
+        payload |= prepared.baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.
     intent = record(ledger, run, CUTOVER_INTENDED, payload)
-    switched_at: datetime | None = None
+    before = cutover_of(service, run.release_id)
+    switched_at = before.at if before else None
     if isinstance(decision, AlreadyThere):
         log.info("%s", decision.reason)
     else:
@@ -208,16 +238,6 @@ async def _baselines(
         take_baselines(sources, target, time.time(), wanted=wanted),
     )
     return baselines
-
-
-async def _is_cut_over(run: ReleaseRun, cluster: Cluster) -> bool:
-    """Whether this release moved the traffic before: what is left is to prove it, whoever has the Lease by now.
-
-    Nor is the Lease watched while the traffic moves: a cutover that is broken off has no watch behind it.
-    """
-    service = await cluster.service(run.environment.traffic.service)
-    moved = last_switch(service) if service else None
-    return moved is not None and moved.release == run.release_id
 
 
 async def _pin(run: ReleaseRun, cluster: Cluster, source: Slot, ready: int) -> HpaState | None:

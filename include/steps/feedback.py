@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from include.bluegreen.fence import last_switch, release_id
@@ -24,6 +24,7 @@ from include.steps.record import (
     FEEDBACK_DECIDED,
     FEEDBACK_GIVEN,
     FEEDBACK_SILENCE,
+    WATCH_STARTED,
     all_recorded,
     record,
     recorded,
@@ -141,10 +142,14 @@ def since_cutover(run: ReleaseRun, ledger: Ledger) -> tuple[Report, ...]:
 
     :raises LedgerError: the ledger cannot be read
     """
-    cut = recorded(ledger, run, CUT_OVER)
-    if cut is None:
+    cut, watched = recorded(ledger, run, CUT_OVER), recorded(ledger, run, WATCH_STARTED)
+    if cut is not None:
+        since = datetime.fromisoformat(str(cut.payload["at"])) if "at" in cut.payload else cut.at
+    elif watched is not None:
+        # A cutover that is not proven is watched all the same.
+        since = datetime.fromtimestamp(float(watched.payload["config"]["cutover_at"]), UTC)
+    else:
         return ()
-    since = datetime.fromisoformat(str(cut.payload["at"])) if "at" in cut.payload else cut.at
     return reports(ledger, run.release.version, run.environment.name, since=since)
 
 

@@ -11,13 +11,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from include.bluegreen.fence import LastSwitch, last_switch
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster, fresh
 from include.errors import StellwerkError
-from include.watch.config import Armed, WatchOutcome
+from include.watch.config import Armed, WatchConfig, WatchOutcome
+from include.watch.steer import Answer
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +48,10 @@ class Post:
     now: Callable[[], float] = time.time
 
 
-def cutover_of(service: ServiceState | None, armed: Armed) -> LastSwitch | None:
-    """The newest switch of this release that the traffic Service tells of; None while it has made none."""
+def cutover_of(service: ServiceState | None, release_id: str) -> LastSwitch | None:
+    """The newest switch of a release that the traffic Service tells of; None while it has made none."""
     moved = last_switch(service) if service else None
-    return moved if moved is not None and moved.release == armed.release_id else None
+    return moved if moved is not None and moved.release == release_id else None
 
 
 async def until_cut_over(armed: Armed, post: Post) -> LastSwitch | None:
@@ -75,9 +78,22 @@ def not_cut_over(now: float) -> WatchOutcome:
     return WatchOutcome(result="NOT_CUT_OVER", sentence=sentence, at=now)
 
 
-def ordered_early(now: float) -> WatchOutcome:
-    """How a watch goes on whose release was to be rolled back before the traffic had come."""
-    return WatchOutcome(result="ORDERED", sentence="the rollback was ordered before the traffic came", at=now)
+def ordered_early(order: Answer, now: float) -> WatchOutcome:
+    """How a watch goes on whose release was to be rolled back before the traffic had come.
+
+    :param order: kept among the outcome's measures
+    """
+    return WatchOutcome(result="ORDERED", sentence=order.sentence, at=now, measures=order.facts())
+
+
+def window_of(armed: Armed, value: Any) -> WatchConfig | None:
+    """The window that was dumped; None when it is none, or another watch's."""
+    try:
+        config = WatchConfig.load(value)
+    except ValidationError:
+        return None
+    same = (config.release_id, config.number) == (armed.release_id, armed.number)
+    return config if same else None
 
 
 class _Waiting:
@@ -97,7 +113,7 @@ class _Waiting:
             self.cluster_answers = False
             return None
         self.cluster_answers = True
-        return cutover_of(service, self.armed)
+        return cutover_of(service, self.armed.release_id)
 
     async def answer(self) -> None:
         if self.post.now() - self._answered_at < _ANSWER_SECONDS:

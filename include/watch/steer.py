@@ -53,6 +53,12 @@ class Answer:
         """The same as plain JSON, for the ledger."""
         return {"choice": self.choice, "user": self.user, "at": self.at.isoformat(), "why": self.comment}
 
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Answer:
+        """Read what :meth:`facts` gave."""
+        at = datetime.fromisoformat(str(facts["at"]))
+        return cls(str(facts["choice"]), facts["user"], at, str(facts["why"]))
+
 
 @dataclass(frozen=True)
 class Extended:
@@ -119,10 +125,9 @@ def steer(answer: Answer, config: WatchConfig, *, now: float, people: Collection
     :param now: seconds since the epoch
     :param people: who may steer the watch
     """
-    if answer.user is None or answer.user not in people:
-        return AskAgain(f"{answer.user or 'nobody'} may not steer this watch; {' or '.join(sorted(people))} may")
-    if answer.choice == ROLL_BACK:
-        return RollBack(answer.comment or f"ordered by {answer.user}, without a comment")
+    early = steer_early(answer, people=people)
+    if isinstance(early, RollBack) or answer.user not in people:
+        return early
     if answer.choice == ACCEPT:
         if not answer.comment:
             return AskAgain("accepting needs a reason: write why into the comment")

@@ -15,7 +15,15 @@ from include.report.postmortem.model import Event, Mark
 from include.report.summary import STEPS, details
 from include.report.text import happened
 
-_QUIET: Final = ("cutover.intended", "cutover.observed", "ledger.head", "watch.checkpoint", "preflight.preview")
+_QUIET: Final = (
+    "cutover.intended",
+    "cutover.observed",
+    "cutover.watch-called",
+    "watch.armed",
+    "ledger.head",
+    "watch.checkpoint",
+    "preflight.preview",
+)
 _BOTH: Final = ("switch.back", "watch.passed")
 _RESULTS: Final[Mapping[str, str]] = {
     "PASSED": "bestanden",

@@ -81,7 +81,7 @@ class ReleaseWatch(StellwerkOperator):
     def execute_complete(self, context: Context, event: dict[str, Any], config: dict[str, Any]) -> Any:
         """Go on after the trigger's event or a human's answer."""
         from include.watch.config import WatchConfig, WatchOutcome, load_watch
-        from include.watch.steer import answer_of
+        from include.watch.steer import Answer, answer_of
 
         self._context = context
         with airflow_errors(self.log):
@@ -95,10 +95,10 @@ class ReleaseWatch(StellwerkOperator):
                 self._late(event)
             outcome = WatchOutcome.load(event)
             self.log.info("%s: %s", outcome.result, outcome.sentence)
-            if outcome.result == "ORDERED":
-                return self.act(release_run(self._context, with_digest=False))
             if not isinstance(watched, WatchConfig):
                 return self._concluded(outcome)
+            if outcome.result == "ORDERED":
+                return self._roll_back(watched, Answer.of_facts(outcome.measures))
             return self._ended(watched, outcome, closed=bool(event.get("closed")))
 
     # -- the trigger's events --------------------------------------------------------------------------------
@@ -169,7 +169,10 @@ class ReleaseWatch(StellwerkOperator):
         from include.watch.config import WatchConfig
         from include.watch.steer import Accepted, Extended, RollBack, steer
 
-        config = watched if isinstance(watched, WatchConfig) else self._live(watched)
+        try:
+            config = watched if isinstance(watched, WatchConfig) else self._window(watched)
+        except LedgerError as error:
+            return self._answered_blindly(watched, answer, error)
         if config is None:
             return self._answered_early(watched, answer)
         now = datetime.now(UTC).timestamp()
@@ -185,36 +188,29 @@ class ReleaseWatch(StellwerkOperator):
             return self._ask_again(config, answer, f"it cannot be done now: {error}")
         return self._ask_again(config, answer, decision.why)
 
-    def _live(self, armed: Armed) -> WatchConfig | None:
-        """The window, if the traffic has come by now; a ledger that is out costs its baseline and no switch.
+    def _window(self, armed: Armed) -> WatchConfig | None:
+        """The window that has begun; None while none has, as far as anybody can tell.
 
-        None while it has not, or while the cluster gives no answer: the trigger finds out.
+        :raises LedgerError: nobody can tell
         """
-        from include.steps.arming import begun
+        from include.steps.arming import started
         from include.steps.steering import resumed
-        from include.watch.arming import cutover_of
+        from include.watch.arming import window_of
+        from stellwerk.triggers.armed import WINDOW_KEY
 
-        async def look(cluster: Any) -> Any:
-            return cutover_of(await cluster.service(armed.environment.traffic.service), armed)
-
-        try:
-            moved = self.with_watched_cluster(armed, look)
-        except ClusterError as error:
-            self.log.warning("whether the traffic has come is not known: %s", error)
-            return None
-        if moved is None:
-            return None
+        ti = self._context["ti"]
         try:
             ledger = self._ledger_of(armed)
-            config = begun(armed, ledger, moved.at)
-            return resumed(config, config, ledger)
-        except LedgerError as error:
-            self.log.warning("the window is not known: %s", error)
-            at = moved.at.timestamp()
-            return armed.window(at, at, {}, may_switch_back=False)
+            known = started(armed, ledger)
+            return resumed(known, known, ledger) if known else None
+        except LedgerError:
+            kept = window_of(armed, ti.xcom_pull(task_ids=ti.task_id, key=WINDOW_KEY))
+            if kept is None:
+                raise
+            return kept
 
-    def _answered_early(self, armed: Armed, answer: Answer) -> NoReturn:
-        """Nothing is live yet: an order to roll back stops the cutover, or is done once the traffic has come."""
+    def _answered_early(self, armed: Armed, answer: Answer) -> Any:
+        """No window has begun: an order to roll back stops the cutover, or is done once the traffic has come."""
         from include.steps.steering import people_of, record_order
         from include.watch.steer import RollBack, steer_early
 
@@ -226,7 +222,19 @@ class ReleaseWatch(StellwerkOperator):
         except LedgerError as error:
             self._ask_again(armed, answer, f"it cannot be done now: {error}")
         self.log.warning("recorded: the cutover stops, or is taken back once the traffic has come")
+        # Asked anew: an answer that stands would end the next trigger at once.
+        self._ask(armed)
         self._watch(armed)
+
+    def _answered_blindly(self, armed: Armed, answer: Answer, error: LedgerError) -> Any:
+        """Whether a window has begun is not known: rolling back waits for nobody, all else does."""
+        from include.steps.steering import people_of
+        from include.watch.steer import RollBack, steer_early
+
+        if not isinstance(steer_early(answer, people=people_of(armed.environment)), RollBack):
+            self._ask_again(armed, answer, f"it cannot be done now: {error}")
+        at = answer.at.timestamp()
+        return self._roll_back(armed.window(at, at, {}, may_switch_back=False), answer, armed=armed)
 
     def _extend(self, config: WatchConfig, answer: Answer, decision: Extended) -> NoReturn:
         from include.steps.steering import record_extended
@@ -259,8 +267,11 @@ class ReleaseWatch(StellwerkOperator):
         self.note_ledger_head()
         return result
 
-    def _roll_back(self, config: WatchConfig, answer: Answer) -> Any:
-        """Switch back in this very task; the order's record is written beside it, and nobody waits for it."""
+    def _roll_back(self, config: WatchConfig, answer: Answer, *, armed: Armed | None = None) -> Any:
+        """Switch back in this very task; the order's record is written beside it, and nobody waits for it.
+
+        :param armed: what is watched on where it was not possible and ``config`` only stands in for a window
+        """
         from include.steps.steering import roll_back_now
 
         recording = threading.Thread(target=self._record_order, args=(config, answer), daemon=True)
@@ -270,6 +281,9 @@ class ReleaseWatch(StellwerkOperator):
         recording.join(_RECORD_SECONDS)
         if outcome.result == "ROLLBACK_BLOCKED":
             self._ask(config)
+            if armed is not None:
+                self._page(release_run(self._context, with_digest=False), config, outcome)
+                return self._watch(armed)
         try:
             self._record_switch(config, answer, outcome)
             return self._ended(config, outcome, closed=False)

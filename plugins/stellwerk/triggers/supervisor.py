@@ -79,6 +79,18 @@ async def show(ti: Any, key: str, value: Any) -> None:
     await _ask(SetXCom(key=key, value=value, **place))
 
 
+async def shown(ti: Any, key: str) -> Any:
+    """Read an XCom of the trigger's task instance; None when there is none.
+
+    :raises TimeoutError: the supervisor says nothing
+    :raises AirflowRuntimeError: Airflow's API gives no answer
+    """
+    from airflow.sdk.execution_time.comms import GetXCom
+
+    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    return (await _ask(GetXCom(key=key, **place))).value
+
+
 async def state_of(ti: Any, task_id: str) -> str | None:
     """The state of another task of the trigger's run; None when it has none.
 

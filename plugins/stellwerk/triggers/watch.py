@@ -100,8 +100,8 @@ class WatchTrigger(BaseTrigger):
                 if begun is None:
                     return not_cut_over(world.now())
                 config, self.config = begun.config, begun.config.dump()
-                if begun.ordered:
-                    return ordered_early(world.now())
+                if begun.order is not None:
+                    return ordered_early(begun.order, world.now())
             return await watch(config, await with_account(world, config))
 
     async def _show(self, value: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 #: seconds that a ledger may keep a watch from beginning
 LEDGER_SECONDS: Final = 4.0
+JUST_BEGUN_SECONDS: Final = 10.0
 
 
 @asynccontextmanager
@@ -54,7 +55,9 @@ async def with_account(world: World, config: WatchConfig) -> World:
     """The world with the account that an earlier process of this watch kept, and with where to keep it."""
     keeper = await Keeper.open(config)
     checkpoint = keeper.keep if keeper.ledger is not None else None
-    return replace(world, account=await keeper.newest(), checkpoint=checkpoint)
+    # Nobody has kept one of a window that has just begun, and its first looks do not wait for the ledger.
+    just_begun = world.now() - config.began_at < JUST_BEGUN_SECONDS
+    return replace(world, account=None if just_begun else await keeper.newest(), checkpoint=checkpoint)
 
 
 async def _sources(config: Armed, cluster: Cluster, stack: AsyncExitStack) -> dict[SourceName, Source]:

@@ -23,13 +23,13 @@ from include.steps.record import (
     WATCH_ANSWER_REFUSED,
     WATCH_ENDED,
     WATCH_ROLLBACK_ORDERED,
-    WATCH_STARTED,
     record,
 )
 from include.steps.steering import record_order
 from include.watch import loop
+from include.watch.arming import ordered_early
 from include.watch.config import Armed, WatchConfig, WatchOutcome
-from include.watch.steer import ROLL_BACK
+from include.watch.steer import ROLL_BACK, Answer
 from include.watch.world import World as Reads
 from stellwerk.triggers import armed as armed_triggers
 from stellwerk.triggers import world as worlds
@@ -52,6 +52,12 @@ def _moved(world: World) -> Any:
     return SimpleNamespace(annotations={LAST_SWITCH: switch.encode()})
 
 
+def _begun(world: World) -> WatchConfig:
+    """The window, as the trigger has begun it."""
+    _moved(world)
+    return begun(world.config, world.ledger, MOVED)
+
+
 def test_before_the_cutover_it_asks_and_defers_armed(world: World) -> None:
     armed = world.begin()
     assert type(armed) is Armed
@@ -62,7 +68,7 @@ def test_before_the_cutover_it_asks_and_defers_armed(world: World) -> None:
 def test_roll_back_before_the_cutover_is_recorded_and_stops_it(world: World) -> None:
     assert world.resume(answered("Roll back now", comment="wrong one")) == world.config
     assert WATCH_ROLLBACK_ORDERED in world.kinds()
-    assert len(world.asked) == 0, "the order stands; nobody is asked again"
+    assert len(world.asked) == 1, "the answer that stands would end the next trigger at once"
 
 
 @pytest.mark.parametrize("answer", [answered("Accept", comment="fine"), answered("Extend", minutes="5")])
@@ -77,42 +83,60 @@ def test_who_may_not_steer_stops_nothing(world: World) -> None:
     assert WATCH_ROLLBACK_ORDERED not in world.kinds()
 
 
-def test_an_order_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
+def test_an_order_that_cannot_be_recorded_ends_the_watch_and_without_it_nothing_goes_live(world: World) -> None:
     world.ledger_is_out = True
-    assert world.resume(answered("Roll back now")) == world.config
-    assert len(world.asked) == 1
+    world.switched = outcome("ROLLED_BACK_BY_HAND")
+    with pytest.raises(AirflowFailException, match="rolled back by technical-lead"):
+        world.complete(answered("Roll back now"))
 
 
 def test_an_answer_after_the_switch_is_one_to_the_window(world: World) -> None:
-    world.service = _moved(world)
+    window = _begun(world)
+    world.cluster_is_out = True
     longer = world.resume(answered("Extend", minutes="10"))
     assert isinstance(longer, WatchConfig)
-    assert longer.deadline >= MOVED.timestamp() + world.run.environment.watch.seconds + 600
-    assert WATCH_STARTED in world.kinds()
+    assert longer.deadline >= window.deadline + 600
+    assert longer.baselines == window.baselines
 
 
-def test_a_rollback_after_the_switch_needs_no_ledger(world: World) -> None:
-    world.service = _moved(world)
+@pytest.mark.parametrize("answer", [answered("Accept", comment="fine"), answered("Extend", minutes="5")])
+def test_a_ledger_that_is_out_costs_no_window(world: World, answer: dict[str, Any]) -> None:
+    window = _begun(world)
+    world.ledger_is_out = True
+    assert world.resume(answer) == world.config, "armed, it finds its window again"
+    world.pushed["window"] = window.dump()
+    assert world.resume(answer) == window, "or in what the trigger has left in Airflow"
+    assert window.may_switch_back
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_rollback_after_the_switch_needs_no_ledger(world: World, left: bool) -> None:
+    window = _begun(world)
+    if left:
+        world.pushed["window"] = window.dump()
     world.ledger_is_out = True
     world.switched = outcome("ROLLED_BACK", switched_at=MOVED.timestamp() + 3)
     with pytest.raises(AirflowFailException, match="rolled back by technical-lead"):
         world.complete(answered("Roll back now"))
 
 
-def test_an_order_is_kept_while_the_cluster_gives_no_answer(world: World) -> None:
-    world.service = _moved(world)
-    world.cluster_is_out = True
+def test_a_rollback_that_is_not_possible_while_the_ledger_is_out_pages_and_goes_on_armed(world: World) -> None:
+    _begun(world)
+    world.ledger_is_out = True
+    world.switched = outcome("ROLLBACK_BLOCKED", pages=("blocked",))
     assert world.resume(answered("Roll back now")) == world.config
-    assert WATCH_ROLLBACK_ORDERED in world.kinds()
+    assert len(world.paged) == 1
+    assert len(world.asked) == 1
 
 
 def test_an_order_from_before_is_made_once_the_traffic_has_come(world: World) -> None:
-    world.resume(answered("Roll back now", comment="stop"))
-    world.service = _moved(world)
-    record(world.ledger, world.run, CUT_OVER, {"automatic_switch_back": True, "at": MOVED.isoformat()})
+    window = _begun(world)
+    world.ledger_is_out = True
+    order = Answer(ROLL_BACK, "technical-lead", MOVED, "stop")
     world.switched = outcome("ROLLED_BACK", switched_at=MOVED.timestamp() + 3)
-    with pytest.raises(AirflowFailException, match="switched back"):
-        world.complete(outcome("ORDERED").dump())
+    event = {**ordered_early(order, MOVED.timestamp()).dump(), "config": window.dump()}
+    with pytest.raises(AirflowFailException, match="rolled back by technical-lead"):
+        world.complete(event)
 
 
 def test_a_cutover_that_moved_nothing_ends_the_watch_without_a_window(world: World) -> None:
@@ -123,8 +147,7 @@ def test_a_cutover_that_moved_nothing_ends_the_watch_without_a_window(world: Wor
 
 
 def test_the_window_that_the_trigger_has_begun_is_in_its_event(world: World) -> None:
-    _moved(world)
-    window = begun(world.config, world.ledger, MOVED)
+    window = _begun(world)
     went_on = world.resume({**outcome("NOTICE", pages=("metrics",)).dump(), "config": window.dump()})
     assert went_on.deadline == window.deadline
     assert went_on.paged == ("metrics",)
@@ -139,6 +162,7 @@ class Triggerer:
         self.service: Any = SimpleNamespace(annotations={})
         self.watched: list[WatchConfig] = []
         self.ledger_failures = 0
+        self.shown: dict[str, Any] = {}
 
         @asynccontextmanager
         async def open_world(config: Armed, progress: Any) -> AsyncIterator[Reads]:
@@ -151,16 +175,6 @@ class Triggerer:
             self.watched.append(config)
             return outcome("PASSED")
 
-        async def aopen_ledger(*_: object) -> Any:
-            if self.ledger_failures:
-                self.ledger_failures -= 1
-                raise LedgerUnavailable("no answer")
-            return world.ledger
-
-        async def state_of(ti: Any, task_id: str) -> str | None:
-            assert task_id == "cutover"
-            return self.state
-
         async def event(trigger: WatchTrigger, ended: WatchOutcome) -> dict[str, Any]:
             return {**ended.dump(), "config": trigger.config}
 
@@ -170,14 +184,32 @@ class Triggerer:
         monkeypatch.setattr(worlds, "open_world", open_world)
         monkeypatch.setattr(worlds, "with_account", with_account)
         monkeypatch.setattr(loop, "watch", watch)
-        monkeypatch.setattr(armed_triggers, "aopen_ledger", aopen_ledger)
-        monkeypatch.setattr(armed_triggers, "state_of", state_of)
+        monkeypatch.setattr(armed_triggers, "aopen_ledger", self._open_ledger)
+        monkeypatch.setattr(armed_triggers, "state_of", self._state)
+        monkeypatch.setattr(armed_triggers, "show", self._show)
+        monkeypatch.setattr(armed_triggers, "shown", self._read)
         monkeypatch.setattr(armed_triggers, "_AGAIN_SECONDS", 0.01)
         monkeypatch.setattr(WatchTrigger, "_event", event)
         monkeypatch.setattr(WatchTrigger, "_early_answer", no_answer)
 
     async def _service(self, name: str) -> Any:
         return self.service
+
+    async def _show(self, ti: Any, key: str, value: Any) -> None:
+        self.shown[key] = value
+
+    async def _read(self, ti: Any, key: str) -> Any:
+        return self.shown.get(key)
+
+    async def _open_ledger(self, *_: object) -> Any:
+        if self.ledger_failures:
+            self.ledger_failures -= 1
+            raise LedgerUnavailable("no answer")
+        return self.world.ledger
+
+    async def _state(self, ti: Any, task_id: str) -> str | None:
+        assert task_id == "cutover"
+        return self.state
 
     async def run(self) -> dict[str, Any]:
         trigger = WatchTrigger(config=self.world.config.dump(), cutover="cutover")
@@ -214,6 +246,25 @@ async def test_a_ledger_that_fails_after_the_switch_is_asked_until_it_answers(
     assert triggerer.watched
 
 
+async def test_a_triggerer_that_is_started_again_needs_no_ledger(world: World, triggerer: Triggerer) -> None:
+    triggerer.service = _moved(world)
+    await triggerer.run()
+    triggerer.ledger_failures = 1000
+    await triggerer.run()
+    first, second = triggerer.watched
+    assert first == second
+
+
+async def test_a_selector_set_by_hand_and_proven_by_the_cutover_is_watched(
+    world: World, triggerer: Triggerer
+) -> None:
+    record(world.ledger, world.run, CUT_OVER, {"automatic_switch_back": False, "at": MOVED.isoformat()})
+    triggerer.state = "success"
+    assert (await triggerer.run())["result"] == "PASSED"
+    [watched] = triggerer.watched
+    assert (watched.cutover_at, watched.may_switch_back) == (MOVED.timestamp(), False)
+
+
 async def test_a_cutover_that_failed_ends_it(world: World, triggerer: Triggerer) -> None:
     triggerer.state = "failed"
     event = await triggerer.run()
@@ -225,5 +276,6 @@ async def test_an_order_from_before_the_switch_is_handed_to_the_task(world: Worl
     record_order(world.config, world.ledger, answer(ROLL_BACK))
     triggerer.service = _moved(world)
     event = await triggerer.run()
-    assert event["result"] == "ORDERED"
+    assert (event["result"], event["measures"]["user"]) == ("ORDERED", "technical-lead")
+    assert event["config"]["cutover_at"] == MOVED.timestamp()
     assert not triggerer.watched

@@ -48,9 +48,15 @@ class World:
         self.switched: WatchOutcome | None = None
         self.ledger_is_out = self.cluster_is_out = False
         self.task = ReleaseWatch(task_id="watch", cutover="cutover")
-        ti = SimpleNamespace(id=uuid4(), xcom_push=lambda key, value: self.pushed.__setitem__(key, value))
+        ti = SimpleNamespace(id=uuid4(), task_id="watch", xcom_push=self._push, xcom_pull=self._pull)
         self.context = cast(Any, {"ti": ti})
         self._patch(monkeypatch)
+
+    def _push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+    def _pull(self, task_ids: str, key: str) -> Any:
+        return self.pushed.get(key)
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def ledger(*_: object) -> Ledger:

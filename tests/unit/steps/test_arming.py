@@ -95,7 +95,7 @@ async def test_the_answer_to_an_earlier_attempt_is_none(records: Records) -> Non
 async def test_a_rollback_ordered_before_the_cutover_stops_it(records: Records) -> None:
     record_order(records.armed(), records.ledger, answer(ROLL_BACK, comment="wrong release"))
     with pytest.raises(RolledBack, match=r"technical-lead.*before the cutover.*wrong release") as refused:
-        await _beside(records, lambda: answer_cutover(records.armed(), records.ledger))
+        await watch_awake(records.run, records.ledger)
     assert not refused.value.retryable
 
 

@@ -14,8 +14,9 @@ from include.clients.kubernetes import Cluster
 from include.errors import ClusterUnreachable, LedgerUnavailable
 from include.plan.loader import load_plan, plan_folder
 from include.watch import arming
-from include.watch.arming import Post, cutover_of, until_cut_over
+from include.watch.arming import Post, cutover_of, ordered_early, until_cut_over, window_of
 from include.watch.config import Armed
+from include.watch.steer import ROLL_BACK, Answer
 
 RELEASE = "3.0.0@production/r1"
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -108,7 +109,7 @@ async def test_without_an_answer_of_the_cluster_nobody_says_that_nothing_was_mov
 
 
 async def test_a_missing_service_is_no_cutover() -> None:
-    assert cutover_of(None, armed()) is None
+    assert cutover_of(None, RELEASE) is None
     assert await Surroundings([None], ["failed"]).wait() is None
 
 
@@ -120,3 +121,18 @@ async def test_a_ledger_that_is_out_is_asked_again_and_ends_nothing(caplog: pyte
     assert await world.wait() is not None
     assert world.answers > 1
     assert caplog.text.count("cannot be told") == 1, "told once"
+
+
+def test_a_window_is_taken_for_its_own_watch_only() -> None:
+    mine = armed()
+    window = mine.window(1.0, 1.0, {}, may_switch_back=True)
+    assert window_of(mine, window.dump()) == window
+    assert window_of(mine.model_copy(update={"number": 1}), window.dump()) is None
+    assert window_of(mine.model_copy(update={"release_id": "3.0.0@production/r2"}), window.dump()) is None
+    for nonsense in (None, "", {}, mine.dump(), {**window.dump(), "deadline": "soon"}):
+        assert window_of(mine, nonsense) is None
+
+
+def test_an_order_travels_with_the_outcome() -> None:
+    order = Answer(ROLL_BACK, "technical-lead", AT, "stop")
+    assert Answer.of_facts(ordered_early(order, 1.0).measures) == order
