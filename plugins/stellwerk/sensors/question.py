@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
-from stellwerk.sensors.watch import QUESTION_KEY
+from stellwerk.sensors.steered import QUESTION_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -17,6 +17,7 @@ from include.steps import page as paging
 from include.steps import steering
 from include.steps.arming import arm
 from include.watch.config import Armed, WatchConfig, WatchOutcome, load_watch
+from stellwerk.sensors import steered
 from stellwerk.sensors import watch as sensor
 from stellwerk.sensors.watch import ReleaseWatch
 from stellwerk.triggers.watch import WatchTrigger
@@ -81,10 +82,11 @@ class World:
             assert self.switched is not None
             return self.switched
 
-        monkeypatch.setattr(sensor, "release_run", lambda context, **_: self.run)
+        for module in (sensor, steered):
+            monkeypatch.setattr(module, "release_run", lambda context, **_: self.run)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
         monkeypatch.setattr(
-            sensor, "upsert_hitl_detail", lambda ti_id, *a, **more: self.asked.append({"ti": ti_id, **more})
+            steered, "upsert_hitl_detail", lambda ti_id, *a, **more: self.asked.append({"ti": ti_id, **more})
         )
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", ledger)
         monkeypatch.setattr(self.task, "ledger", ledger)
