@@ -176,7 +176,7 @@ def _by_name(text: str, names: Metrics) -> dict[str, list[Sample]]:
     wanted = {names.latency + "_bucket", names.requests, names.sse_connections, names.memory_bytes}
     wanted |= {names.cpu_seconds, names.db_connections, names.started_at}
     # Parsing a line costs a hundred times more than leaving it out, and a page may have thousands.
-    kept = [line for line in text.splitlines() if (name := _NAME.match(line)) and name[0] in wanted]
+    kept = [line for line in text.splitlines() if (named := _NAME.match(line)) and named[0] in wanted]
     found: dict[str, list[Sample]] = defaultdict(list)
     for line in kept:
         series, value = _split(line)
