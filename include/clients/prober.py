@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 import httpx
@@ -27,7 +27,13 @@ _HEADERS: Final = {
     "Connection": "close",
     "Cache-Control": "no-cache",
 }
-_CUT_OFF: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
+_CUT_OFF: Final[tuple[type[Exception], ...]] = (
+    httpx.RemoteProtocolError,
+    aiohttp.ClientOSError,
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+)
 
 
 @dataclass(frozen=True)
@@ -84,23 +90,27 @@ async def run_smoke(
 
 def describe(error: BaseException) -> str:
     """Why there was no answer, in words: a certificate is told from a refused connection and a slow server."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate not accepted: {cause.verify_message or cause.reason}"
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason or cause}"
-    for cause in causes:
-        if isinstance(cause, _CUT_OFF):
-            return f"no HTTP answer: {cause}"
+    # aiohttp's own errors of TLS are called ssl's as well and know less than those that they stand for.
+    causes = [cause for cause in _causes(error) if not isinstance(cause, aiohttp.ClientSSLError)]
+    if distrust := _first(causes, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {distrust.verify_message or distrust.reason}"
+    if failure := _first(causes, ssl.SSLError):
+        return f"TLS failed: {failure.reason or failure}"
+    # These before the timeouts: httpx-aiohttp makes timeouts of them.
+    if nobody := _first(causes, aiohttp.ClientConnectorError, httpx.ConnectError):
+        return f"no connection: {nobody}"
+    if cut_off := _first(causes, *_CUT_OFF):
+        return f"no HTTP answer: {cut_off}"
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
-    if isinstance(error, httpx.ConnectError):
-        return f"no connection: {error}"
-    if isinstance(error, httpx.RemoteProtocolError):
-        return f"no HTTP answer: {error}"
     return f"{type(error).__name__}: {error}"
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def _first(causes: Sequence[BaseException], *kinds: type[E]) -> E | None:
+    return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
 
 def _between(error: BaseException) -> bool:
@@ -112,7 +122,7 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
     # How long it may take is the caller's limit for everything, which also covers DNS and slow bodies. The
     # transport alone: of httpx's client, which is as much work again, only the proxy would be of use.
     request = httpx.Request("GET", url, headers=_HEADERS)
-    transport = httpx.AsyncHTTPTransport(verify=_trust(), proxy=proxy_for(url))
+    transport = httpx.AsyncHTTPTransport(verify=_trust(), proxy=proxy_for(url, any_scheme=True))
     async with transport, contextlib.aclosing(await transport.handle_async_request(request)) as response:
         body = b""
         endless = response.headers.get("Content-Type", "").startswith("text/event-stream")

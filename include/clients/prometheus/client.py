@@ -23,8 +23,14 @@ from include.errors import MetricsUnreachable, MetricsUnusable
 
 MOST_SERIES: Final = 20_000
 _LONGEST_BYTES: Final = 16 << 20
-_TOGETHER: Final = 20
-"""Questions at a time: as many as Prometheus computes together (``--query.max-concurrency``)."""
+_TOGETHER: Final = 64
+_LONGEST_HEADER_BYTES: Final = 64 << 10
+
+
+_NO_ANSWER: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, UnicodeError,
+)  # fmt: skip
+"""Of httpx's types, of the transport's, and of a host that no name server could be asked for."""
 
 
 class Prometheus:
@@ -40,12 +46,16 @@ class Prometheus:
         # no proxy or netrc of the environment. What is asked is asked of this address. Of aiohttp, because httpx's
         # own pool loses a connection for ever with each question that is given up on its way.
         self._transport = transport or AiohttpTransport(client=self._session)
-        self._turns = asyncio.Semaphore(_TOGETHER)
         self.skew_seconds: float | None = None
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=_TOGETHER, ssl=self._trust or True, keepalive_timeout=60)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LONGEST_HEADER_BYTES,
+            max_field_size=_LONGEST_HEADER_BYTES,
+        )
 
     async def query(
         self, promql: str, *, at: float | None = None, timeout_seconds: float | None = None,
@@ -88,11 +98,11 @@ class Prometheus:
         fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
-            async with asyncio.timeout(seconds), self._turns:
+            async with asyncio.timeout(seconds):
                 response, body = await self._exchange(url, fields, seconds)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+        except _NO_ANSWER as error:
             raise self._unreachable(describe(error)) from error
         if response.status_code != httpx.codes.OK:
             body = self.access.hidden(body)  # something in between may repeat what it was sent

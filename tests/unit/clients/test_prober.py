@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import hashlib
 import socket
 import ssl
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from include.clients.prober import check, run_smoke
 from include.plan.models import SmokeCheck
 from tests.unit.clients.api_server import close, hang, serving
+from tests.unit.clients.certificates import self_signed
 
 SLOT = {"X-Slot": "green", "X-Version": "3.0.0"}
 
@@ -170,30 +166,6 @@ async def test_a_broken_body(encoding):
     result = await probe(page("not compressed", headers={"Content-Encoding": encoding}), contains="x")
     assert not result.ok
     assert "DecodingError" in result.sentence
-
-
-def self_signed(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "erp")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "both.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return pem
 
 
 async def test_the_content_has_to_be_exactly_what_it_was():
