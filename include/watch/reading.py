@@ -20,6 +20,7 @@ SELDOM_SECONDS: Final = 45.0
 # More than so many lines of usual length: the server cuts an answer that is too long at its newest end.
 _LINES: Final = 500
 _BYTES: Final = 512 * 1024
+_SHORT: Final = 16 * 1024
 _MOST_PODS: Final = 8
 _TOGETHER: Final = 2
 
@@ -78,8 +79,9 @@ class LogComparison:
                     since=None if since is None or previous else datetime.fromtimestamp(since, UTC),
                     limit_bytes=_BYTES,
                 )
-            # Half a megabyte takes milliseconds that belong to the other watches of this process.
-            return await asyncio.to_thread(signatures, text)
+            # Half a megabyte takes milliseconds that belong to the other watches of this process; of a short text
+            # it is the thread that would.
+            return signatures(text) if len(text) <= _SHORT else await asyncio.to_thread(signatures, text)
 
         async def lenient(pod: PodState) -> Counter[tuple[Level, str]]:
             try:

@@ -23,7 +23,6 @@ from include.errors import MetricsUnreachable, MetricsUnusable
 
 MOST_SERIES: Final = 20_000
 _LONGEST_BYTES: Final = 16 << 20
-_TOGETHER: Final = 64
 _LONGEST_HEADER_BYTES: Final = 64 << 10
 
 
@@ -46,10 +45,11 @@ class Prometheus:
         # no proxy or netrc of the environment. What is asked is asked of this address. Of aiohttp, because httpx's
         # own pool loses a connection for ever with each question that is given up on its way.
         self._transport = transport or AiohttpTransport(client=self._session)
+        self._turns = asyncio.Semaphore(access.together)
         self.skew_seconds: float | None = None
 
     def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=_TOGETHER, ssl=self._trust or True, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(limit=self.access.together, ssl=self._trust or True, keepalive_timeout=60)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -94,12 +94,14 @@ class Prometheus:
         newest: bool = False,
     ) -> Answer:
         seconds = timeout_seconds or self.access.timeout_seconds
-        # Prometheus gives up when we do, and stops at one series more than we would take.
-        fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
+        fields = {**fields, "limit": str(most_series + 1)}  # one series more than we would take
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
-            async with asyncio.timeout(seconds):
-                response, body = await self._exchange(url, fields, seconds)
+            async with asyncio.timeout(seconds) as limit, self._turns:
+                # Prometheus gives up when we do.
+                left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+                timeout = f"{max(1, round(left * 1000))}ms"
+                response, body = await self._exchange(url, {**fields, "timeout": timeout}, seconds)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
         except _NO_ANSWER as error:
