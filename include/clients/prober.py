@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from include.clients.proxies import proxy_for
 from include.plan.models import SmokeCheck
@@ -34,6 +35,12 @@ _CUT_OFF: Final[tuple[type[Exception], ...]] = (
     aiohttp.ClientPayloadError,
     aiohttp.ClientResponseError,
 )
+
+
+NO_ANSWER: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, ValueError,
+)  # fmt: skip
+"""Of httpx's types (TLS's are OSErrors), of aiohttp's, and of an address or a proxy that nobody could ask."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None =
         problem = _judge(response, body, smoke, expected_slot)
     except TimeoutError:
         problem = f"no answer within {smoke.timeout_seconds:g} s"
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError) as error:
+    except NO_ANSWER as error:
         problem = describe(error)
         usable = not _between(error)
     return _result(smoke, url, response, problem, time.monotonic() - started, usable=usable)
@@ -122,7 +129,8 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
     # How long it may take is the caller's limit for everything, which also covers DNS and slow bodies. The
     # transport alone: of httpx's client, which is as much work again, only the proxy would be of use.
     request = httpx.Request("GET", url, headers=_HEADERS)
-    transport = httpx.AsyncHTTPTransport(verify=_trust(), proxy=proxy_for(url, any_scheme=True))
+    proxy = proxy_for(url, any_scheme=True)
+    transport = AiohttpTransport(verify=_trust(), client=_session, proxy=httpx.Proxy(proxy) if proxy else None)
     async with transport, contextlib.aclosing(await transport.handle_async_request(request)) as response:
         body = b""
         endless = response.headers.get("Content-Type", "").startswith("text/event-stream")
@@ -138,6 +146,11 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
             if response.status_code != smoke.status and len(body) >= 200:
                 break
         return response, body
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(ssl=_trust(), force_close=True)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _judge(response: httpx.Response, content: bytes, smoke: SmokeCheck, expected_slot: str | None) -> str:

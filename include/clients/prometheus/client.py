@@ -16,7 +16,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from include.clients.prober import describe
+from include.clients.prober import NO_ANSWER, describe
 from include.clients.prometheus.access import Access
 from include.clients.prometheus.answers import Answer, read
 from include.errors import MetricsUnreachable, MetricsUnusable
@@ -24,12 +24,6 @@ from include.errors import MetricsUnreachable, MetricsUnusable
 MOST_SERIES: Final = 20_000
 _LONGEST_BYTES: Final = 16 << 20
 _LONGEST_HEADER_BYTES: Final = 64 << 10
-
-
-_NO_ANSWER: Final = (
-    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, UnicodeError,
-)  # fmt: skip
-"""Of httpx's types, of the transport's, and of a host that no name server could be asked for."""
 
 
 class Prometheus:
@@ -104,7 +98,7 @@ class Prometheus:
                 response, body = await self._exchange(url, {**fields, "timeout": timeout}, seconds)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
-        except _NO_ANSWER as error:
+        except NO_ANSWER as error:
             raise self._unreachable(describe(error)) from error
         if response.status_code != httpx.codes.OK:
             body = self.access.hidden(body)  # something in between may repeat what it was sent

@@ -199,3 +199,21 @@ async def test_nobody_listening_and_no_answer_are_the_applications():
         refused = await check(f"http://127.0.0.1:{unused.getsockname()[1]}", smoke())
     late = await probe(hang, timeout_seconds=0.2)
     assert (refused.ok, refused.usable, late.ok, late.usable) == (False, True, False, True)
+
+
+async def test_a_proxy_that_nobody_can_ask_is_a_result(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.invalid:1080")
+    result = await check("http://erp.example.com", smoke())
+    assert not result.ok
+    assert not result.usable
+    assert "proxy.invalid" in result.sentence
+
+
+async def test_a_page_is_asked_for_through_the_proxy(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(page()) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        assert (await check("http://erp.example.com", smoke())).ok
