@@ -49,7 +49,8 @@ async def look_once(reading: Iterable[Feed], now: float) -> None:
 
     async def once(feed: Feed) -> None:
         try:
-            async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+            # Longer than the limit that a look at metrics has of its own: what it says of the silence is kept.
+            async with asyncio.timeout(LOOK_LIMIT_SECONDS + 1):
                 await feed.read(now)
         except Exception as error:  # noqa: BLE001 - as anywhere in the window: what is not known is judged as such
             log.warning("%s, at the end: %s: %s", feed.name, type(error).__name__, error)

@@ -38,7 +38,7 @@ class Prometheus:
         # The transport alone, without httpx's client: no line of log for each poll, no cookies, no redirects, and
         # no proxy or netrc of the environment. What is asked is asked of this address. Of aiohttp, because httpx's
         # own pool loses a connection for ever with each question that is given up on its way.
-        self._transport = transport or AiohttpTransport(client=self._session)
+        self._transport = transport or AiohttpTransport(verify=self._trust, client=self._session)
         self._turns = asyncio.Semaphore(access.together)
         self.skew_seconds: float | None = None
 

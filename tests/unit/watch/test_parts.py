@@ -22,6 +22,7 @@ from include.watch.baseline import take_baselines
 from include.watch.config import Kept, Page
 from include.watch.rhythm import Feed, feeding, next_due, phase
 from include.watch.rounds import judged
+from include.watch.seeing import LOOK_LIMIT_SECONDS, look_once
 from include.watch.sightings import Sightings, thinned
 from include.watch.slotstate import SlotReader
 from tests import virtual_time
@@ -210,3 +211,17 @@ def test_samples_that_say_the_same_are_kept_often_enough_to_know_how_long() -> N
     assert max(later - earlier for earlier, later in pairwise(times)) <= 5
     assert [sample.at for sample in seen.slot if sample.ready_endpoints == 0][:1] == [20.0]
     assert {19.0, 20.0, 22.0, 23.0} <= set(times), "no change is forgotten"
+
+
+def test_the_last_look_leaves_a_source_that_is_silent_the_time_to_say_so() -> None:
+    said: list[str] = []
+
+    async def silent(at: float) -> None:
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            said.append("no answer")
+
+    virtual_time.run(look_once([Feed("metrics", 1.0, silent, at_end=True)], 0.0))
+    assert said == ["no answer"]
