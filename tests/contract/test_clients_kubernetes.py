@@ -151,8 +151,12 @@ async def test_why_a_pod_does_not_run(client: Cluster, kubectl: Kubectl) -> None
         return (await client.pods({"app": app}))[0].waiting_reason in wanted
 
     await until(lambda: reason("noimage", "ErrImagePull", "ImagePullBackOff"))
-    events = await client.events("noimage")
-    assert any(one.type == "Warning" and MISSING_IMAGE.split(":")[0] in one.message for one in events)
+
+    async def reported() -> bool:
+        events = await client.events("noimage")
+        return any(one.type == "Warning" and MISSING_IMAGE.split(":")[0] in one.message for one in events)
+
+    await until(reported)  # a node writes its events beside the pod's status, sooner or later than it
     with pytest.raises(ClusterRefused):
         await client.log_tail("noimage")
 

@@ -10,6 +10,7 @@ from include.sandbox.load.http import Target
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nX-Slot: blue\r\nX-Version: 2.9.0\r\nX-Pod: p\r\nContent-Length: 2\r\n"
+_TURNS_TO_ACCEPT = 5  # of the event loop: a connection accepted just before the close appears some turns after it
 
 
 @contextlib.asynccontextmanager
@@ -34,12 +35,13 @@ async def serving(handler: Handler) -> AsyncIterator[Target]:
         yield Target("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for transport in transports:
-            transport.abort()  # one that is being closed would wait for a client to read what is buffered
-        await asyncio.sleep(0)
+        for _ in range(_TURNS_TO_ACCEPT):
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for transport in transports:
+                transport.abort()  # one that is being closed would wait for a client to read what is buffered
+            await asyncio.sleep(0)
 
 
 async def request(reader: asyncio.StreamReader) -> bytes:
