@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reor
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down test faults check format bench evidence clean
+.PHONY: help setup programs demo up down test faults lint check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +40,12 @@ test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)
 	$(PYTHON) -m pytest -s tests/faults/every_kill_point.py $(ARGS)
 
-check: setup ## linter, formatting, types and unit tests: the quick check before a commit
+lint: setup ## linter, formatting and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy include plugins
+
+check: lint ## the same and the unit tests: the quick check before a commit
 	$(PYTEST) tests/unit
 
 format: setup ## let the linter and the formatter mend what they can

@@ -45,7 +45,7 @@ with DAG(
     tags=["stellwerk", "T-0"],
     doc_md="""
 Trigger it for a release and an environment. It looks before it writes, asks every role for a Go, and only then
-deploys to the slot that takes no traffic. After the cutover it watches: a rollback trigger switches back at once.
+deploys to the slot that takes no traffic. It is watched from the cutover on: a rollback trigger switches back.
 
 One release at a time has an environment: a second one is refused by its preflight, which says who has it.
 

@@ -97,12 +97,16 @@ class Triggers(PlanModel):
     :param error_rate: share of requests answered with 5xx
     :param p95_seconds: time within which 95 % of the requests were answered
     :param down_seconds: how long the active slot may be without a ready endpoint, or the public URL fail
+    :param crash_restarts: container restarts for each wanted pod within the long window, while the public URL has
+        failed in it: a crash loop. Between two crashes it is never down for long, and what is lost in a crash no
+        pod has counted. None: not judged
     :param more: further rules of the plan's own
     """
 
     error_rate: ShareRule = Rule(limit=0.05)
     p95_seconds: ShortRule = Rule(limit=2.0)
     down_seconds: Seconds = 300.0
+    crash_restarts: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 2.0
     more: tuple[NamedRule, ...] = ()
 
 

@@ -17,9 +17,8 @@ _LOGS_AGE_SECONDS: Final = 60.0
 def pods(moment: Moment) -> Finding:
     """All pods that ought to be there are ready, and no container has restarted since the watch began."""
     name = "criteria.pods"
-    limit = gap_seconds(moment.watch, moment.rules.triggers.down_seconds)
-    known = [s for s in moment.slot if not s.problem and s.ready is not None]
-    if not known or moment.now - known[0].at > limit:
+    known = known_samples(moment)
+    if not known:
         why = next((s.problem for s in moment.slot if s.problem), "") or "nobody has looked at them lately"
         return Finding(name, "UNKNOWN", f"the pods' state is not known: {why}")
     last = known[0]
@@ -32,6 +31,13 @@ def pods(moment: Moment) -> Finding:
     if count := sum(restarted.values()):
         return Finding(name, "DEGRADED", f"{count} container restart(s) since the watch began")
     return Finding(name, "HEALTHY", f"all {ready} pods are ready, no container restarted")
+
+
+def known_samples(moment: Moment) -> list[SlotSample]:
+    """What Kubernetes told of the slot, newest first; nothing when the newest of it is too old to be of now."""
+    limit = gap_seconds(moment.watch, moment.rules.triggers.down_seconds)
+    known = [s for s in moment.slot if not s.problem and s.ready is not None]
+    return known if known and moment.now - known[0].at <= limit else []
 
 
 def restarts(samples: Sequence[SlotSample]) -> dict[str, int]:

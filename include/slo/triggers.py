@@ -17,6 +17,7 @@ from include.plan.rules import Rule
 from include.slo.evidence import Z_NEWEST, Z_WINDOW, confidence_text, slower_than, wilson
 from include.slo.lasting import lasting
 from include.slo.moment import Judge, Moment, View, gap_seconds, sustained
+from include.slo.pods import known_samples, restarts
 from include.slo.readings import by_query
 from include.slo.texts import error_text, limit_text
 from include.slo.verdict import Finding, State, milliseconds, percent
@@ -26,6 +27,7 @@ from include.slo.window import WindowStats
 def triggers(moment: Moment) -> Iterator[Finding]:
     """What fires, is about to, or cannot be read; a trigger that is quiet says nothing."""
     yield from _down(moment)
+    yield from _crash_loop(moment)
     rules = moment.rules.triggers
     for name, rule, judge in (
         ("triggers.error_rate", rules.error_rate, _error_rate),
@@ -120,3 +122,22 @@ def _down(moment: Moment) -> Iterator[Finding]:
         else:
             state, end = "DEGRADED", f" of at most {limit:.0f} s"
         yield Finding("triggers.down_seconds", state, f"{what}{why} for {run.seconds:.0f} s{end}")
+
+
+def _crash_loop(moment: Moment) -> Iterator[Finding]:
+    """Containers of the slot restart again and again, and users notice: both within the long window.
+
+    Restarts alone may be one bad node, a failing URL alone anything. Not knowing fires nothing.
+    """
+    limit, since = moment.rules.triggers.crash_restarts, moment.now - moment.watch.lookback_seconds
+    failed = any(probe.state == "failed" and probe.at >= since for probe in moment.probes)
+    known = known_samples(moment)
+    if limit is None or not failed or not known:
+        return
+    # The newest look before the window tells what was so when it began.
+    within = sum(sample.at > since for sample in known)
+    count = sum(restarts(known[within::-1]).values())
+    wanted = max(1, known[0].ready or 0 if known[0].wanted is None else known[0].wanted)
+    if count >= limit * wanted:
+        text = f"{count} container restarts of {wanted} pod(s) in {moment.watch.lookback_seconds:.0f} s"
+        yield Finding("triggers.crash_restarts", "ROLLBACK", f"{text}, and the public URL fails: rollback")

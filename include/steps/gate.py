@@ -64,7 +64,10 @@ def _triggers(triggers: Triggers) -> list[str]:
         side = "<" if rule.crossed == "below" else ">"
         rates.append((f"{rule.name} {side} {rule.limit:g} {rule.unit}".rstrip(), rule))
     said = [f"{text} for {rule.for_seconds:g} s" if rule.for_seconds else text for text, rule in rates]
-    return [*said, f"down > {triggers.down_seconds:g} s", "a critical bug that a human reports"]
+    said.append(f"down > {triggers.down_seconds:g} s")
+    if triggers.crash_restarts is not None:
+        said.append(f"a crash loop ({triggers.crash_restarts:g} restarts a pod)")
+    return [*said, "a critical bug that a human reports"]
 
 
 def record_decision(

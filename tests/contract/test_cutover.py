@@ -180,15 +180,6 @@ async def test_the_evidence_outlives_a_proof_that_fails(
     assert done["observation"]["sent"] > 60
 
 
-async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
-    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, kubectl: Kubectl
-) -> None:
-    kubectl("delete", "service", run.environment.traffic.service)
-    with pytest.raises(TrafficServiceMissing):
-        await cut_over(run, cluster_client, ledger, watched=False)
-    assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]
-
-
 async def test_without_a_watch_that_is_awake_nothing_moves(
     run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,3 +236,12 @@ async def test_a_cutover_that_is_taken_back_while_it_is_being_proven_says_so_and
     assert (done.payload["to"], done.payload["checks"]) == ("green", [])
     with pytest.raises(ReleaseFenced, match="a release is cut over once"):
         await cut_over(run, cluster_client, ledger, watched=False)
+
+
+async def test_a_service_deleted_before_the_cutover_moves_and_records_nothing(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger, kubectl: Kubectl
+) -> None:
+    kubectl("delete", "service", run.environment.traffic.service)
+    with pytest.raises(TrafficServiceMissing):
+        await cut_over(run, cluster_client, ledger, watched=False)
+    assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind == CUT_OVER]

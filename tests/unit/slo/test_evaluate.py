@@ -100,6 +100,51 @@ class TestLatency:
         assert (verdict.state, "no latencies" in verdict.sentence) == ("UNKNOWN", True)
 
 
+class TestCrashLoop:
+    def found(self, counts, *, probes=("failed",), rules=RULES, now=None, wanted=2):
+        """The finding after one look a second at the restarts of two pods; the probes are of the last seconds."""
+        looks = [
+            SlotSample(float(t), ready_endpoints=1, ready=1, wanted=wanted, restarts={"a": n, "b": n})
+            for t, n in enumerate(counts)
+        ]
+        end = len(counts) - 1.0 if now is None else now
+        probed = [ProbeSample(end - n, state, "no answer") for n, state in enumerate(reversed(probes))]
+        verdict = evaluate(rules, WATCH, Observed(slot=looks, probes=probed), end, cutover_at=0)
+        return next((f for f in verdict.findings if f.rule == "triggers.crash_restarts"), None)
+
+    def test_two_restarts_a_pod_while_users_notice_are_rolled_back(self):
+        finding = self.found([0, 0, 1, 1, 2])
+        lookback = f"{WATCH.lookback_seconds:.0f}"
+        assert (finding.state, finding.sentence) == (
+            "ROLLBACK",
+            f"4 container restarts of 2 pod(s) in {lookback} s, and the public URL fails: rollback",
+        )
+
+    def test_fewer_are_not(self):
+        assert self.found([0, 0, 1, 1, 1]) is None
+
+    def test_what_users_do_not_notice_is_not(self):
+        assert self.found([0, 1, 2], probes=("ok", "unusable", "ok")) is None
+
+    def test_a_failure_between_two_answers_is_noticed(self):
+        assert self.found([0, 1, 2], probes=("ok", "failed", "ok")) is not None
+
+    def test_what_was_before_the_watch_does_not_count(self):
+        assert self.found([5, 5, 6]) is None
+
+    def test_what_is_long_ago_does_not_count(self):
+        quiet = int(WATCH.lookback_seconds) + 5
+        assert self.found([0, 1, 2] + [2] * quiet) is None
+
+    def test_what_is_not_known_fires_nothing(self):
+        assert self.found([0, 1, 2], now=500.0) is None
+        assert self.found([]) is None
+
+    def test_it_is_not_judged_where_the_plan_says_so(self):
+        triggers = RULES.triggers.model_copy(update={"crash_restarts": None})
+        assert self.found([0, 1, 2], rules=RULES.model_copy(update={"triggers": triggers})) is None
+
+
 class TestDown:
     def down(self, states, *, metrics=(), **more):
         """The verdict a second after one look for each of ``states``: ready endpoints, None for not known."""

@@ -45,5 +45,6 @@ def test_every_trigger_is_named_with_its_duration() -> None:
     body = question(changed, "technical-lead", {}).body
     assert (
         "| rollback at | error rate > 5% for 15 s, P95 > 2 s, queue-age > 30 s for 60 s, down > 300 s, "
+        "a crash loop (2 restarts a pod), "
         "a critical bug that a human reports |"
     ) in body

@@ -334,6 +334,33 @@ def pods(b: Builder, chance: random.Random) -> Trace:
     return b.pods(seen).done()
 
 
+def crash_loop(b: Builder, chance: random.Random) -> Trace:
+    """Containers that restart again and again, with or without users who notice, soon after each other or not."""
+    kind = ("loop", "loop", "unnoticed", "seldom", "one pod", "before", "silent", "unjudged")[b.trace.seed % 8]
+    start, apart = chance.uniform(5, 40), chance.choice([3.0, 6.0, 9.0])
+    apart, pods = (45.0 if kind == "seldom" else apart), (1 if kind == "one pod" else 3)
+    silent_from = start + 1.5 * apart
+    if kind == "unjudged":
+        b.rules(triggers=DOWN.model_copy(update={"crash_restarts": None}))
+    b.traffic(chance.uniform(30, 60))
+
+    def crashes(at: float) -> int:
+        return max(0, int((at - start) / apart) + 1) if at >= start else 0
+
+    def seen(look: Pods) -> Pods:
+        if kind == "silent" and look.at >= silent_from:
+            return replace(look, endpoints=None, ready=None, wanted=None)
+        counts = {f"pod-{n}": 7 if kind == "before" else min(5, crashes(look.at)) for n in range(pods)}
+        return replace(look, restarts=counts)
+
+    def noticed(at: float) -> str:
+        just_crashed = at >= start and (at - start) % apart < 2
+        return "failed" if kind != "unnoticed" and just_crashed else "ok"
+
+    b.probes(noticed)
+    return b.pods(seen).done()
+
+
 def logs(b: Builder, chance: random.Random) -> Trace:
     kind = chance.choice(["error", "unreadable", "fine"])
     b.trace.errors_logged = chance.uniform(5, 110) if kind == "error" else None
@@ -450,7 +477,7 @@ FAMILIES: Mapping[str, Callable[[Builder, random.Random], Trace]] = {
             outage,
         ),
         *(flapping_outage, unusable_probe, by_query, patient, own_requests, at_the_limit, streams, resources),
-        *(pods, logs, two_at_once),
+        *(pods, crash_loop, logs, two_at_once),
         *(burst, slow_burst, handful, unread_burst, stalled_burst, scraped_burst, born_burst, busy_burst),
     )
 }

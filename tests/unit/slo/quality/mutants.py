@@ -270,6 +270,42 @@ MUTANTS = (
         families="own-requests",
     ),
     _mutant(
+        "a crash loop is no matter",
+        "slo.triggers",
+        ("if count >= limit * wanted:", "if False:"),
+        families="crash-loop",
+    ),
+    _mutant(
+        "restarts that nobody notices are a crash loop",
+        "slo.triggers",
+        ("if limit is None or not failed or not known:", "if limit is None or not known:"),
+        families="crash-loop",
+    ),
+    _mutant(
+        "a few restarts are a crash loop",
+        "slo.triggers",
+        ("if count >= limit * wanted:", "if count >= limit:"),
+        families="crash-loop",
+    ),
+    _mutant(
+        "restarts of long ago are a crash loop",
+        "slo.triggers",
+        ("restarts(known[within::-1])", "restarts(known[::-1])"),
+        families="crash-loop",
+    ),
+    _mutant(
+        "the restart that the window begins with is lost",
+        "slo.triggers",
+        ("restarts(known[within::-1])", "restarts(known[:within][::-1])"),
+        families="crash-loop",
+    ),
+    _mutant(
+        "restarts before the watch are a crash loop",
+        "slo.pods",
+        ("count - first.get(uid, 0))", "count)"),
+        families="crash-loop pods",
+    ),
+    _mutant(
         "down never ends",
         "slo.lasting",
         ("        if not seen:\n            break", "        if not seen:\n            continue"),

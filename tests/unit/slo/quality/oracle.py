@@ -144,6 +144,7 @@ class Oracle:
         states: dict[str, State] = {}
         named = dict(self.rules.named())
         states["triggers.down_seconds"] = self.down(now)
+        states["triggers.crash_restarts"] = self.crash_loop(now)
         for name in ("triggers.error_rate", "triggers.p95_seconds"):
             states[name] = self.trigger(name, now)
         missing = {source for source in self.rules.sources if not self.known(source, now)}
@@ -214,6 +215,22 @@ class Oracle:
             state = "UNKNOWN" if now - known[-1][0] > gap else state
             worst = max(worst, state, key=ORDER.index)
         return worst
+
+    def crash_loop(self, now: float) -> State:
+        """Restarts that came in the long window, pod by pod, beside a failed probe of the same time."""
+        limit, begin = self.rules.triggers.crash_restarts, now - self.watch.lookback_seconds
+        gap = max(self.watch.stale_seconds, self.rules.triggers.down_seconds / 10)
+        told = [p for p in self.trace.pods if p.at <= now and p.ready is not None]
+        users_notice = any(state == "failed" for at, state in self.trace.probes if begin <= at <= now)
+        if limit is None or not users_notice or not told or now - told[-1].at > gap:
+            return "HEALTHY"
+        before = next((p for p in reversed(told) if p.at <= begin), told[0])
+        came = 0
+        for pod in {name for p in told for name in p.restarts}:
+            highest = max((p.restarts.get(pod, 0) for p in told if p.at >= before.at), default=0)
+            came += max(0, highest - before.restarts.get(pod, 0))
+        wanted = told[-1].wanted if told[-1].wanted is not None else told[-1].ready
+        return "ROLLBACK" if came / max(1, wanted or 0) >= limit else "HEALTHY"
 
     def query(self, name: str, now: float) -> State:
         rule = dict(self.rules.named())[name]
