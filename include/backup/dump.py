@@ -33,7 +33,14 @@ from include.backup.store import CHUNK_BYTES, Store
 from include.database.catalogue import read_inventory
 from include.database.clients import Clients, running
 from include.database.connection import Database
-from include.database.counting import COUNT_SECONDS, count_rows, one_moment, revisions, with_rows
+from include.database.counting import (
+    COUNT_SECONDS,
+    LOCK_WAIT_SECONDS,
+    count_rows,
+    one_moment,
+    revisions,
+    with_rows,
+)
 from include.database.facts import ServerFacts, server_facts
 from include.database.properties import read_properties
 from include.database.session import Session, session, try_lock
@@ -42,7 +49,6 @@ from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupMi
 log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk backup"
-LOCK_WAIT_SECONDS: Final = 60
 
 
 def _utc_now() -> datetime:
@@ -158,7 +164,7 @@ class _Attempt:
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def run(self, connection: Session) -> Manifest:
-        with one_moment(connection):
+        with one_moment(connection, lock_wait_seconds=self.wanted.lock_wait_seconds):
             row = connection.execute("SELECT pg_export_snapshot()").fetchone()
             assert row is not None
             snapshot_at = self.wanted.now()

@@ -100,7 +100,7 @@ class Store:
                 file.write(chunk)
         return Piece(name=name, size=size, sha256=digest.hexdigest())
 
-    def read(self, folder: str, piece: Piece) -> Iterator[bytes]:
+    def read(self, folder: str, piece: Piece) -> Generator[bytes]:
         """A file's content in chunks; after the last one its size and checksum have been compared.
 
         :raises ArchiveUnusable: it is missing, shorter, longer or different

@@ -140,7 +140,12 @@ class Running:
 
 @contextmanager
 def running(
-    argv: Sequence[str], database: Database | None, *, application: str, fed: bool = False
+    argv: Sequence[str],
+    database: Database | None,
+    *,
+    application: str,
+    fed: bool = False,
+    output: IO[bytes] | None = None,
 ) -> Iterator[Running]:
     """Run a client program; when the context ends, so has the program, and its exit code was looked at.
 
@@ -149,6 +154,7 @@ def running(
     :param argv: full path and arguments; holds no secret
     :param database: whose password, host and so on the program finds in its environment; None for none
     :param fed: whether it reads from ``feed``, which is closed when the context ends
+    :param output: a file that takes what it prints; None to read it from ``output``
     :raises DatabaseUnreachable: it ended because the connection broke
     :raises DatabaseBusy: it ended because it waited too long for a lock
     :raises ClientFailed: it ended with another error
@@ -159,7 +165,7 @@ def running(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *argv],
             env={**environment, "LC_ALL": "C"},
             stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output or subprocess.PIPE,
             stderr=complaints,
         )
         try:

@@ -18,15 +18,22 @@ _COUNT: Final = "SELECT count(*) FROM {}"
 _REVISIONS: Final = "SELECT version_num FROM {}"
 COUNT_SECONDS: Final = 120.0
 """How long counting may take unless something else is said."""
+LOCK_WAIT_SECONDS: Final = 60
+"""How long a lock of somebody else's is waited for unless something else is said."""
 
 
 @contextmanager
-def one_moment(session: Session) -> Iterator[None]:
-    """Everything read inside is of one moment, and nothing can be written by accident."""
+def one_moment(session: Session, *, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    """Everything read inside is of one moment, and nothing can be written by accident.
+
+    :param lock_wait_seconds: how long a lock of somebody else's is waited for; even describing a table needs one
+    :raises psycopg.errors.LockNotAvailable: it was waited for in vain
+    """
     with session.transaction():
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # Rather an error than the rows that row security lets this role see.
         session.execute("SET LOCAL row_security = off")
+        session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(lock_wait_seconds * 1000))
         yield
 
 

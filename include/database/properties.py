@@ -7,6 +7,7 @@ from typing import Any, Final
 from psycopg import sql
 from pydantic import BaseModel, ConfigDict
 
+from include.database.marks import unmarked
 from include.database.session import Session
 
 _PROVIDERS: Final = {"c": "libc", "i": "icu", "b": "builtin"}
@@ -115,7 +116,7 @@ def read_properties(session: Session) -> Properties:
         ctype=ctype,
         locale=name,
         connection_limit=limit,
-        comment=comment,
+        comment=unmarked(comment),
         settings=_settings(session),
         grants=_grants(session),
         roles=tuple(sorted({owner, *owners, *_column(session, _ROLES.format(_THIS))})),
@@ -156,7 +157,6 @@ def creation(name: str, properties: Properties) -> sql.Composed:
         ("LOCALE_PROVIDER", sql.SQL(properties.provider)),
         ("LC_COLLATE", sql.Literal(properties.collate)),
         ("LC_CTYPE", sql.Literal(properties.ctype)),
-        ("CONNECTION LIMIT", sql.Literal(properties.connection_limit)),
     ]
     if properties.provider != "libc":
         key = "ICU_LOCALE" if properties.provider == "icu" else "BUILTIN_LOCALE"
@@ -165,14 +165,20 @@ def creation(name: str, properties: Properties) -> sql.Composed:
     return sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + sql.SQL(" ").join(words)
 
 
-def adornment(name: str, properties: Properties) -> tuple[sql.Composed, ...]:
-    """The statements that give a database what is said about it from outside: privileges and settings."""
+def privileges(name: str, properties: Properties) -> tuple[sql.Composed, ...]:
+    """The statements that let those, and only those, use the database who may."""
     database = sql.Identifier(name)
     revoked = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(
         database, sql.Identifier(properties.owner)
     )
-    granted = (_granted(database, grant) for grant in properties.grants)
-    return (revoked, *granted, *(_set(database, setting) for setting in properties.settings))
+    return (revoked, *(_granted(database, grant) for grant in properties.grants))
+
+
+def settings(name: str, properties: Properties) -> tuple[sql.Composed, ...]:
+    """The statements that set what is set for the database, and how many may connect."""
+    database, limit = sql.Identifier(name), sql.Literal(properties.connection_limit)
+    limited = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit)
+    return (limited, *(_set(database, setting) for setting in properties.settings))
 
 
 def _granted(database: sql.Identifier, grant: Grant) -> sql.Composed:
