@@ -20,6 +20,8 @@ class Powers:
     :param acts_as: the roles whose objects it may create
     :param extensions: those it may create
     :param available: those that are installed on the server
+    :param alters: the roles whose settings it may change
+    :param reserved: the settings it may not change
     """
 
     role: str
@@ -29,6 +31,8 @@ class Powers:
     acts_as: frozenset[str]
     extensions: frozenset[str]
     available: frozenset[str]
+    alters: frozenset[str]
+    reserved: frozenset[str]
     server_major: int
 
 
@@ -41,8 +45,9 @@ class TargetSeen:
     """
 
     name: str
-    owned: bool
-    immune: tuple[str, ...]
+    exists: bool
+    owned: bool = False
+    immune: tuple[str, ...] = ()
 
 
 def objections(
@@ -50,9 +55,10 @@ def objections(
 ) -> tuple[str, ...]:
     """Why it would fail, a sentence for each reason; pure.
 
-    :param target: None when nothing is replaced
+    :param target: None for a copy that takes nobody's place
     """
-    return (*_versions(powers, manifest, clients), *_rights(powers, contents), *_on_target(powers, target))
+    found = (*_versions(powers, manifest, clients), *_rights(powers, contents))
+    return found if target is None else (*found, *_settings(powers, contents), *_on_target(powers, target))
 
 
 def _versions(powers: Powers, manifest: Manifest, clients: Clients) -> Iterator[str]:
@@ -80,10 +86,16 @@ def _rights(powers: Powers, contents: BackupContents) -> Iterator[str]:
             yield f"{powers.role} may not create the extension {extension}"
 
 
-def _on_target(powers: Powers, target: TargetSeen | None) -> Iterator[str]:
-    if target is None:
-        return
-    if not target.owned:
+def _settings(powers: Powers, contents: BackupContents) -> Iterator[str]:
+    for setting in contents.properties.settings:
+        if setting.role and setting.role in powers.known - powers.alters:
+            yield f"{powers.role} may not set {setting.name} for the role {setting.role}, as it was in the backup"
+        elif setting.name in powers.reserved:
+            yield f"{powers.role} may not set {setting.name}, as it was in the backup"
+
+
+def _on_target(powers: Powers, target: TargetSeen) -> Iterator[str]:
+    if target.exists and not target.owned:
         yield f"{powers.role} does not own the database {target.name}, so it may not rename it"
     for name in target.immune:
         yield f"{powers.role} may not disconnect {name} (GRANT pg_signal_backend; a superuser only by itself)"
@@ -111,26 +123,49 @@ def observe_powers(administration: Session) -> Powers:
         acts_as=frozenset(name for name, may in roles if may),
         extensions=frozenset(name for name, may in extensions if may or superuser),
         available=frozenset(name for name, _ in extensions),
+        alters=_altered(administration),
+        reserved=frozenset() if superuser else _reserved(administration),
         server_major=administration.info.server_version // 10000,
     )
 
 
-def observe_target(administration: Session, name: str) -> TargetSeen | None:
-    """The database to be replaced; None when there is none."""
+def _altered(administration: Session) -> frozenset[str]:
+    # Before PostgreSQL 16, CREATEROLE alone was enough for every role but superusers.
+    needs_admin = administration.info.server_version >= 160000
+    rows = administration.execute(
+        "SELECT r.rolname FROM pg_roles r, pg_roles me WHERE me.rolname = current_user AND (me.rolsuper OR "
+        "r.oid = me.oid OR me.rolcreaterole AND NOT r.rolsuper "
+        "AND (NOT %s OR pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
+        (needs_admin,),
+    )
+    return frozenset(name for (name,) in rows)
+
+
+def _reserved(administration: Session) -> frozenset[str]:
+    query = "SELECT name FROM pg_settings WHERE context = 'superuser'"
+    # Since PostgreSQL 15 the right to set a single one of them can be granted.
+    granted = " AND NOT has_parameter_privilege(name, 'SET')"
+    rows = administration.execute(query + granted if administration.info.server_version >= 150000 else query)
+    return frozenset(name for (name,) in rows)
+
+
+def observe_target(administration: Session, name: str) -> TargetSeen:
+    """The database to be replaced, or the place where it should be."""
     row = administration.execute(
         "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = %s", (name,)
     ).fetchone()
     if row is None:
-        return None
-    # Who may end whose session: see pg_terminate_backend in the documentation.
+        return TargetSeen(name, exists=False)
+    # Who may end whose session: see pg_terminate_backend in the documentation. What kind of process another role's
+    # is, not everybody is told; those that are no sessions have no user.
     immune = administration.execute(
         "SELECT DISTINCT a.usename FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid "
-        "WHERE a.datname = %s AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND NOT "
+        "WHERE a.datname = %s AND coalesce(a.backend_type, 'client backend') = 'client backend' AND NOT "
         "((SELECT rolsuper FROM pg_roles WHERE rolname = current_user) OR NOT r.rolsuper AND "
         "(pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))) ORDER BY 1",
         (name,),
     ).fetchall()
-    return TargetSeen(name, row[0], tuple(user for (user,) in immune))
+    return TargetSeen(name, exists=True, owned=row[0], immune=tuple(user for (user,) in immune))
 
 
 def must_allow_copy(

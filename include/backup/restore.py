@@ -7,15 +7,12 @@ again with the same statement. Until the new database is proven equal to the bac
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-import psycopg
-from psycopg import sql
-
+from include.backup import exchange
 from include.backup.archive import missing
 from include.backup.copies import Workshop, adorn, drop, make_copy, take_stock
 from include.backup.described import BackupContents, read_contents_of
@@ -24,17 +21,15 @@ from include.backup.loss import LossConfirmation, LossStatement, must_be_confirm
 from include.backup.manifest import Manifest
 from include.backup.preflight import must_allow_copy, observe_target
 from include.backup.reading import read_back
-from include.backup.swap import Names, Seen, Standing, Step, names, next_step
+from include.backup.swap import Names, Seen, Step, names, next_step
 from include.database.connection import Database
 from include.database.facts import DatabaseIdentity, server_facts
-from include.database.marks import mark, mark_of
-from include.database.session import Session, first_line, session, try_lock
+from include.database.marks import mark
+from include.database.session import Session, session, try_lock
 from include.errors import (
     ArchiveForeign,
     BackupDiffers,
-    DatabaseBusy,
     DatabaseError,
-    DatabaseRefused,
     RestoreBusy,
     RestoreRefused,
     RestoreUnconfirmed,
@@ -44,7 +39,6 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk restore"
 DRAIN_SECONDS: Final = 30.0
-_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def what_would_be_lost(
     manifest = find_backup(workshop.store, backup)
     with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
         here = server_facts(administration).identity.model_copy(update={"name": database.name})
-        exists = observe_target(administration, database.name) is not None
+        exists = observe_target(administration, database.name).exists
     if manifest.database not in (here, accept_source):
         raise ArchiveForeign(
             f"backup {backup} is of another database",
@@ -157,7 +151,7 @@ class _Restore:
         self.contents = read_contents_of(self.workshop.store, self.manifest)
 
     def next(self, administration: Session) -> Step:
-        seen = Seen(*(_standing(administration, name) for name in self._all))
+        seen = Seen(*(exchange.standing(administration, name) for name in self._all))
         return next_step(seen, self.names.mark, target_missing=self.statement.target_missing)
 
     def must_be_confirmed(
@@ -167,9 +161,9 @@ class _Restore:
             must_be_confirmed(self.statement, confirmation, now=now)
         except RestoreUnconfirmed:
             # A killed attempt may have closed it, and nobody goes on with that.
-            target = _standing(administration, self.names.target)
+            target = exchange.standing(administration, self.names.target)
             if target is not None and (target.state, target.mark) == ("replacing", self.names.mark):
-                self._reopen(administration)
+                exchange.reopen(administration, self.names)
             raise
 
     def do(self, step: Step, administration: Session) -> None:
@@ -181,7 +175,7 @@ class _Restore:
             case Step.SWAP:
                 self._swap(administration)
             case Step.OPEN:
-                _allow(administration, self.names.target, connections=True)
+                exchange.allow(administration, self.names.target, connections=True)
             case Step.DONE:
                 pass
 
@@ -218,83 +212,7 @@ class _Restore:
     def _swap(self, administration: Session) -> None:
         target = observe_target(administration, self.names.target)
         must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
-        if target is None:
-            self._exchange(administration, keep=False)
-            return
-        with administration.transaction():
-            mark(administration, self.names.target, "replacing", self.names.mark)
-            _allow(administration, self.names.target, connections=False)
-        try:
-            _drain(administration, self.names.target, self.drain_seconds)
-            self._exchange(administration, keep=True)
-        except BaseException:
-            # Whatever hindered it, users are better off with what they had; the new database waits.
-            self._reopen(administration)
-            raise
-
-    def _exchange(self, administration: Session, *, keep: bool) -> None:
-        """Both names at once: nobody ever finds neither."""
-        with administration.transaction():
-            if keep:
-                mark(administration, self.names.target, "replaced", self.names.mark)
-                _rename(administration, self.names.target, self.names.kept)
-            mark(administration, self.names.new, "restored", self.names.mark)
-            _rename(administration, self.names.new, self.names.target)
-
-    def _reopen(self, administration: Session) -> None:
-        name = self.names.target
-        try:
-            with administration.transaction():
-                mark(administration, name, "", self.names.mark)
-                _allow(administration, name, connections=True)
-        except psycopg.Error as error:
-            seen = first_line(error)
-            log.error("%s lets nobody connect and cannot be opened again: %s", name, seen)  # noqa: TRY400
-
-
-def _standing(administration: Session, name: str) -> Standing | None:
-    row = administration.execute(
-        "SELECT shobj_description(oid, 'pg_database'), datallowconn FROM pg_database WHERE datname = %s", (name,)
-    ).fetchone()
-    if row is None:
-        return None
-    state, mark = mark_of(row[0] or "")
-    return Standing(state, mark, row[1])
-
-
-def _allow(administration: Session, name: str, *, connections: bool) -> None:
-    statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-    administration.execute(statement.format(sql.Identifier(name), sql.Literal(connections)))
-
-
-def _rename(administration: Session, old: str, new: str) -> None:
-    statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    administration.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
-
-
-def _drain(administration: Session, name: str, seconds: float) -> None:
-    """End every session with the database; new ones are refused already."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            left = administration.execute(
-                "SELECT usename, application_name, pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-                (name,),
-            ).fetchall()
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise DatabaseRefused(
-                f"a session with {name} cannot be ended",
-                seen=first_line(error),
-                remedy="GRANT pg_signal_backend to the role that restores",
-            ) from error
-        if not left:
-            return
-        if time.monotonic() > end:
-            raise DatabaseBusy(
-                f"sessions with {name} do not end",
-                expected=f"none after {seconds:g} s",
-                seen=", ".join(sorted({f"{user} ({application})" for user, application, _ in left})),
-                remedy="end them by hand; the database is open again, and the restored one waits",
-            )
-        time.sleep(_POLL_SECONDS)
+        if not target.exists:
+            exchange.exchange(administration, self.names, keep=False)
+        else:
+            exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds)

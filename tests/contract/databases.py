@@ -103,9 +103,10 @@ class World:
                 "COMMENT ON DATABASE {0} IS 'the ERP''s'",
                 'ALTER DATABASE {0} SET search_path TO "$user", public, lager',
                 "ALTER DATABASE {0} SET work_mem TO '8MB'",
-                "ALTER ROLE {1} IN DATABASE {0} SET default_transaction_read_only TO 'on'",
+                "ALTER ROLE {2} IN DATABASE {0} SET statement_timeout TO '1h'",
             ):
-                statement = sql.SQL(said).format(sql.Identifier(NAME), sql.Identifier(READER))
+                parts = [sql.Identifier(part) for part in (NAME, READER, OWNER)]
+                statement = sql.SQL(said).format(*parts)
                 connection.execute(statement)
         with connect(self.database) as connection:
             connection.execute(RICH.encode())

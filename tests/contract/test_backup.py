@@ -154,7 +154,7 @@ def test_the_inventory_holds_every_kind_of_thing(world: World) -> None:
     assert {setting.name for setting in properties.settings} == {
         "search_path",
         "work_mem",
-        "default_transaction_read_only",
+        "statement_timeout",
     }
 
 
