@@ -45,6 +45,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── SlotNotReady                   pods of the idle slot do not become ready
     │   └── ImageMissing               … because their image cannot be had
     ├── WatchError
+    │   ├── WatchAsleep                nobody would watch: the traffic is not moved
+    │   ├── NotCutOver                 there is nothing to watch: the cutover has moved nothing
     │   ├── RolledBack                 the watch ended with the old version in traffic again
     │   ├── RollbackBlocked            a rollback was due and could not be done: a human must act now
     │   └── WatchHeld                  the window ended without proof of health

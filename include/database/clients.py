@@ -226,7 +226,7 @@ def failure(program: str, code: int, complaints: str) -> DatabaseError:
     """
     # A statement that is quoted, or a line of a table, begins differently.
     own = [line for line in complaints.splitlines() if re.match(r"pg_?\w*: (error|fatal|detail|hint)", line)]
-    seen = " / ".join(line.partition(": ")[2] for line in own[:_SHOWN_LINES] if "Command was" not in line)
+    seen = " / ".join(line.partition(": ")[2] for line in own[:_SHOWN_LINES] if " was: " not in line)
     seen = seen or (f"ended by signal {-code}" if code < 0 else f"exit code {code}")
     if _GONE.search(complaints):
         return DatabaseUnreachable(f"the connection of {program} broke", seen=seen, remedy="try again")
