@@ -67,8 +67,10 @@ def _versions(powers: Powers, manifest: Manifest, clients: Clients) -> Iterator[
             f"the backup is of PostgreSQL {manifest.server_major}, which is newer than the server's "
             f"{powers.server_major}: an older server cannot read it"
         )
-    if clients.major < max(manifest.server_major, powers.server_major):
-        yield f"pg_restore {clients.version} is older than the backup or the server"
+    if clients.major < manifest.server_major:
+        yield f"pg_restore {clients.version} is older than the backup"
+    if reason := clients.unfit(powers.server_major):
+        yield f"pg_restore {clients.version} is {reason}"
 
 
 def _rights(powers: Powers, contents: BackupContents) -> Iterator[str]:

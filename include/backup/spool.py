@@ -18,7 +18,7 @@ from include.errors import SpoolFull
 class Spool:
     """A local folder with a bound.
 
-    :param most_bytes: it may never hold more
+    :param most_bytes: as soon as it is seen to hold more, which is looked at twice a second, the dump is ended
     """
 
     folder: Path

@@ -18,7 +18,7 @@ from include.backup.reading import read_back
 from include.backup.store import Store
 from include.database.connection import Database
 from include.database.session import session, try_lock
-from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupDiffers
+from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupDiffers, ClientFailed
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ def verify(backup: str, workshop: Workshop, *, now: datetime, scratch: Database 
             copied = _restore(scratch, workshop, manifest, contents)
             sentences, seconds = copied.comparison.sentences, copied.restore_seconds
             unknown = copied.comparison.verdict == "UNKNOWN"
-    except (ArchiveUnusable, ArchiveForeign) as error:
+    except (ArchiveUnusable, ArchiveForeign, ClientFailed) as error:
+        # pg_restore answers for itself here; a server that is gone or busy is another error.
         sentences = (str(error),)
     verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"] = "DAMAGED" if sentences else "VERIFIED"
     result = Verification(
@@ -65,7 +66,7 @@ def verify(backup: str, workshop: Workshop, *, now: datetime, scratch: Database 
         seconds=round(time.monotonic() - start, 2),
         restore_seconds=seconds,
     )
-    workshop.store.put(folder_name(backup), VERIFICATION, result.model_dump_json(indent=2).encode())
+    _keep(workshop.store, manifest, result)
     log.info("backup %s: %s %s in %.1f s", backup, result.level, result.verdict, result.seconds)
     return result
 
@@ -95,6 +96,14 @@ def last_verification(store: Store, manifest: Manifest) -> Verification | None:
     except ArchiveUnusable:
         return None
     return found if (found.backup, found.sha256) == (manifest.id, manifest.sha256) else None
+
+
+def _keep(store: Store, manifest: Manifest | None, result: Verification) -> None:
+    before = last_verification(store, manifest) if manifest else None
+    proved = before is not None and (before.level, before.verdict) == (Level.RESTORE, "VERIFIED")
+    if proved and (result.level, result.verdict) == (Level.CONTENTS, "VERIFIED"):
+        return  # it was restored once and is still the same: reading it again proves less
+    store.put(folder_name(result.backup), VERIFICATION, result.model_dump_json(indent=2).encode())
 
 
 def scratch_name(backup: str) -> str:

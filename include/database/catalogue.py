@@ -132,13 +132,15 @@ QUERIES: Final[dict[str, str]] = {
         SELECT quote_ident(x.extname), 'version ' || x.extversion, 'pg_extension'::regclass::oid::bigint,
                x.oid::bigint
         FROM pg_extension x WHERE x.extname <> 'plpgsql'""",
+    # An owner has MAINTAIN on every server that knows it (since PostgreSQL 17), wherever the table came from.
     "privileges": f"""
         SELECT {_NAME},
                (SELECT string_agg(concat(x.privilege_type, CASE WHEN x.is_grantable THEN ' with grant option' END,
                            ' to ', CASE WHEN x.grantee = 0 THEN 'public' ELSE pg_get_userbyid(x.grantee) END), ', '
                            ORDER BY pg_get_userbyid(x.grantee), x.privilege_type)
                 FROM aclexplode(coalesce(c.relacl,
-                     acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) x),
+                     acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) x
+                WHERE x.privilege_type <> 'MAINTAIN' OR x.grantee <> c.relowner),
                NULL, NULL
         {_RELATION} WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND {_OUR_RELATION}""",
 }

@@ -1,8 +1,9 @@
 """PostgreSQL's client programs: where they are, whether they fit the server, and how one is run.
 
-A program gets an argument list and no shell, reads the password from a file (:mod:`include.database.connection`),
-is ended when its context ends, and by the kernel when the thread that runs it dies, even by SIGKILL. Whatever a
-server does for it ends with it, because the server is asked to look after the connection while it works.
+A program gets an argument list and no shell, and reads the password from a file
+(:mod:`include.database.connection`). It is ended when its context ends, and told to end by the kernel when the
+thread that runs it dies, even by SIGKILL. Whatever a server does for it ends with it, because the server is asked
+to look after the connection while it works.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from include.errors import ClientFailed, ClientUnusable, DatabaseBusy, DatabaseE
 STOP_SECONDS: Final = 5.0
 _TAIL_BYTES: Final = 16384
 _SHOWN_LINES: Final = 3
+_TRANSACTION_TIMEOUT: Final = 17  # the version that introduced it
 _LOOK_AFTER: Final = "-c client_connection_check_interval=2s"
 
-# Asks the kernel to be killed with its parent, makes sure that there still is one, and becomes the program.
+# Asks the kernel for SIGTERM when its parent dies, makes sure that there still is one, and becomes the program. On
+# SIGTERM a parallel pg_dump ends its workers and cancels what the server does for them; on SIGKILL it could not.
 _LAUNCH: Final = """\
 import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 if os.getppid() != int(sys.argv[1]): sys.exit("pg: error: the parent is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -63,15 +66,25 @@ class Clients:
         """The full path of one program."""
         return str(self.folder / name)
 
-    def must_serve(self, server_major: int) -> None:
-        """Refuse a server that is newer than the programs: ``pg_dump`` would, too, but later.
+    def unfit(self, server_major: int) -> str:
+        """Why the programs do not fit a server of that version; empty when they do.
 
-        :raises ClientUnusable: the server's major version is higher
+        ``pg_dump`` refuses newer servers. ``pg_restore`` sets ``transaction_timeout`` since version 17, which
+        older servers do not know; what a newer ``pg_dump`` has written, an older ``pg_restore`` cannot read.
         """
         if self.major < server_major:
+            return "older than the server"
+        return "too new for the server" if server_major < _TRANSACTION_TIMEOUT <= self.major else ""
+
+    def must_serve(self, server_major: int) -> None:
+        """Refuse a server whose dumps the programs cannot take, or could not restore there.
+
+        :raises ClientUnusable: see :meth:`unfit`
+        """
+        if reason := self.unfit(server_major):
             raise ClientUnusable(
-                f"pg_dump and pg_restore {self.version} are older than the server",
-                expected=f"client programs of PostgreSQL {server_major} or newer",
+                f"pg_dump and pg_restore {self.version} are {reason}",
+                expected=f"client programs of PostgreSQL {server_major}",
                 seen=f"{self.version} in {self.folder}",
                 remedy=f"install the package postgresql-client-{server_major} and name its folder",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import errors
@@ -16,6 +16,8 @@ from include.errors import DatabaseBusy, DatabaseError, DatabaseRefused, Databas
 Session = psycopg.Connection[tuple[Any, ...]]
 """An open session; rows are tuples."""
 
+# A dump may take hours, in which the session that holds its snapshot is silent.
+_KEPT_ALIVE: Final = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
 _BUSY = (errors.LockNotAvailable, errors.ObjectInUse, errors.DeadlockDetected)
 _REFUSED = (errors.InsufficientPrivilege, errors.InvalidCatalogName, errors.UndefinedObject)
 
@@ -87,7 +89,7 @@ def _ours(error: psycopg.Error, database: Database) -> DatabaseError:
 
 
 def _connect(database: Database, application: str) -> Session:
-    parameters = {**database.parameters(), "application_name": application}
+    parameters = {**_KEPT_ALIVE, **database.parameters(), "application_name": application}
     try:
         return psycopg.connect(**parameters, autocommit=True)
     except psycopg.OperationalError as error:

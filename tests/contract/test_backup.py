@@ -39,6 +39,7 @@ from include.errors import (
     BackupDiffers,
     BackupMissing,
     BackupStoreFailed,
+    ClientFailed,
     ClientUnusable,
     DatabaseBusy,
     DatabaseRefused,
@@ -114,7 +115,8 @@ def test_everything_comes_back(world: World, spool: Spool, kind: Format) -> None
     assert verification.restore_seconds is not None
     assert verification.entries > 30
     must_be_verified(verification)
-    assert last_verification(world.store, manifest) == verification
+    assert verify("one", workshop, now=NOW).level == Level.CONTENTS
+    assert last_verification(world.store, manifest) == verification, "the better proof is kept"
     assert scratch_name("one") not in world.names()
     assert list(spool.folder.glob("*")) == [] if kind is Format.DIRECTORY else not spool.folder.exists()
 
@@ -364,7 +366,7 @@ def test_a_dump_that_breaks_off_leaves_nothing_and_can_be_taken_again(
         Interrupted(patched, act)
         expected = {
             "server gone": DatabaseUnreachable,
-            "pg_dump killed": Exception,
+            "pg_dump killed": ClientFailed,
             "disk full": BackupStoreFailed,
             "interrupted": KeyboardInterrupt,
         }[how]

@@ -63,13 +63,19 @@ def test_nothing_is_said_against_a_role_that_may_do_it_all() -> None:
         ({"alters": frozenset({"erp"})}, "may not set a for the role reader"),
         ({"reserved": frozenset({"log_duration"})}, "may not set log_duration"),
         ({"server_major": 17}, "the backup is of PostgreSQL 18"),
-        ({"server_major": 19}, "pg_restore 18.4 is older"),
+        ({"server_major": 19}, "pg_restore 18.4 is older than the server"),
     ],
 )
 def test_each_lack_has_its_sentence(change: dict[str, object], told: str) -> None:
     found = objections(replace(POWERS, **change), manifest({}), CONTENTS, CLIENTS, TARGET)  # type: ignore[arg-type]
     assert len(found) == 1
     assert told in found[0]
+
+
+def test_programs_that_an_older_server_does_not_understand() -> None:
+    old = manifest({}).model_copy(update={"server_version_number": 160004})
+    found = objections(replace(POWERS, server_major=16), old, CONTENTS, CLIENTS, TARGET)
+    assert found == ("pg_restore 18.4 is too new for the server",)
 
 
 def test_a_copy_that_takes_nobodys_place_needs_less() -> None:

@@ -56,6 +56,13 @@ def test_an_older_program_than_the_server_is_refused() -> None:
         clients.must_serve(17)
 
 
+def test_a_newer_program_whose_dumps_an_older_server_cannot_restore_is_refused() -> None:
+    Clients(Path("/x"), "16.4").must_serve(15)
+    Clients(Path("/x"), "18.4").must_serve(17)
+    with pytest.raises(ClientUnusable, match="too new for the server"):
+        Clients(Path("/x"), "17.1").must_serve(16)
+
+
 def test_a_program_has_its_surroundings_and_no_secret() -> None:
     code = "import os, sys; print(dict(os.environ), sys.argv, open(os.environ['PGPASSFILE']).read())"
     with running([*PYTHON, code, "a b", "$HOME;"], DATABASE, application="test") as program:
