@@ -61,6 +61,24 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
     │   └── MessageGivenUp             not delivered long after its deadline
+    ├── DatabaseError                  the application's database and PostgreSQL's client programs
+    │   ├── DatabaseUnreachable        no answer, or the connection broke (a retry can help)
+    │   ├── DatabaseRefused            wrong password, no such database, a missing privilege
+    │   ├── DatabaseBusy               somebody else's lock or session is in the way (a retry can help)
+    │   ├── ClientUnusable             pg_dump or pg_restore is missing, or older than the server
+    │   └── ClientFailed               one of them ended with an error of another kind
+    ├── BackupError                    backups of the application's database
+    │   ├── BackupMissing              there is no backup of that id
+    │   ├── BackupBusy                 another process is at this very backup (a retry can help)
+    │   ├── BackupStoreFailed          where backups are kept refuses, or is full (a retry can help)
+    │   ├── SpoolFull                  the local folder of the parallel format would outgrow its bound
+    │   ├── ArchiveUnusable            empty, truncated, corrupt, or no archive at all
+    │   ├── ArchiveForeign             of another database, or of a newer server
+    │   └── BackupDiffers              what was read or restored from it is not what the database had
+    ├── RestoreError                   bringing a backup back
+    │   ├── RestoreRefused             it cannot succeed; nothing was touched
+    │   ├── RestoreUnconfirmed         nobody has confirmed what would be lost
+    │   └── RestoreBusy                another process is restoring this database (a retry can help)
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
@@ -375,6 +393,88 @@ class MessageGivenUp(MessageError):
     """A message was not delivered, long after its deadline; nobody tries any more."""
 
     retryable = False
+
+
+class DatabaseError(StellwerkError):
+    """The application's database, or the client programs that work with it."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """The server gives no answer, or the connection to it broke."""
+
+    retryable = True
+
+
+class DatabaseRefused(DatabaseError):
+    """The server answers and does not let this role do what is needed."""
+
+
+class DatabaseBusy(DatabaseError):
+    """A lock or a session of somebody else is in the way."""
+
+    retryable = True
+
+
+class ClientUnusable(DatabaseError):
+    """A client program of PostgreSQL is missing, or too old for the server."""
+
+
+class ClientFailed(DatabaseError):
+    """A client program of PostgreSQL ended with an error."""
+
+
+class BackupError(StellwerkError):
+    """Backups of the application's database."""
+
+
+class BackupMissing(BackupError):
+    """There is no backup of that id, or only what a killed attempt has left."""
+
+
+class BackupBusy(BackupError):
+    """Another process is making or reading this very backup."""
+
+    retryable = True
+
+
+class BackupStoreFailed(BackupError):
+    """The folder or object store of the backups refuses, is full, or gives no answer."""
+
+    retryable = True
+
+
+class SpoolFull(BackupError):
+    """The local folder that the parallel format needs would become larger than it may."""
+
+
+class ArchiveUnusable(BackupError):
+    """The archive is empty, truncated, corrupt, or no archive of ``pg_dump`` at all."""
+
+
+class ArchiveForeign(BackupError):
+    """The archive is of another database, or of a newer major version than the server's."""
+
+
+class BackupDiffers(BackupError):
+    """What was read or restored from the backup is not what the database had."""
+
+
+class RestoreError(StellwerkError):
+    """A backup is to be brought back."""
+
+
+class RestoreRefused(RestoreError):
+    """The restore cannot succeed as things are; nothing was touched."""
+
+
+class RestoreUnconfirmed(RestoreError):
+    """No human has confirmed the loss that this restore means."""
+
+
+class RestoreBusy(RestoreError):
+    """Another process is restoring this database."""
+
+    retryable = True
 
 
 class EvidenceError(StellwerkError):

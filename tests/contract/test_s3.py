@@ -1,0 +1,162 @@
+"""Backups in an object store: a real S3 server (versitygw) that runs beside the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from upath import UPath
+
+from include.backup.copies import Workshop
+from include.backup.dump import Wanted, find_backup, take_backup
+from include.backup.expiry import expire
+from include.backup.retention import Retention
+from include.backup.store import Store
+from include.backup.verify import verify
+from include.errors import BackupMissing, BackupStoreFailed, ProgramMissing
+from include.sandbox.postgres import Postgres
+from include.sandbox.processes import Process, free_port, wait_until
+from include.sandbox.programs import program
+from tests.contract.databases import World
+
+BUCKET, ACCESS = "backups", "stellwerk"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Server:
+    """An S3 server of this test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.secret = secrets.token_urlsafe(24)
+        self.host = f"127.0.0.1:{free_port()}"
+        (folder / "data" / BUCKET).mkdir(parents=True)
+        (folder / "metadata").mkdir()
+        argv = [program("versitygw"), "--port", self.host, "--quiet"]
+        argv += ["posix", "--sidecar", folder / "metadata", folder / "data"]
+        environment = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": self.secret}
+        self.process = Process("versitygw", argv, env=environment, cwd=folder, log=folder / "versitygw.log")
+
+    def answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://{self.host}/", trust_env=False).status_code == 403
+        return False
+
+    def store(self, *, secret: str | None = None) -> Store:
+        """A place for backups in it; needs fsspec's driver for S3."""
+        root = UPath(
+            f"s3://{BUCKET}/erp",
+            key=ACCESS,
+            secret=secret or self.secret,
+            client_kwargs={"endpoint_url": f"http://{self.host}", "region_name": "us-east-1"},
+            config_kwargs={"retries": {"max_attempts": 1}, "connect_timeout": 2},
+            skip_instance_cache=True,
+        )
+        return Store(root)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    try:
+        server = Server(tmp_path)
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
+    with server.process:
+        wait_until(server.answers, deadline_seconds=20, what="the S3 server answers", process=server.process)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
+    postgres.start()
+    world = World(postgres, tmp_path_factory.mktemp("world"))
+    world.make()
+    world.fill(24)
+    yield world
+    postgres.remove()
+
+
+@pytest.fixture
+def world(made: World, server: Server) -> World:
+    pytest.importorskip("s3fs", reason="fsspec's driver for S3 (s3fs) is not installed")
+    made.store = server.store()
+    return made
+
+
+def test_a_stranger_is_refused_by_the_pinned_server(server: Server) -> None:
+    for path in ("/", f"/{BUCKET}", f"/{BUCKET}/erp/one/manifest.json"):
+        answer = httpx.get(f"http://{server.host}{path}", trust_env=False)
+        assert (answer.status_code, "AccessDenied" in answer.text) == (403, True)
+
+
+def test_everything_comes_back_from_an_object_store(world: World) -> None:
+    manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
+    assert manifest.size > 16 * 1024 * 1024, "more than two parts"
+    verification = verify("one", world.workshop, now=NOW, scratch=world.database)
+    assert (verification.sentences, verification.verdict) == ((), "VERIFIED")
+    assert find_backup(world.store, "one") == manifest
+    assert [fate.kept for fate in expire(world.store, Retention(), now=NOW)] == [True]
+
+
+def test_an_upload_that_breaks_off_leaves_no_object(
+    world: World, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.write
+
+    def write(store: Store, folder: str, name: str, chunks, **more):  # type: ignore[no-untyped-def]
+        def interrupted() -> Iterator[bytes]:
+            for number, chunk in enumerate(chunks):
+                yield chunk
+                if number == 200:
+                    raise KeyboardInterrupt
+
+        return original(store, folder, name, interrupted(), **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            take_backup(world.database, world.store, world.clients, Wanted("one"))
+    assert [path for path in (server.folder / "data" / BUCKET).rglob("*.dump*") if path.is_file()] == []
+    assert world.store.files("one") == {}
+    with pytest.raises(BackupMissing):
+        find_backup(world.store, "one")
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
+
+
+def test_a_wrong_key_is_a_refusal_that_does_not_repeat_it(world: World, server: Server) -> None:
+    store = server.store(secret="wrong-secret")
+    with pytest.raises(BackupStoreFailed) as refused:
+        take_backup(world.database, store, world.clients, Wanted("one"))
+    assert "wrong-secret" not in str(refused.value)
+
+
+def test_a_server_that_goes_in_the_middle_is_told(
+    world: World, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.write
+
+    def write(store: Store, folder: str, name: str, chunks, **more):  # type: ignore[no-untyped-def]
+        def stopping() -> Iterator[bytes]:
+            for number, chunk in enumerate(chunks):
+                if number == 1:
+                    server.process.stop()
+                yield chunk
+
+        return original(store, folder, name, stopping(), **more)
+
+    monkeypatch.setattr(Store, "write", write)
+    with pytest.raises(BackupStoreFailed):
+        take_backup(world.database, world.store, world.clients, Wanted("one"))
+
+
+def test_restoring_needs_nothing_but_the_object_store(world: World, server: Server) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    elsewhere = Workshop(server.store(), world.clients)
+    assert verify("one", elsewhere, now=NOW, scratch=world.database).verdict == "VERIFIED"
