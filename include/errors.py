@@ -59,6 +59,16 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
     │   └── MessageGivenUp             not delivered long after its deadline
+    ├── MigrationError                 the application's schema and its Alembic tree
+    │   ├── TreeUnusable               the tree's interpreter does not run, or gives no usable answer
+    │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
+    │   │   ├── WrongDatabase          not the database that was backed up and looked at
+    │   │   └── LossNotConfirmed       going back destroys data, and nobody has confirmed just that
+    │   ├── DatabaseSilent             no answer: its state is unknown (a retry can help)
+    │   ├── MigrationBusy              another migration has the database (a retry can help)
+    │   ├── MigrationBlocked           locks were not to be had; who holds them is named (a retry can help)
+    │   ├── MigrationFailed            a statement or the tree failed, or took too long; the state is declared
+    │   └── SchemaDiffers              it ran, and the result is not the expected one
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
@@ -373,6 +383,65 @@ class MessageGivenUp(MessageError):
     """A message was not delivered, long after its deadline; nobody tries any more."""
 
     retryable = False
+
+
+class MigrationError(StellwerkError):
+    """The application's schema and its Alembic tree.
+
+    :param state: the declared state of the database, for records; "" when nothing was touched
+    """
+
+    def __init__(
+        self, what: str, *, expected: str = "", seen: str = "", remedy: str = "", state: str = ""
+    ) -> None:
+        super().__init__(what, expected=expected, seen=seen, remedy=remedy)
+        self.state = state
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; the database: {self.state}" if self.state else said
+
+
+class TreeUnusable(MigrationError):
+    """The tree's interpreter does not run, has no Alembic, or gives no usable answer."""
+
+
+class MigrationRefused(MigrationError):
+    """What was asked for cannot be done safely; nothing was touched."""
+
+
+class WrongDatabase(MigrationRefused):
+    """A connection leads to another database than the one that was backed up and looked at."""
+
+
+class LossNotConfirmed(MigrationRefused):
+    """Going back destroys data, and nobody has confirmed exactly that."""
+
+
+class DatabaseSilent(MigrationError):
+    """The database gives no answer; what state it is in is unknown."""
+
+    retryable = True
+
+
+class MigrationBusy(MigrationError):
+    """Another migration has the database at this moment."""
+
+    retryable = True
+
+
+class MigrationBlocked(MigrationError):
+    """Locks were not to be had in time, in spite of retries."""
+
+    retryable = True
+
+
+class MigrationFailed(MigrationError):
+    """A statement or the tree itself failed, or took too long; ``state`` says where the database stands."""
+
+
+class SchemaDiffers(MigrationError):
+    """The migration ran, and the schema or the revision set is not the expected one."""
 
 
 class EvidenceError(StellwerkError):
