@@ -67,6 +67,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── DatabaseSilent             no answer: its state is unknown (a retry can help)
     │   ├── MigrationBusy              another migration has the database (a retry can help)
     │   ├── MigrationBlocked           locks were not to be had; who holds them is named (a retry can help)
+    │   ├── MigrationInterrupted       its process was stopped; the state is declared (a retry can help)
     │   ├── MigrationFailed            a statement or the tree failed, or took too long; the state is declared
     │   └── SchemaDiffers              it ran, and the result is not the expected one
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
@@ -432,6 +433,12 @@ class MigrationBusy(MigrationError):
 
 class MigrationBlocked(MigrationError):
     """Locks were not to be had in time, in spite of retries."""
+
+    retryable = True
+
+
+class MigrationInterrupted(MigrationError):
+    """The migration's process or its connection was ended; ``state`` says where the database stands."""
 
     retryable = True
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
+from urllib.parse import quote, quote_plus
 
 from include.errors import TreeUnusable
 from include.migration.tree import Inspection, Rendered, Step, Tree, inspection, rendered
@@ -31,9 +32,13 @@ class Runner:
     """One runner process. It ends when this one ends, however that happens: its standard input closes.
 
     :param environment: its whole environment; without a password in it
+    :param hidden: a password that the application may print all the same; it is taken out of whatever is said
     """
 
-    def __init__(self, tree: Tree, request: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, tree: Tree, request: Mapping[str, Any], environment: Mapping[str, str], *, hidden: str = ""
+    ) -> None:
+        self._hidden = hidden
         self.tail: list[str] = []
         self._events: queue.Queue[Event | None] = queue.Queue()
         argv = [*tree.interpreter, str(MAIN)]
@@ -122,17 +127,23 @@ class Runner:
         for line in stream:
             try:
                 event = json.loads(line)
+                event |= {name: self._cleaned(event[name]) for name in ("message", "statement") if name in event}
                 assert isinstance(event["event"], str)
             except (ValueError, KeyError, TypeError, AssertionError):
-                event = {"event": "nonsense", "line": line[:200].decode(errors="replace")}
+                event = {"event": "nonsense"}
             self._events.put(event)
         self._events.put(None)
 
     def _log(self, stream: IO[bytes]) -> None:
         for line in stream:
-            text = line.decode(errors="replace").rstrip()
+            text = self._cleaned(line.decode(errors="replace").rstrip())
             log.info("alembic: %s", text)
             self.tail = [*self.tail[-_LAST_LINES:], text]
+
+    def _cleaned(self, text: str) -> str:
+        for form in _forms(self._hidden):
+            text = text.replace(form, "***")
+        return text
 
 
 def inspect(tree: Tree) -> Inspection:
@@ -155,6 +166,14 @@ def render(tree: Tree, plan: tuple[Step, ...]) -> tuple[Rendered, ...]:
 def quiet_environment() -> dict[str, str]:
     """The environment for work that needs no database."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def _forms(password: str) -> tuple[str, ...]:
+    """How a password may be written: as it is, in a URL, in JSON; longest first."""
+    if not password:
+        return ()
+    written = {password, quote(password, safe=""), quote_plus(password), json.dumps(password)[1:-1]}
+    return tuple(sorted(written, key=len, reverse=True))
 
 
 def _answers(tree: Tree, request: Mapping[str, Any]) -> list[Event]:

@@ -6,6 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
+
+_SHOWN: Final = 10
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,28 @@ def _mark(mine: str | None, other: str | None) -> str:
     if mine == other:
         return ""
     return "+" if mine is None else "-" if other is None else "~"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Where a database stands, said so that a human or a later task can go on from it.
+
+    :param kind: ``old`` and ``target`` are the two ends, unharmed; ``between`` is exactly the revisions named;
+        ``altered`` is the old revision set with a schema that is not the old one; ``elsewhere`` is a set on no way
+        from the one end to the other; ``unknown`` means that nobody could look
+    :param differences: what the schema has in another way than at the start, where that says something
+    """
+
+    kind: Literal["old", "target", "between", "altered", "elsewhere", "unknown"]
+    revisions: frozenset[str] = frozenset()
+    differences: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.kind == "unknown":
+            return "unknown, it gave no answer"
+        differences = f", but {', '.join(self.differences[:_SHOWN])}" if self.differences else ""
+        more = f" and {len(self.differences) - _SHOWN} more" if len(self.differences) > _SHOWN else ""
+        return f"{self.kind}, at {shown(self.revisions)}{differences}{more}"
 
 
 def shown(revisions: Iterable[str]) -> str:

@@ -1,0 +1,339 @@
+"""Runs a decided migration, up or down, and ends with the database at a declared state.
+
+The application's Alembic works in a process of its own; this one watches the server. Whatever dies, no backend is
+left: the server notices a client that is gone (``client_connection_check_interval``), the process notices that its
+starter is gone, and every further try ends what carries the run's tag before it does anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from include.database.connection import Database, client_environment
+from include.errors import (
+    DatabaseSilent,
+    MigrationBlocked,
+    MigrationBusy,
+    MigrationError,
+    MigrationInterrupted,
+    MigrationRefused,
+    SchemaDiffers,
+    WrongDatabase,
+)
+from include.migration.activity import Blocker, backends, blockers, end_backends, holder, tag
+from include.migration.failure import failure, may_be_tried_again
+from include.migration.inventory import inventory
+from include.migration.job import LOCK, Job, Outcome, Progress
+from include.migration.observe import connection, state
+from include.migration.preflight import not_recorded, the_table
+from include.migration.process import Runner
+from include.migration.state import Declared, Inventory
+
+log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[Any]
+Report = Callable[[Progress], None]
+
+# Not every server takes them: they came with 14, and not on every platform.
+_NOTICES_A_DEAD_CLIENT: Final[Mapping[str, str]] = {
+    "client_connection_check_interval": "1000",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+_REPEAT_SECONDS: Final = 10.0
+
+
+def log_progress(progress: Progress) -> None:
+    """Into the log."""
+    (log.warning if progress.blockers else log.info)("%s", progress.shown)
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How one run of the process ended.
+
+    :param event: its last word: ``finished``, ``failed``, or ``died`` when it had none
+    """
+
+    event: Mapping[str, Any]
+    revision: str
+    blockers: tuple[Blocker, ...]
+
+
+class Migration:
+    """One migration; ``run`` may be called again in another process after any death."""
+
+    def __init__(self, job: Job, database: Database, *, report: Report = log_progress) -> None:
+        self._job = job
+        self._database = database
+        self._report = report
+        self._tag = tag(job.key)
+        self._stop = threading.Event()
+        self._runner: Runner | None = None
+        self._timings: dict[str, float] = {}
+        self._blockers: dict[int, Blocker] = {}
+
+    def run(self) -> Outcome:
+        """Bring the database to the end of the plan, from wherever on it it stands.
+
+        :raises WrongDatabase: the connection leads elsewhere, or the application's env.py does
+        :raises MigrationRefused: the database is on no way of this migration, or its schema is not the recorded
+        :raises MigrationBusy: another migration is running in it
+        :raises MigrationBlocked: locks were not to be had; who holds them is named
+        :raises MigrationInterrupted: the process or its connection was ended
+        :raises MigrationFailed: a statement or the tree failed; ``state`` says where the database stands
+        :raises SchemaDiffers: it ran, and the result is not the rehearsal's
+        :raises DatabaseSilent: the server gives no answer
+        """
+        try:
+            return self._run()
+        except DatabaseSilent as error:
+            error.state = str(self._settled())
+            raise
+
+    def cancel(self) -> None:
+        """Stop it: the process and its backend end now. Safe in a signal handler and in another thread."""
+        self._stop.set()
+        if self._runner is not None:
+            self._runner.kill()
+        with contextlib.suppress(DatabaseSilent, TimeoutError), connection(self._database) as opened:
+            end_backends(opened, self._tag)
+
+    # -- the run -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> Outcome:
+        attempt = 0
+        with connection(self._database) as opened:
+            self._refuse_elsewhere(opened)
+            ended = end_backends(opened, self._tag)
+            if ended:
+                log.warning("an earlier try had left backends %s behind; they are ended", ended)
+        while True:
+            with connection(self._database) as opened:
+                position = self._position(opened)
+                if position == len(self._job.plan):
+                    return self._verified(opened, attempt)
+                self._prepare(opened, position)
+                attempt += 1
+                ending = self._attempt(opened, position)
+            self._judge(ending, attempt)
+
+    def _refuse_elsewhere(self, opened: Connection) -> None:
+        found = state(opened)
+        if found.identity != self._job.identity:
+            raise WrongDatabase(
+                "the connection leads to another database than the one that was looked at",
+                expected=self._job.identity.shown,
+                seen=found.identity.shown,
+                remedy="mend the connection; nothing was touched",
+            )
+        if error := not_recorded(self._job.tree, found):
+            raise error
+
+    def _rows(self, opened: Connection) -> frozenset[str]:
+        table = the_table(self._job.tree, state(opened))
+        return table.revisions if table else frozenset()
+
+    def _position(self, opened: Connection) -> int:
+        rows = self._rows(opened)
+        position = self._job.position(rows)
+        if position is None:
+            raise self._job.refuse_elsewhere(rows)
+        return position
+
+    def _prepare(self, opened: Connection, position: int) -> None:
+        """Remove what a stopped concurrent build has left, and be sure that nothing else is half done."""
+        seen = inventory(opened)
+        self._sweep(opened, seen, position)
+        if position or self._job.before is None:
+            return
+        declared = self._job.declare(self._job.states[0], inventory(opened))
+        if declared.kind == "altered":
+            raise MigrationRefused(
+                "the schema is not the one that was recorded before this migration",
+                expected=f"fingerprint {self._job.before.fingerprint[:16]}",
+                seen=", ".join(declared.differences[:10]),
+                remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again"
+                " with the preflight",
+                state=str(declared),
+            )
+
+    def _sweep(self, opened: Connection, seen: Inventory, position: int) -> None:
+        before = self._job.before
+        for schema, name in opened.execute(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'i' AND c.relname = ANY(%s)",
+            (sorted(self._job.leftovers(position)),),
+        ).fetchall():
+            shown = sql.Identifier(schema, name)
+            plain = next((one for one in seen.objects if _same(one, schema, name)), None)
+            if plain is None or (before is not None and plain in before.objects):
+                continue
+            log.warning("%s is what a stopped try has left: it is dropped and will be built again", plain)
+            opened.execute("SET statement_timeout = 0")
+            opened.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(shown))
+            opened.execute("SET statement_timeout = '60s'")
+
+    def _verified(self, opened: Connection, attempts: int) -> Outcome:
+        seen = inventory(opened)
+        declared = self._job.declare(self._rows(opened), seen)
+        expected = self._job.expected
+        if expected is not None and expected.fingerprint != seen.fingerprint:
+            differences = expected.differences(seen)
+            raise SchemaDiffers(
+                "the schema is not the one that the rehearsal ended with",
+                expected=f"fingerprint {expected.fingerprint[:16]}",
+                seen=", ".join(differences[:20]),
+                remedy="compare both databases; the recorded way back is still there",
+                state=str(declared),
+            )
+        return Outcome(declared, seen, attempts, dict(self._timings), tuple(self._blockers.values()))
+
+    # -- one attempt -------------------------------------------------------------------------------------------
+
+    def _attempt(self, opened: Connection, position: int) -> _Ending:
+        with client_environment(self._database, application=self._tag) as environment:
+            self._refuse_stopped()
+            runner = self._runner = Runner(
+                self._job.tree, self._request(opened, position), environment, hidden=self._database.password
+            )
+            try:
+                return self._watched(opened, runner)
+            finally:
+                runner.end()
+                self._runner = None
+                with contextlib.suppress(DatabaseSilent, TimeoutError), connection(self._database) as fresh:
+                    end_backends(fresh, self._tag)
+
+    def _request(self, opened: Connection, position: int) -> dict[str, Any]:
+        table = the_table(self._job.tree, state(opened))
+        schema = table.schema if table else self._job.tree.version_schema
+        return {
+            "do": "run",
+            "url": self._database.url().render_as_string(hide_password=True).replace(":***@", "@"),
+            "identity": {"system": self._job.identity.system, "name": self._job.identity.name},
+            "lock": LOCK,
+            "settings": {"application_name": self._tag, **self._job.limits.settings, **_accepted(opened)},
+            "version_table": [schema, self._job.tree.version_table],
+            "start": sorted(table.revisions if table else ()),
+            "plan": [{"revision": one.revision, "up": one.up} for one in self._job.plan[position:]],
+        }
+
+    def _watched(self, opened: Connection, runner: Runner) -> _Ending:
+        revision, last = "", ("", 0.0)
+        waited_for: tuple[Blocker, ...] = ()
+        while True:
+            try:
+                event = runner.next(min(self._job.limits.poll, self._job.limits.lock / 4))
+            except EOFError:
+                return _Ending({"event": "died", "message": "\n".join(runner.tail[-5:])}, revision, waited_for)
+            if event is not None and event["event"] in ("finished", "failed"):
+                return _Ending(event, revision, waited_for)
+            if event is not None:
+                revision = self._noted(event, revision)
+                continue
+            progress = Progress(revision, backends(opened, self._tag), blockers(opened, self._tag))
+            waited_for = progress.blockers or waited_for
+            self._blockers.update({one.pid: one for one in progress.blockers})
+            last = self._reported(progress, last)
+
+    def _noted(self, event: Mapping[str, Any], revision: str) -> str:
+        if event["event"] == "ran":
+            self._timings[event["revision"]] = float(event["seconds"])
+            log.info("revision %s ran in %.1f s", event["revision"], event["seconds"])
+        if event["event"] == "revision":
+            log.info("%s %s (%s)", "up to" if event["up"] else "down from", event["revision"], event["file"])
+            return str(event["revision"])
+        return revision
+
+    def _reported(self, progress: Progress, last: tuple[str, float]) -> tuple[str, float]:
+        """Report what is new, and what is old again after a while."""
+        text = f"{progress.revision} {[one.statement for one in progress.backends]} {progress.blockers != ()}"
+        if text == last[0] and time.monotonic() - last[1] < _REPEAT_SECONDS:
+            return last
+        self._report(progress)
+        return text, time.monotonic()
+
+    # -- its end -----------------------------------------------------------------------------------------------
+
+    def _judge(self, ending: _Ending, attempt: int) -> None:
+        """Return when the loop goes on: it is finished, or may be tried again after a pause."""
+        event = ending.event
+        if event["event"] == "finished":
+            return
+        self._refuse_stopped()
+        if event.get("kind") == "busy":
+            raise self._busy()
+        if may_be_tried_again(event):
+            if attempt >= self._job.limits.attempts:
+                raise self._blocked(ending)
+            pause = self._job.limits.pause_after(attempt)
+            log.warning("%s; attempt %d follows in %.0f s", event["message"], attempt + 1, pause)
+            self._stop.wait(pause)
+            self._refuse_stopped()
+            return
+        raise failure(event, ending.revision, self._job.limits, str(self._settled()))
+
+    def _refuse_stopped(self) -> None:
+        if self._stop.is_set():
+            raise MigrationInterrupted(
+                "the migration was stopped", remedy="clear the task: it goes on", state=str(self._settled())
+            )
+
+    def _busy(self) -> MigrationError:
+        with connection(self._database) as opened:
+            found = holder(opened, LOCK)
+        return MigrationBusy(
+            "another migration is running in this database",
+            seen=found.shown if found else "it has ended by now",
+            remedy="wait for its end, then begin again with the preflight",
+            state=str(self._settled()),
+        )
+
+    def _blocked(self, ending: _Ending) -> MigrationError:
+        who = "; ".join(one.shown for one in ending.blockers)
+        return MigrationBlocked(
+            f"revision {ending.revision or '(the first)'} did not get its locks",
+            expected=f"a lock within {self._job.limits.lock:g} s, in {self._job.limits.attempts} attempts",
+            seen=who or "nobody was seen to hold them",
+            remedy="end those sessions or wait for them, then clear the task",
+            state=str(self._settled()),
+        )
+
+    def _settled(self) -> Declared:
+        """Where the database stands when nothing of this run works in it any more."""
+        try:
+            with connection(self._database) as opened:
+                end_backends(opened, self._tag)
+                rows = self._rows(opened)
+                return self._job.declare(rows, inventory(opened))
+        except (DatabaseSilent, TimeoutError):
+            return Declared("unknown")
+
+
+def _accepted(opened: Connection) -> dict[str, str]:
+    """Those settings that this server takes, so that it notices a client that is gone."""
+    taken = {}
+    for name, value in _NOTICES_A_DEAD_CLIENT.items():
+        try:
+            opened.execute("SELECT set_config(%s, %s, false)", (name, value))
+        except psycopg.DatabaseError as error:
+            log.warning("the server does not take %s: %s", name, str(error).splitlines()[0])
+        else:
+            taken[name] = value
+    return taken
+
+
+def _same(shown: str, schema: str, name: str) -> bool:
+    # Names in an inventory are quoted where SQL needs it.
+    return shown.startswith("index ") and shown[6:].replace('"', "") == f"{schema}.{name}".replace('"', "")
