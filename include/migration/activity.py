@@ -15,6 +15,7 @@ TAG: Final = "stellwerk-migration"
 
 GONE_SECONDS: Final = 20.0
 _SHOWN: Final = 300
+_HIDDEN: Final = "<insufficient privilege>"
 
 _OWN = """
 SELECT a.pid, coalesce(a.state, ''), concat_ws(': ', a.wait_event_type, a.wait_event),
@@ -24,17 +25,17 @@ FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_n
 """
 _BLOCKERS = """
 SELECT DISTINCT b.pid, coalesce(b.usename, ''), coalesce(b.application_name, ''),
-       coalesce(b.client_addr::text, ''), coalesce(b.state, ''), left(coalesce(b.query, ''), %s),
-       coalesce(extract(epoch FROM clock_timestamp() - b.xact_start), 0)::float
+       coalesce(host(b.client_addr), ''), coalesce(b.state, ''), left(coalesce(b.query, ''), %s),
+       extract(epoch FROM clock_timestamp() - b.xact_start)::float
 FROM pg_stat_activity a CROSS JOIN LATERAL unnest(pg_blocking_pids(a.pid)) AS w (pid)
 JOIN pg_stat_activity b ON b.pid = w.pid
 WHERE a.datname = current_database() AND a.application_name = %s AND b.application_name <> a.application_name
 ORDER BY b.pid
 """
 _HOLDER = """
-SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(a.client_addr::text, ''),
+SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''),
        coalesce(a.state, ''), left(coalesce(a.query, ''), %s),
-       coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -61,7 +62,7 @@ class Blocker:
     """A session that holds what the migration waits for.
 
     :param statement: what it last said; the server hides it from roles without ``pg_read_all_stats``
-    :param seconds: age of its transaction
+    :param seconds: age of its transaction; None where it has none, or it is hidden
     """
 
     pid: int
@@ -70,17 +71,18 @@ class Blocker:
     address: str
     state: str
     statement: str
-    seconds: float
+    seconds: float | None
 
     @property
     def shown(self) -> str:
         """For humans."""
         name = f" {self.application!r}" if self.application else ""
+        who = f"pid {self.pid} of {self.user}{name}"
+        if self.statement == _HIDDEN:
+            return f"{who}; more is hidden from this role, it lacks pg_read_all_stats"
         place = f" from {self.address}" if self.address else ""
-        return (
-            f"pid {self.pid} of {self.user}{name}{place}, {self.state}, in its transaction for"
-            f" {self.seconds:.0f} s: {' '.join(self.statement.split())[:120]}"
-        )
+        age = "" if self.seconds is None else f", in its transaction for {self.seconds:.0f} s"
+        return f"{who}{place}, {self.state}{age}: {' '.join(self.statement.split())[:120]}"
 
 
 def tag(key: str) -> str:

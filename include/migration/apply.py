@@ -63,10 +63,11 @@ class _Ending:
     """How one run of the process ended.
 
     :param event: its last word: ``finished``, ``failed``, or ``died`` when it had none
+    :param at: the revision that had begun last, with its file; empty when none had
     """
 
     event: Mapping[str, Any]
-    revision: str
+    at: Mapping[str, Any]
     blockers: tuple[Blocker, ...]
 
 
@@ -230,31 +231,32 @@ class Migration:
         }
 
     def _watched(self, opened: Connection, runner: Runner) -> _Ending:
-        revision, last = "", ("", 0.0)
+        at: Mapping[str, Any] = {}
+        last = ("", 0.0)
         waited_for: tuple[Blocker, ...] = ()
         while True:
             try:
                 event = runner.next(min(self._job.limits.poll, self._job.limits.lock / 4))
             except EOFError:
-                return _Ending({"event": "died", "message": "\n".join(runner.tail[-5:])}, revision, waited_for)
+                return _Ending({"event": "died", "message": "\n".join(runner.tail[-5:])}, at, waited_for)
             if event is not None and event["event"] in ("finished", "failed"):
-                return _Ending(event, revision, waited_for)
+                return _Ending(event, at, waited_for)
             if event is not None:
-                revision = self._noted(event, revision)
+                at = self._noted(event, at)
                 continue
-            progress = Progress(revision, backends(opened, self._tag), blockers(opened, self._tag))
+            progress = Progress(at.get("revision", ""), backends(opened, self._tag), blockers(opened, self._tag))
             waited_for = progress.blockers or waited_for
             self._blockers.update({one.pid: one for one in progress.blockers})
             last = self._reported(progress, last)
 
-    def _noted(self, event: Mapping[str, Any], revision: str) -> str:
+    def _noted(self, event: Mapping[str, Any], at: Mapping[str, Any]) -> Mapping[str, Any]:
         if event["event"] == "ran":
             self._timings[event["revision"]] = float(event["seconds"])
             log.info("revision %s ran in %.1f s", event["revision"], event["seconds"])
         if event["event"] == "revision":
             log.info("%s %s (%s)", "up to" if event["up"] else "down from", event["revision"], event["file"])
-            return str(event["revision"])
-        return revision
+            return event
+        return at
 
     def _reported(self, progress: Progress, last: tuple[str, float]) -> tuple[str, float]:
         """Report what is new, and what is old again after a while."""
@@ -282,7 +284,7 @@ class Migration:
             self._stop.wait(pause)
             self._refuse_stopped()
             return
-        raise failure(event, ending.revision, self._job.limits, str(self._settled()))
+        raise failure(event, ending.at, self._job.limits, str(self._settled()))
 
     def _refuse_stopped(self) -> None:
         if self._stop.is_set():
@@ -303,7 +305,7 @@ class Migration:
     def _blocked(self, ending: _Ending) -> MigrationError:
         who = "; ".join(one.shown for one in ending.blockers)
         return MigrationBlocked(
-            f"revision {ending.revision or '(the first)'} did not get its locks",
+            f"revision {ending.at.get('revision', '(the first)')} did not get its locks",
             expected=f"a lock within {self._job.limits.lock:g} s, in {self._job.limits.attempts} attempts",
             seen=who or "nobody was seen to hold them",
             remedy="end those sessions or wait for them, then clear the task",

@@ -21,18 +21,18 @@ def may_be_tried_again(event: Event) -> bool:
     return event.get("sqlstate") in _LOCKS or event.get("kind") == "moved"
 
 
-def failure(event: Event, revision: str, limits: Limits, declared: str) -> MigrationError:
+def failure(event: Event, at: Event, limits: Limits, declared: str) -> MigrationError:
     """The error for an end that was none.
 
-    :param revision: at which it happened; "" when none had begun
+    :param at: the revision at which it happened, with its file; empty when none had begun
     :param declared: where the database stands
     """
-    seen = _seen(event)
-    at = f"at revision {revision}" if revision else "before its first revision"
+    seen = _seen(event, at.get("file", ""))
+    where = f"at revision {at['revision']}" if at else "before its first revision"
     code = str(event.get("sqlstate") or "")
     if event["event"] == "died":
         return MigrationInterrupted(
-            f"the migration's process ended {at}",
+            f"the migration's process ended {where}",
             seen=seen or "it was killed",
             remedy="clear the task: it goes on from there",
             state=declared,
@@ -47,7 +47,7 @@ def failure(event: Event, revision: str, limits: Limits, declared: str) -> Migra
         )
     if code == _CANCELED:
         return MigrationFailed(
-            f"a statement was cancelled {at}",
+            f"a statement was cancelled {where}",
             expected=f"an end within {limits.statement:g} s (statement_timeout)",
             seen=seen,
             remedy="make it shorter, or give it more time; somebody may also have cancelled it",
@@ -55,21 +55,22 @@ def failure(event: Event, revision: str, limits: Limits, declared: str) -> Migra
         )
     if code.startswith(_SERVER):
         return MigrationInterrupted(
-            f"the migration lost its connection {at}", seen=seen, remedy="clear the task", state=declared
+            f"the migration lost its connection {where}", seen=seen, remedy="clear the task", state=declared
         )
     return MigrationFailed(
-        f"the migration failed {at}",
+        f"the migration failed {where}",
         seen=seen,
         remedy="mend the revision; where the database stands is said here",
         state=declared,
     )
 
 
-def _seen(event: Event) -> str:
+def _seen(event: Event, file: str) -> str:
     parts = [str(event.get("message") or "").strip()]
-    places = [place for place in event.get("places") or () if "site-packages" not in place[0]]
     if event.get("statement"):
         parts.append(f"in {' '.join(str(event['statement']).split())[:300]}")
-    if places:
-        parts.append(f"from {places[-1][0]}:{places[-1][1]}")
+    places = [tuple(place) for place in event.get("places") or () if not place[0].startswith("<")]
+    own = [place for place in places if place[0] == file] or places
+    if own:
+        parts.append(f"from {own[-1][0]}:{own[-1][1]}")
     return " ".join(filter(None, parts))[:3000]

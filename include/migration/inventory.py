@@ -53,8 +53,8 @@ UNION ALL
 SELECT 'column', r.shown || '.' || quote_ident(a.attname),
        concat_ws(' ', row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum),
            format_type(a.atttypid, a.atttypmod),
-           CASE WHEN a.attnotnull THEN 'not null' END, 'identity=' || nullif(a.attidentity, ''),
-           'generated=' || nullif(a.attgenerated, ''), pg_get_expr(d.adbin, d.adrelid),
+           CASE WHEN a.attnotnull THEN 'not null' END, 'identity=' || nullif(a.attidentity::text, ''),
+           'generated=' || nullif(a.attgenerated::text, ''), pg_get_expr(d.adbin, d.adrelid),
            CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END)
 FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum

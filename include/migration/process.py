@@ -40,6 +40,7 @@ class Runner:
     ) -> None:
         self._hidden = hidden
         self.tail: list[str] = []
+        self._said_all = threading.Event()
         self._events: queue.Queue[Event | None] = queue.Queue()
         argv = [*tree.interpreter, str(MAIN)]
         try:
@@ -104,19 +105,17 @@ class Runner:
 
     def end(self) -> int:
         """End it, at once where it still runs; returns its exit code. May be called again."""
-        with contextlib.suppress(OSError, ValueError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
         try:
-            self._process.wait(0.2)
+            self._process.wait(_END_SECONDS if self._said_all.is_set() else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
         code = self._process.wait(_END_SECONDS)
         for reader in self._readers:
             reader.join(_END_SECONDS)
-        for stream in (self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         return code
 
     def kill(self) -> None:
@@ -132,6 +131,7 @@ class Runner:
             except (ValueError, KeyError, TypeError, AssertionError):
                 event = {"event": "nonsense"}
             self._events.put(event)
+        self._said_all.set()
         self._events.put(None)
 
     def _log(self, stream: IO[bytes]) -> None:
