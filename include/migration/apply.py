@@ -107,7 +107,7 @@ class Migration:
         self._stop.set()
         if self._runner is not None:
             self._runner.kill()
-        with contextlib.suppress(DatabaseSilent, TimeoutError), connection(self._database) as opened:
+        with contextlib.suppress(MigrationError, TimeoutError), connection(self._database) as opened:
             end_backends(opened, self._tag)
 
     # -- the run -----------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Migration:
             if plain is None or (before is not None and plain in before.objects):
                 continue
             log.warning("%s is what a stopped try has left: it is dropped and will be built again", plain)
-            opened.execute("SET statement_timeout = 0")
+            opened.execute(f"SET statement_timeout = {self._job.limits.settings['statement_timeout']}")
             opened.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(shown))
             opened.execute("SET statement_timeout = '60s'")
 
@@ -213,7 +213,7 @@ class Migration:
             finally:
                 runner.end()
                 self._runner = None
-                with contextlib.suppress(DatabaseSilent, TimeoutError), connection(self._database) as fresh:
+                with contextlib.suppress(MigrationError, TimeoutError), connection(self._database) as fresh:
                     end_backends(fresh, self._tag)
 
     def _request(self, opened: Connection, position: int) -> dict[str, Any]:
@@ -221,20 +221,25 @@ class Migration:
         schema = table.schema if table else self._job.tree.version_schema
         return {
             "do": "run",
-            "url": self._database.url().render_as_string(hide_password=True).replace(":***@", "@"),
+            "url": self._database.url(self._job.tree.driver)
+            .render_as_string(hide_password=True)
+            .replace(":***@", "@"),
             "identity": {"system": self._job.identity.system, "name": self._job.identity.name},
             "lock": LOCK,
             "settings": {"application_name": self._tag, **self._job.limits.settings, **_accepted(opened)},
             "version_table": [schema, self._job.tree.version_table],
             "start": sorted(table.revisions if table else ()),
-            "plan": [{"revision": one.revision, "up": one.up} for one in self._job.plan[position:]],
+            "plan": [
+                {"revision": one.revision, "up": one.up, "digest": self._job.graph.by_name[one.revision].digest}
+                for one in self._job.plan[position:]
+            ],
         }
 
     def _watched(self, opened: Connection, runner: Runner) -> _Ending:
         at: Mapping[str, Any] = {}
         last = ("", 0.0)
         waited_for: tuple[Blocker, ...] = ()
-        while True:
+        while not self._stop.is_set():
             try:
                 event = runner.next(min(self._job.limits.poll, self._job.limits.lock / 4))
             except EOFError:
@@ -248,6 +253,7 @@ class Migration:
             waited_for = progress.blockers or waited_for
             self._blockers.update({one.pid: one for one in progress.blockers})
             last = self._reported(progress, last)
+        return _Ending({"event": "died", "message": "it was stopped"}, at, waited_for)
 
     def _noted(self, event: Mapping[str, Any], at: Mapping[str, Any]) -> Mapping[str, Any]:
         if event["event"] == "ran":
@@ -319,7 +325,7 @@ class Migration:
                 end_backends(opened, self._tag)
                 rows = self._rows(opened)
                 return self._job.declare(rows, inventory(opened))
-        except (DatabaseSilent, TimeoutError):
+        except (MigrationError, TimeoutError):
             return Declared("unknown")
 
 

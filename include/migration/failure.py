@@ -45,6 +45,13 @@ def failure(event: Event, at: Event, limits: Limits, declared: str) -> Migration
             remedy="let env.py take that URL; nothing was executed there",
             state=declared,
         )
+    if event["kind"] == "tree":
+        return MigrationFailed(
+            f"the tree is not usable {where}",
+            seen=seen,
+            remedy="bring the tree that was approved, or begin again with the preflight",
+            state=declared,
+        )
     if code == _CANCELED:
         return MigrationFailed(
             f"a statement was cancelled {where}",

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from include.database.connection import Database
-from include.errors import DatabaseSilent
+from include.errors import DatabaseSilent, MigrationBlocked, MigrationRefused
 from include.migration.state import DatabaseState, Identity, VersionTable
 
 APPLICATION: Final = "stellwerk"
@@ -23,7 +23,8 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), current_databa
 # A version table is one with a single column of this name: Alembic makes no other (runtime/migration.py), and what
 # else a schema calls alembic_version is none.
 _VERSION_TABLES = """
-SELECT n.nspname, c.relname, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END
+SELECT n.nspname, c.relname, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END,
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'version_num' AND NOT a.attisdropped
@@ -38,6 +39,8 @@ def connection(database: Database, *, application: str = APPLICATION) -> Iterato
     """A connection in autocommit mode that waits for nothing for long; its ``search_path`` is empty.
 
     :raises DatabaseSilent: there is no answer, or it breaks off inside the block
+    :raises MigrationBlocked: somebody holds a lock that is needed to look
+    :raises MigrationRefused: the role may not look
     """
     try:
         with psycopg.connect(
@@ -47,17 +50,28 @@ def connection(database: Database, *, application: str = APPLICATION) -> Iterato
             opened.execute("SET lock_timeout = '5s'")
             opened.execute("SELECT set_config('search_path', '', false)")
             yield opened
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        raise MigrationBlocked(
+            f"{database.shown} cannot be looked at, somebody holds a lock",
+            seen=_said(error),
+            remedy="wait for its end, then clear the task",
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationRefused(
+            f"{database.shown} cannot be looked at with this role",
+            seen=_said(error),
+            remedy="give the role that migrates the right, or take the owner's",
+        ) from error
     except psycopg.OperationalError as error:
-        raise silent(database, error) from error
+        raise DatabaseSilent(
+            f"{database.shown} gives no answer",
+            seen=_said(error),
+            remedy="look at the server and at the connection; then clear the task",
+        ) from error
 
 
-def silent(database: Database, error: BaseException) -> DatabaseSilent:
-    """The error for a database that gives no answer; holds no password."""
-    return DatabaseSilent(
-        f"{database.shown} gives no answer",
-        seen=str(error).strip()[:500],
-        remedy="look at the server and at the connection; then clear the task",
-    )
+def _said(error: psycopg.Error) -> str:
+    return str(error).strip()[:500]
 
 
 def state(opened: psycopg.Connection[Any]) -> DatabaseState:
@@ -68,7 +82,10 @@ def state(opened: psycopg.Connection[Any]) -> DatabaseState:
     return DatabaseState(
         Identity(row[0], row[1]),
         row[2],
-        tuple(VersionTable(schema, name, length, _rows(opened, schema, name)) for schema, name, length in tables),
+        tuple(
+            VersionTable(schema, name, length, _rows(opened, schema, name) if readable else frozenset(), readable)
+            for schema, name, length, readable in tables
+        ),
     )
 
 

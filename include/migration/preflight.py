@@ -16,6 +16,8 @@ from include.migration.tree import Inspection, Step, Tree
 DEFAULT_LENGTH: Final = 32
 """Characters of ``version_num`` in a version table that Alembic creates."""
 
+_PLACEHOLDER: Final = "driver"  # `alembic init` writes driver://user:pass@localhost/dbname
+
 HEADS: Final = ("heads",)
 """The target that means: every head there is, asked for explicitly."""
 
@@ -136,7 +138,7 @@ def _database(state: DatabaseState, backup: Identity | None) -> Iterator[Finding
 def _url(tree: Tree, found: Inspection, database: Database) -> Iterator[Finding]:
     url = found.url
     file = str(tree.config or "")
-    if url is None or url.unreadable:
+    if url is None or url.unreadable or url.driver == _PLACEHOLDER:
         return
     points = (url.host or "", url.port or 5432, url.database or "")
     if points != (database.host, database.port, database.name):
@@ -156,6 +158,13 @@ def _version_tables(tree: Tree, state: DatabaseState) -> Iterator[Finding]:
             f"several schemas have a table {tree.version_table}: {', '.join(one.schema for one in ours)}",
             "name the schema of the tree's own one (version_schema)",
         )
+    for one in ours:
+        if not one.readable:
+            yield _block(
+                "version-tables",
+                f"{one.schema}.{one.name} cannot be read with this role",
+                "give the role that migrates SELECT on it, and USAGE on its schema",
+            )
 
 
 def _files(found: Inspection, graph: Graph) -> Iterator[Finding]:

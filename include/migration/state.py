@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 _SHOWN: Final = 10
 
@@ -33,12 +33,14 @@ class VersionTable:
     """A table in which Alembic keeps revisions.
 
     :param length: most characters of ``version_num``; None means any
+    :param readable: whether our role may read it; where it may not, nobody knows its revisions
     """
 
     schema: str
     name: str
     length: int | None
     revisions: frozenset[str]
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ class Inventory:
         """Digest of the schema: equal for equal schemas, wherever and in whatever order they were made."""
         text = json.dumps(dict(sorted(self.objects.items())), ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """To be kept, for a task that comes later."""
+        return {"objects": dict(self.objects), "invalid": list(self.invalid)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Inventory:
+        """What ``record`` has kept."""
+        return cls(dict(record["objects"]), tuple(record["invalid"]))
 
     def differences(self, other: Inventory) -> tuple[str, ...]:
         """What another inventory has in another way, sorted: ``+`` new, ``-`` gone, ``~`` changed."""

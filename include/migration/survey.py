@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from include.database.connection import Database
 from include.errors import MigrationRefused
@@ -49,15 +50,33 @@ class Survey:
 
     @property
     def digest(self) -> str:
-        """What an approval is about: the database, the sets, the steps and their SQL, and the schema before."""
+        """What an approval is about: the database, the sets, the steps with files and SQL, the schema before."""
+        steps = {step.revision for step in self.preflight.plan}
         facts = [
             [self.preflight.identity.system, self.preflight.identity.name],
             [sorted(self.preflight.current), sorted(self.preflight.target)],
             [[step.revision, step.up] for step in self.preflight.plan],
             [[text for text, _ in one.statements] + [one.why] for one in (*self.forward, *self.backward)],
+            [self.inspection.env_digest],
+            [one.digest for one in self.inspection.revisions if one.name in steps],
             self.before.fingerprint,
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """For the ledger and for the gate."""
+        return {
+            "digest": self.digest,
+            "system": self.preflight.identity.system,
+            "database": self.preflight.identity.name,
+            "heads": list(self.preflight.heads),
+            "current": sorted(self.preflight.current),
+            "target": sorted(self.preflight.target),
+            "steps": [step.revision for step in self.preflight.plan],
+            "fingerprint": self.before.fingerprint,
+            "findings": [{**asdict(one), "text": str(one)} for one in self.findings],
+            "way_back": str(self.way_back) if self.way_back else "",
+        }
 
     def job(self, key: str, *, limits: Limits | None = None, expected: Inventory | None = None) -> Job:
         """The migration, to be run.

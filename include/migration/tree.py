@@ -23,6 +23,7 @@ class Tree:
     :param script_location: the folder with ``env.py``; "" means what the file says
     :param version_table: where it keeps its revisions, as its ``env.py`` configures it
     :param version_schema: schema of that table; "" means wherever it is found first
+    :param driver: of the URL, as SQLAlchemy names it; one that uses libpq, which reads the password from a file
     :param url_variable: environment variable from which ``env.py`` takes the URL, where it does; the URL in it
         holds no password
     """
@@ -35,6 +36,7 @@ class Tree:
     script_location: str = ""
     version_table: str = "alembic_version"
     version_schema: str = ""
+    driver: str = "postgresql+psycopg"
     url_variable: str = ""
 
     def request(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class Revision:
     :param down: the revisions it follows; none for a base, several for a merge
     :param depends: what else has to be there before it, by revision or branch label
     :param labels: names of the branch that begins here
+    :param digest: SHA-256 of the file; "" when it does not matter
     """
 
     name: str
@@ -63,6 +66,7 @@ class Revision:
     depends: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     title: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Inspection:
     alembic: str
     python: str
     env: str
+    env_digest: str
     url: ConfiguredUrl | None
     revisions: tuple[Revision, ...]
     unreadable: tuple[Unreadable, ...]
@@ -146,6 +151,7 @@ def inspection(event: Mapping[str, Any]) -> Inspection:
             alembic=event["alembic"],
             python=event["python"],
             env=event["env"],
+            env_digest=event["env_digest"],
             url=_url(event["url"]),
             revisions=tuple(_revision(one) for one in event["revisions"]),
             unreadable=tuple(Unreadable(one["file"], int(one["line"]), one["why"]) for one in event["unreadable"]),
@@ -181,7 +187,7 @@ def _url(said: Mapping[str, Any] | None) -> ConfiguredUrl | None:
 
 def _revision(one: Mapping[str, Any]) -> Revision:
     lists = {name: tuple(one[name]) for name in ("down", "depends", "labels")}
-    return Revision(one["revision"], one["file"], title=one["title"], **lists)
+    return Revision(one["revision"], one["file"], title=one["title"], digest=one["digest"], **lists)
 
 
 def _nonsense(error: Exception) -> TreeUnusable:

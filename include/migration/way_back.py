@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -90,6 +90,28 @@ class LossStatement:
             "losses": [[*one.name, one.at_most] for one in self.losses],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """For the ledger and for the human who is asked; ``from_record`` reads it again."""
+        return {
+            "system": self.identity.system,
+            "database": self.identity.name,
+            "current": sorted(self.current),
+            "recorded": sorted(self.recorded),
+            "losses": [[*one.name, one.rows] for one in self.losses],
+            "digest": self.digest,
+            "text": str(self),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> LossStatement:
+        """The statement that was recorded."""
+        return cls(
+            Identity(record["system"], record["database"]),
+            frozenset(record["current"]),
+            frozenset(record["recorded"]),
+            tuple(Loss(kind, table, column, place, rows) for kind, table, column, place, rows in record["losses"]),
+        )
 
     def __str__(self) -> str:
         head = f"{self.identity.shown} goes from {shown(self.current)} down to {shown(self.recorded)}"

@@ -42,9 +42,10 @@ LINE = FIRST | {
     "b": revision("b", "a", sql("ALTER TABLE orders ADD note text"), sql("ALTER TABLE orders DROP note")),
     "c": revision("c", "b", sql("CREATE TABLE notes (id int)"), sql("DROP TABLE notes")),
 }
-SLOW = FIRST | {
-    "b": revision("b", "a", sql("ALTER TABLE orders ADD note text") + "\n" + sql("SELECT pg_sleep(60)"))
-}
+SLEEP = """
+op.execute("ALTER TABLE orders ADD note text")
+op.execute("SELECT pg_sleep(" + open("seconds").read() + ")")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,12 @@ def erp(server: Postgres) -> World:
 def schema(given: World) -> Inventory:
     with connection(given.database) as opened:
         return inventory(opened)
+
+
+def slow(folder: Path, seconds: float = 60, env: str = ENV) -> Tree:
+    """A tree whose second revision sleeps, for as long as its folder says."""
+    (folder / "seconds").write_text(str(seconds))
+    return tree(folder, FIRST | {"b": revision("b", "a", SLEEP)}, env=env)
 
 
 def at_a(given: World, folder: Path) -> None:
@@ -145,6 +152,53 @@ with create_engine(url, poolclass=pool.NullPool).connect() as connection:
         assert Migration(erp.job(given), erp.database).run().state.revisions == {f"b{number}"}
 
 
+def test_another_driver_works_as_well(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    given = replace(slow(tmp_path), driver="postgresql+psycopg2")
+    job = erp.job(given, limits=replace(QUICK, statement=0.5))
+    with pytest.raises(MigrationFailed, match=r"\(statement_timeout\)") as failed:
+        Migration(job, erp.database).run()
+    assert failed.value.state == "old, at a"
+    done = Migration(replace(job, tree=replace(tree(tmp_path, LINE), driver="postgresql+psycopg2")), erp.database)
+    with pytest.raises(MigrationFailed, match="is not the one that was planned"):
+        done.run()
+
+
+ASYNC = """
+import asyncio
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+def do_run_migrations(connection):
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def run():
+    section = context.config.get_section(context.config.config_ini_section, {})
+    connectable = async_engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
+    async with connectable.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+    await connectable.dispose()
+
+asyncio.run(run())
+"""
+
+
+def test_an_asynchronous_env_py_is_guarded_in_the_same_way(erp: World, server: Postgres, tmp_path: Path) -> None:
+    done = Migration(erp.job(tree(tmp_path / "1", LINE, env=ASYNC)), erp.database).run()
+    assert done.state.revisions == {"c"}
+    other = world(server, "other")
+    job = other.job(tree(tmp_path / "2", LINE, env=ASYNC))
+    stray = ASYNC.replace(
+        "connectable =",
+        "section['sqlalchemy.url'] = section['sqlalchemy.url'][:-5] + 'postgres'\n    connectable =",
+    )
+    with pytest.raises(WrongDatabase, match="'postgres'"):
+        Migration(replace(job, tree=tree(tmp_path / "3", LINE, env=stray)), other.database).run()
+
+
 # -- the wrong database --------------------------------------------------------------------------------------
 
 
@@ -208,7 +262,7 @@ def test_a_revision_that_raises_leaves_the_old_state(erp: World, tmp_path: Path)
 
 def test_a_statement_that_takes_too_long_is_ended(erp: World, tmp_path: Path) -> None:
     at_a(erp, tmp_path)
-    job = erp.job(tree(tmp_path, SLOW), limits=replace(QUICK, statement=0.5))
+    job = erp.job(slow(tmp_path), limits=replace(QUICK, statement=0.5))
     with pytest.raises(MigrationFailed, match=r"an end within 0\.5 s \(statement_timeout\)") as failed:
         Migration(job, erp.database).run()
     assert failed.value.state == "old, at a"
@@ -222,7 +276,7 @@ def test_the_limits_hold_against_what_env_py_sets(erp: World, tmp_path: Path) ->
         "        connection.exec_driver_sql('SET statement_timeout = 0')\n"
         "        connection.commit()\n        context.configure",
     )
-    job = erp.job(tree(tmp_path, SLOW, env=loose), limits=replace(QUICK, statement=0.5))
+    job = erp.job(slow(tmp_path, env=loose), limits=replace(QUICK, statement=0.5))
     with pytest.raises(MigrationFailed, match="statement_timeout"):
         Migration(job, erp.database).run()
 
@@ -288,7 +342,7 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(erp: World, tmp_path: P
 
 def test_two_migrations_at_once_are_one(erp: World, tmp_path: Path) -> None:
     at_a(erp, tmp_path)
-    job = erp.job(tree(tmp_path, SLOW))
+    job = erp.job(slow(tmp_path))
     first = Migration(job, erp.database)
     ended: list[BaseException] = []
 
@@ -335,8 +389,7 @@ def child_of(pid: int) -> int:
 @pytest.mark.parametrize("victim", ["task", "runner", "both"])
 def test_sigkill_leaves_no_backend_and_a_retry_converges(erp: World, tmp_path: Path, victim: str) -> None:
     at_a(erp, tmp_path)
-    given = tree(tmp_path, SLOW)
-    job = erp.job(given)
+    job = erp.job(slow(tmp_path))
     task = started(job, erp, tmp_path)
     erp.until("it sleeps", lambda: any("pg_sleep" in one[3] for one in erp.backends()))
     runner = child_of(task.pid)
@@ -346,8 +399,70 @@ def test_sigkill_leaves_no_backend_and_a_retry_converges(erp: World, tmp_path: P
     task.wait(20)
     erp.until("the runner is gone", lambda: not Path(f"/proc/{runner}").exists(), seconds=5)
     assert (erp.revisions(), "column public.orders.note" in schema(erp).objects) == ({"a"}, False)
-    tree(tmp_path, {"b": SLOW["b"].replace("pg_sleep(60)", "1")})
+    slow(tmp_path, 0)
     assert Migration(job, erp.database).run().state.kind == "target"
+
+
+def pause(point: str) -> str:
+    return f"""
+stop = open("stop").read() == "{point}"
+op.execute(f"SELECT pg_sleep({{60 if stop else 0}}) /* {point} */")
+"""
+
+
+POINTS = {
+    "nothing yet": "old, at a",
+    "table early": "old, at a",
+    "table late": "old, at a",
+    "index early": "between, at b",
+    "index building": "between, at b",
+    "index late": "between, at b",
+    "drop late": "between, at c",
+}
+KILLED = FIRST | {
+    "b": revision("b", "a", pause("table early") + sql("CREATE TABLE t (id int)") + pause("table late")),
+    "c": revision(
+        "c",
+        "b",
+        pause("index early") + concurrently("CREATE INDEX CONCURRENTLY i ON orders (id)") + pause("index late"),
+    ),
+    "d": revision("d", "c", sql("DROP TABLE t") + pause("drop late")),
+}
+
+
+def test_killed_at_every_point_the_state_is_declared_and_it_converges(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    (tmp_path / "stop").write_text("")
+    job = erp.job(tree(tmp_path, KILLED), limits=replace(QUICK, lock=60))
+    for point, declared in POINTS.items():
+        (tmp_path / "stop").write_text(point)
+        with erp.admits() as somebody, somebody.transaction():
+            if point == "index building":  # it waits for everybody who may still need the table without it
+                somebody.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                somebody.execute("SELECT count(*) FROM orders")
+            task = started(job, erp, tmp_path)
+            if point == "nothing yet":
+                erp.until("its process is there", lambda: child_of(task.pid))  # noqa: B023
+            else:
+                erp.until(point, lambda: any(reached(point, *one) for one in erp.backends()))  # noqa: B023
+            task.kill()
+            task.wait()
+            erp.until("no backend is left", lambda: not erp.backends(), seconds=5)
+        assert str(job.declare(frozenset(erp.revisions()), schema(erp))) == declared
+        if point in ("index building", "index late"):
+            assert schema(erp).invalid == (("public.i",) if point == "index building" else ())
+            assert "index public.i" in schema(erp).objects
+    (tmp_path / "stop").write_text("")
+    done = Migration(job, erp.database).run()
+    assert (done.state.revisions, done.schema.invalid) == ({"d"}, ())
+    assert "index public.i" in done.schema.objects
+    assert "table public.t" not in done.schema.objects
+
+
+def reached(point: str, _pid: int, state: str, waits_for: str, query: str) -> bool:
+    if point == "index building":
+        return "CONCURRENTLY" in query and waits_for == "Lock"
+    return f"/* {point} */" in query and state == "active"
 
 
 def test_a_backend_that_waits_for_a_lock_ends_with_its_killed_process(erp: World, tmp_path: Path) -> None:
@@ -365,12 +480,12 @@ def test_a_backend_that_waits_for_a_lock_ends_with_its_killed_process(erp: World
 
 def test_a_later_try_ends_what_an_earlier_one_has_left(erp: World, tmp_path: Path) -> None:
     at_a(erp, tmp_path)
-    job = erp.job(tree(tmp_path, SLOW))
+    job = erp.job(slow(tmp_path))
     task = started(job, erp, tmp_path)
     erp.until("it sleeps", lambda: any("pg_sleep" in one[3] for one in erp.backends()))
     os.kill(task.pid, signal.SIGSTOP)  # a host that hangs
     os.kill(child_of(task.pid), signal.SIGSTOP)
-    tree(tmp_path, {"b": SLOW["b"].replace("pg_sleep(60)", "1")})
+    slow(tmp_path, 0)
     try:
         assert Migration(job, erp.database).run().state.kind == "target"
     finally:
@@ -385,13 +500,13 @@ def test_a_server_that_goes_away_is_an_unknown_state(tmp_path: Path) -> None:
     try:
         given = world(postgres, "erp")
         at_a(given, tmp_path)
-        job = given.job(tree(tmp_path, SLOW))
+        job = given.job(slow(tmp_path))
         migration = Migration(job, given.database, report=lambda _progress: postgres.stop())
         with pytest.raises(DatabaseSilent) as silent:
             migration.run()
         assert silent.value.state == "unknown, it gave no answer"
         postgres.start()
-        tree(tmp_path, {"b": SLOW["b"].replace("pg_sleep(60)", "1")})
+        slow(tmp_path, 0)
         given.database = replace(given.database, port=postgres.port)
         assert Migration(job, given.database).run().state.kind == "target"
     finally:

@@ -136,6 +136,15 @@ def test_an_alembic_ini_that_points_elsewhere_is_seen_without_its_password(tmp_p
     assert rules(preflight(tree(tmp_path, LINE, url="postgresql://erp:x@db/valeo_erp"), at("a"))) == []
 
 
+def test_what_alembic_init_writes_points_nowhere(tmp_path: Path) -> None:
+    assert rules(preflight(tree(tmp_path, LINE, url="driver://user:pass@localhost/dbname"), at("a"))) == []
+
+
+def test_a_version_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    hidden = VersionTable("public", "alembic_version", 32, frozenset(), readable=False)
+    assert rules(preflight(tree(tmp_path, LINE), DatabaseState(HERE, 160013, (hidden,)))) == ["version-tables"]
+
+
 def test_two_version_tables_need_a_named_schema(tmp_path: Path) -> None:
     both = DatabaseState(HERE, 160013, (*at("a").tables, *at("b", schema="shop").tables))
     assert rules(preflight(tree(tmp_path, LINE), both)) == ["version-tables"]

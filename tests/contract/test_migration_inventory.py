@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from include.errors import MigrationBlocked
 from include.migration.inventory import inventory
 from include.migration.observe import connection, state
 from include.migration.state import Inventory
@@ -105,6 +106,20 @@ def test_rows_owners_rights_and_version_tables_are_no_schema(erp: World) -> None
     assert before.differences(schema(erp)) == ()
 
 
+def test_a_lock_in_the_way_is_no_silence(erp: World) -> None:
+    fill(erp)
+
+    def look() -> None:
+        with connection(erp.database) as opened:
+            opened.execute("SET lock_timeout = '100ms'")
+            opened.execute("SELECT count(*) FROM public.parts")
+
+    with erp.admits() as somebody, somebody.transaction():
+        somebody.execute("LOCK TABLE parts")
+        with pytest.raises(MigrationBlocked, match="lock timeout"):
+            look()
+
+
 def test_every_version_table_is_found_with_its_length(erp: World) -> None:
     erp.do(
         'CREATE SCHEMA "Lager"',
@@ -119,5 +134,10 @@ def test_every_version_table_is_found_with_its_length(erp: World) -> None:
         ("Lager", 64, {"x", "y"}),
         ("public", None, set()),
     ]
+    assert all(one.readable for one in found.tables)
+    with erp.admits() as admin:
+        admin.execute("ALTER TABLE alembic_version OWNER TO postgres")
+    with connection(erp.database) as opened:
+        assert [one.readable for one in state(opened).tables] == [True, False]
     assert found.identity.name == "erp"
     assert found.version // 10000 >= 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -13,6 +14,7 @@ from sqlalchemy import event, text
 from sqlalchemy.pool import Pool
 
 from .configuration import configuration, point_at, scripts
+from .inspection import digest
 from .session import Emit, Refused
 
 _WHERE = "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_database()::text"
@@ -23,6 +25,7 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
     config = configuration(request["tree"])
     point_at(config, request["url"], request["tree"]["url_variable"])
     folder = scripts(config)
+    _refuse_changed(request["plan"], folder)
     work = _Work(request, folder, emit)
     event.listen(Pool, "connect", work.greet)
     with EnvironmentContext(config, folder, fn=work.steps, destination_rev="heads"):
@@ -97,6 +100,13 @@ class _Work:
             began = time.monotonic()
             yield RevisionStep(self.folder.revision_map, script, step["up"])
             self.emit({"event": "ran", **told, "seconds": round(time.monotonic() - began, 3)})
+
+
+def _refuse_changed(plan: list[dict[str, Any]], folder: ScriptDirectory) -> None:
+    for step in plan:
+        file = Path(folder.get_revision(step["revision"]).module.__file__ or "")
+        if step["digest"] and digest(file) != step["digest"]:
+            raise Refused("tree", f"{file} is not the one that was planned")
 
 
 def _literal(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
     config = configuration(request["tree"])
     url = configured_url(config)
     folder = scripts(config)
+    env = Path(folder.dir) / "env.py"
     revisions, unreadable = [], []
     for file in _files(folder):
         try:
@@ -35,11 +37,17 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
             "alembic": alembic.__version__,
             "python": platform.python_version(),
             "url": url,
-            "env": str(Path(folder.dir) / "env.py") if (Path(folder.dir) / "env.py").is_file() else "",
+            "env": str(env) if env.is_file() else "",
+            "env_digest": digest(env) if env.is_file() else "",
             "revisions": revisions,
             "unreadable": unreadable,
         }
     )
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _files(folder: ScriptDirectory) -> Iterator[Path]:
@@ -63,6 +71,7 @@ def _revision(file: Path) -> dict[str, Any]:
     return {
         "revision": name,
         "file": str(file),
+        "digest": digest(file),
         "down": _names(getattr(module, "down_revision", None)),
         "depends": _names(getattr(module, "depends_on", None)),
         "labels": _names(getattr(module, "branch_labels", None)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_many_differences_are_counted() -> None:
 def test_a_fingerprint_does_not_know_an_order() -> None:
     assert BEFORE.fingerprint == Inventory(dict(reversed(BEFORE.objects.items()))).fingerprint
     assert BEFORE.fingerprint != Inventory({**BEFORE.objects, "table public.u": ""}).fingerprint
+    assert Inventory.from_record(json.loads(json.dumps(BEFORE.record()))) == BEFORE
     gone = Inventory({"table public.t": "p"})
     assert BEFORE.differences(gone) == ("- index public.i",)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -101,6 +102,12 @@ def test_a_confirmation_is_for_one_statement_and_for_no_more_than_it_says() -> N
     refused = confirmed(asked, yes(another), asked)
     assert refused is not None
     assert refused.seen == "anna has confirmed another statement"
+
+
+def test_a_statement_is_the_same_after_it_was_recorded() -> None:
+    asked = statement(ORDERS, Loss("unknown", "", "", "0003: DO …"))
+    again = LossStatement.from_record(json.loads(json.dumps(asked.record())))
+    assert (again, again.digest) == (asked, asked.digest)
 
 
 def test_a_confirmation_is_for_one_database_and_one_way() -> None:
