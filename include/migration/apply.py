@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from include.database.connection import Database, client_environment
 from include.errors import (
@@ -24,32 +23,27 @@ from include.errors import (
     MigrationBlocked,
     MigrationBusy,
     MigrationError,
+    MigrationFailed,
     MigrationInterrupted,
-    MigrationRefused,
     SchemaDiffers,
     WrongDatabase,
 )
-from include.migration.activity import Blocker, backends, blockers, end_backends, holder, tag
+from include.migration.activity import Blocker, backends, blockers, end_backends, tag
+from include.migration.dead_client import accepted
 from include.migration.failure import failure, may_be_tried_again
 from include.migration.inventory import inventory
 from include.migration.job import LOCK, Job, Outcome, Progress
 from include.migration.observe import connection, state
 from include.migration.preflight import not_recorded, the_table
 from include.migration.process import Runner
-from include.migration.state import Declared, Inventory
+from include.migration.repair import busy, prepare
+from include.migration.state import Declared
 
 log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[Any]
 Report = Callable[[Progress], None]
 
-# Not every server takes them: they came with 14, and not on every platform.
-_NOTICES_A_DEAD_CLIENT: Final[Mapping[str, str]] = {
-    "client_connection_check_interval": "1000",
-    "tcp_keepalives_idle": "15",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
 _REPEAT_SECONDS: Final = 10.0
 
 
@@ -98,8 +92,8 @@ class Migration:
         """
         try:
             return self._run()
-        except DatabaseSilent as error:
-            error.state = str(self._settled())
+        except (DatabaseSilent, MigrationBlocked, MigrationBusy) as error:
+            error.state = error.state or str(self._settled())
             raise
 
     def cancel(self) -> None:
@@ -116,18 +110,19 @@ class Migration:
         attempt = 0
         with connection(self._database) as opened:
             self._refuse_elsewhere(opened)
-            ended = end_backends(opened, self._tag)
-            if ended:
-                log.warning("an earlier try had left backends %s behind; they are ended", ended)
+            self._end_leftovers(opened)
         while True:
             with connection(self._database) as opened:
                 position = self._position(opened)
                 if position == len(self._job.plan):
                     return self._verified(opened, attempt)
-                self._prepare(opened, position)
+                prepare(opened, self._job, position)
                 attempt += 1
                 ending = self._attempt(opened, position)
             self._judge(ending, attempt)
+            if ending.event["event"] == "finished":
+                with connection(self._database) as opened:
+                    self._refuse_unfinished(self._position(opened))
 
     def _refuse_elsewhere(self, opened: Connection) -> None:
         found = state(opened)
@@ -141,6 +136,23 @@ class Migration:
         if error := not_recorded(self._job.tree, found):
             raise error
 
+    def _end_leftovers(self, opened: Connection) -> None:
+        try:
+            ended = end_backends(opened, self._tag)
+        except TimeoutError as error:
+            raise MigrationBusy("an earlier try of this migration does not end", seen=str(error)) from error
+        if ended:
+            log.warning("an earlier try had left backends %s behind; they are ended", ended)
+
+    def _refuse_unfinished(self, position: int) -> None:
+        if position < len(self._job.plan):
+            raise MigrationFailed(
+                "every revision ran, and the database does not have them",
+                seen=f"{position} of {len(self._job.plan)} steps",
+                remedy="env.py has to commit: `with context.begin_transaction(): context.run_migrations()`",
+                state=str(self._settled()),
+            )
+
     def _rows(self, opened: Connection) -> frozenset[str]:
         table = the_table(self._job.tree, state(opened))
         return table.revisions if table else frozenset()
@@ -151,39 +163,6 @@ class Migration:
         if position is None:
             raise self._job.refuse_elsewhere(rows)
         return position
-
-    def _prepare(self, opened: Connection, position: int) -> None:
-        """Remove what a stopped concurrent build has left, and be sure that nothing else is half done."""
-        seen = inventory(opened)
-        self._sweep(opened, seen, position)
-        if position or self._job.before is None:
-            return
-        declared = self._job.declare(self._job.states[0], inventory(opened))
-        if declared.kind == "altered":
-            raise MigrationRefused(
-                "the schema is not the one that was recorded before this migration",
-                expected=f"fingerprint {self._job.before.fingerprint[:16]}",
-                seen=", ".join(declared.differences[:10]),
-                remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again"
-                " with the preflight",
-                state=str(declared),
-            )
-
-    def _sweep(self, opened: Connection, seen: Inventory, position: int) -> None:
-        before = self._job.before
-        for schema, name in opened.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind = 'i' AND c.relname = ANY(%s)",
-            (sorted(self._job.leftovers(position)),),
-        ).fetchall():
-            shown = sql.Identifier(schema, name)
-            plain = next((one for one in seen.objects if _same(one, schema, name)), None)
-            if plain is None or (before is not None and plain in before.objects):
-                continue
-            log.warning("%s is what a stopped try has left: it is dropped and will be built again", plain)
-            opened.execute(f"SET statement_timeout = {self._job.limits.settings['statement_timeout']}")
-            opened.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(shown))
-            opened.execute("SET statement_timeout = '60s'")
 
     def _verified(self, opened: Connection, attempts: int) -> Outcome:
         seen = inventory(opened)
@@ -226,7 +205,7 @@ class Migration:
             .replace(":***@", "@"),
             "identity": {"system": self._job.identity.system, "name": self._job.identity.name},
             "lock": LOCK,
-            "settings": {"application_name": self._tag, **self._job.limits.settings, **_accepted(opened)},
+            "settings": {"application_name": self._tag, **self._job.limits.settings, **accepted(opened)},
             "version_table": [schema, self._job.tree.version_table],
             "start": sorted(table.revisions if table else ()),
             "plan": [
@@ -281,7 +260,8 @@ class Migration:
             return
         self._refuse_stopped()
         if event.get("kind") == "busy":
-            raise self._busy()
+            with connection(self._database) as opened:
+                raise busy(opened)
         if may_be_tried_again(event):
             if attempt >= self._job.limits.attempts:
                 raise self._blocked(ending)
@@ -297,16 +277,6 @@ class Migration:
             raise MigrationInterrupted(
                 "the migration was stopped", remedy="clear the task: it goes on", state=str(self._settled())
             )
-
-    def _busy(self) -> MigrationError:
-        with connection(self._database) as opened:
-            found = holder(opened, LOCK)
-        return MigrationBusy(
-            "another migration is running in this database",
-            seen=found.shown if found else "it has ended by now",
-            remedy="wait for its end, then begin again with the preflight",
-            state=str(self._settled()),
-        )
 
     def _blocked(self, ending: _Ending) -> MigrationError:
         who = "; ".join(one.shown for one in ending.blockers)
@@ -327,21 +297,3 @@ class Migration:
                 return self._job.declare(rows, inventory(opened))
         except (MigrationError, TimeoutError):
             return Declared("unknown")
-
-
-def _accepted(opened: Connection) -> dict[str, str]:
-    """Those settings that this server takes, so that it notices a client that is gone."""
-    taken = {}
-    for name, value in _NOTICES_A_DEAD_CLIENT.items():
-        try:
-            opened.execute("SELECT set_config(%s, %s, false)", (name, value))
-        except psycopg.DatabaseError as error:
-            log.warning("the server does not take %s: %s", name, str(error).splitlines()[0])
-        else:
-            taken[name] = value
-    return taken
-
-
-def _same(shown: str, schema: str, name: str) -> bool:
-    # Names in an inventory are quoted where SQL needs it.
-    return shown.startswith("index ") and shown[6:].replace('"', "") == f"{schema}.{name}".replace('"', "")

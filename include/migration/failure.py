@@ -60,7 +60,7 @@ def failure(event: Event, at: Event, limits: Limits, declared: str) -> Migration
             remedy="make it shorter, or give it more time; somebody may also have cancelled it",
             state=declared,
         )
-    if code.startswith(_SERVER):
+    if event["kind"] == "connection" or code.startswith(_SERVER):
         return MigrationInterrupted(
             f"the migration lost its connection {where}", seen=seen, remedy="clear the task", state=declared
         )

@@ -28,7 +28,7 @@ from include.errors import (
 )
 from include.migration.apply import Migration
 from include.migration.inventory import inventory
-from include.migration.job import Job, Progress
+from include.migration.job import Job, Outcome, Progress
 from include.migration.observe import connection
 from include.migration.state import Inventory
 from include.migration.tree import Tree
@@ -286,6 +286,15 @@ def test_an_env_py_that_runs_nothing_is_no_success(erp: World, tmp_path: Path) -
         Migration(erp.job(tree(tmp_path, LINE, env="pass")), erp.database).run()
 
 
+def test_an_env_py_that_does_not_commit_is_no_success(erp: World, tmp_path: Path) -> None:
+    forgetful = ENV.replace("with context.begin_transaction()", "if True").replace(
+        ", transaction_per_migration=True", ""
+    )
+    with pytest.raises(MigrationFailed, match=r"env\.py has to commit") as failed:
+        Migration(erp.job(tree(tmp_path, LINE, env=forgetful)), erp.database).run()
+    assert failed.value.state == "old, at no revision at all"
+
+
 def test_another_schema_than_the_rehearsals_is_no_success(erp: World, tmp_path: Path) -> None:
     expected = schema(erp)
     job = erp.job(tree(tmp_path, LINE), expected=expected)
@@ -338,6 +347,49 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(erp: World, tmp_path: P
         done = migration.run()
     assert done.state.kind == "target"
     assert [one.application for one in done.blockers] == ["somebody"]
+
+
+def test_an_index_that_another_migration_is_building_is_left_alone(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    job = erp.job(tree(tmp_path, INDEX), limits=replace(QUICK, lock=60))
+    ended: list[Outcome] = []
+    with erp.admits() as somebody:
+        somebody.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM orders")
+        thread = threading.Thread(target=lambda: ended.append(Migration(job, erp.database).run()))
+        thread.start()
+        erp.until("it is being built", lambda: any(reached("index building", *one) for one in erp.backends()))
+        with pytest.raises(MigrationBusy):
+            Migration(replace(job, key="another run"), erp.database).run()
+        somebody.execute("COMMIT")
+        thread.join(30)
+    assert [one.state.kind for one in ended] == ["target"]
+
+
+def stopping(job: Job, given: World, folder: Path) -> subprocess.Popen[str]:
+    """A task that is told to stop by SIGTERM, as Airflow tells it."""
+    file = folder / "job"
+    file.write_bytes(pickle.dumps((job, given.database)))
+    code = START.replace(".run()", "").replace("Migration(job", "migration = Migration(job") + (
+        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: migration.cancel())\nmigration.run()"
+    )
+    argv = [sys.executable, "-c", code, str(file)]
+    return subprocess.Popen(
+        argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_task_that_is_told_to_stop_leaves_nothing(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    job = erp.job(slow(tmp_path))
+    task = stopping(job, erp, tmp_path)
+    erp.until("it sleeps", lambda: any("pg_sleep" in one[3] for one in erp.backends()))
+    runner = child_of(task.pid)
+    task.terminate()
+    _, said = task.communicate(timeout=20)
+    assert "MigrationInterrupted: the migration was stopped" in said
+    assert "the database: old, at a" in said
+    assert erp.backends() == []
+    assert not Path(f"/proc/{runner}").exists()
 
 
 def test_two_migrations_at_once_are_one(erp: World, tmp_path: Path) -> None:
@@ -502,8 +554,10 @@ def test_a_server_that_goes_away_is_an_unknown_state(tmp_path: Path) -> None:
         at_a(given, tmp_path)
         job = given.job(slow(tmp_path))
         migration = Migration(job, given.database, report=lambda _progress: postgres.stop())
-        with pytest.raises(DatabaseSilent) as silent:
+        # Whoever notices it first: this process, or the one that migrates.
+        with pytest.raises((DatabaseSilent, MigrationInterrupted)) as silent:
             migration.run()
+        assert silent.value.retryable
         assert silent.value.state == "unknown, it gave no answer"
         postgres.start()
         slow(tmp_path, 0)

@@ -54,9 +54,8 @@ def account(error: BaseException) -> dict[str, Any]:
     place = frames[-1] if frames else None
     original = getattr(error, "orig", None) or error
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    kind = error.kind if isinstance(error, Refused) else ("sql" if state else "code")
     return {
-        "kind": kind,
+        "kind": error.kind if isinstance(error, Refused) else _kind(original, state),
         "sqlstate": state,
         "message": f"{type(original).__name__}: {str(original).strip()}"[:4000],
         "statement": str(getattr(error, "statement", None) or "")[:4000],
@@ -64,6 +63,13 @@ def account(error: BaseException) -> dict[str, Any]:
         "file": place.filename if place else "",
         "line": place.lineno if place else 0,
     }
+
+
+def _kind(error: BaseException, state: str | None) -> str:
+    if state:
+        return "sql"
+    # psycopg and psycopg2 alike: without a state from the server it is the connection.
+    return "connection" if type(error).__name__ == "OperationalError" else "code"
 
 
 def _private_stdout() -> Emit:

@@ -113,6 +113,7 @@ def test_locks_are_tried_for_again(state: str) -> None:
         ({"event": "failed", "kind": "sql", "sqlstate": "57P01"}, MigrationInterrupted),
         ({"event": "failed", "kind": "sql", "sqlstate": "42P07"}, MigrationFailed),
         ({"event": "failed", "kind": "code", "sqlstate": None}, MigrationFailed),
+        ({"event": "failed", "kind": "connection", "sqlstate": None}, MigrationInterrupted),
         ({"event": "failed", "kind": "tree"}, MigrationFailed),
     ],
 )
