@@ -60,6 +60,20 @@ def squawk(program: Path, revisions: Iterable[Rendered], *, server_version: int)
     return tuple(found)
 
 
+def not_asked(revisions: Sequence[Rendered]) -> tuple[Finding, ...]:
+    """The finding for SQL that squawk was not asked about; none when there is no SQL."""
+    if not any(one.statements for one in revisions):
+        return ()
+    return (
+        Finding(
+            f"{PREFIX}not-asked",
+            "warn",
+            "the pending SQL was judged by the own rules only, squawk is not installed",
+            "install the wheel squawk-cli beside Stellwerk",
+        ),
+    )
+
+
 def as_file(revision: Rendered) -> tuple[str, tuple[Statement, ...]]:
     """The revision's SQL with one statement a line, and the statement of each line."""
     found = [statement for sql, line in revision.statements for statement in statements(sql, line)]

@@ -155,7 +155,7 @@ def survey(
         now, before = state(opened), inventory(opened)
     seen = examine(tree, found, now, database=database, backup=backup, target=target)
     forward, backward = (render(tree, plan) if plan else () for plan in (seen.plan, reverse(seen.plan)))
-    asked = squawk.squawk(linter, forward, server_version=now.version) if linter else ()
+    asked = squawk.squawk(linter, forward, server_version=now.version) if linter else squawk.not_asked(forward)
     findings = (*seen.findings, *lint(forward), *asked)
     way_back = refuse_unknown_way(backward, forward)
     return Survey(tree, found, seen, forward, backward, before, findings, way_back)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg.sql import SQL, Identifier
 
 from include.database.connection import Database
 from include.migration.activity import TAG
+from include.migration.apply import Migration
 from include.migration.graph import Graph
 from include.migration.inventory import inventory
 from include.migration.job import Job, Limits, concurrent_indexes
@@ -21,6 +23,7 @@ from include.migration.process import inspect, render
 from include.migration.state import Inventory
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
+from tests.contract.trees import ENV, concurrently, revision, sql, tree
 
 OWNER = "valeo_erp"
 QUICK = Limits(lock=0.5, statement=20.0, attempts=2, pause=0.1, poll=0.1)
@@ -101,12 +104,46 @@ def world(server: Postgres, name: str) -> World:
     """A new, empty database that belongs to the application's role."""
     admin = server.url("postgres", "postgres")
     with psycopg.connect(admin, autocommit=True) as opened:
-        opened.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        opened.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+        opened.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+        opened.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(OWNER)))
     database = Database("127.0.0.1", server.port, name, OWNER, server.password(OWNER))
     return World(database, server.url(name, "postgres"))
 
 
-def elsewhere(given: World, name: str) -> World:
-    """Another database of the same server, as the same world."""
-    return replace(given, database=given.database.named(name))
+# -- what most tests migrate ---------------------------------------------------------------------------------
+
+FIRST = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}
+LINE = FIRST | {
+    "b": revision("b", "a", sql("ALTER TABLE orders ADD note text"), sql("ALTER TABLE orders DROP note")),
+    "c": revision("c", "b", sql("CREATE TABLE notes (id int)"), sql("DROP TABLE notes")),
+}
+INDEX = FIRST | {"b": revision("b", "a", concurrently('CREATE UNIQUE INDEX CONCURRENTLY "i x" ON orders (id)'))}
+SLEEP = """
+op.execute("ALTER TABLE orders ADD note text")
+op.execute("SELECT pg_sleep(" + open("seconds").read() + ")")
+"""
+
+
+def slow(folder: Path, seconds: float = 60, env: str = ENV) -> Tree:
+    """A tree whose second revision sleeps, for as long as its folder says."""
+    (folder / "seconds").write_text(str(seconds))
+    return tree(folder, FIRST | {"b": revision("b", "a", SLEEP)}, env=env)
+
+
+def at_a(given: World, folder: Path) -> None:
+    """Bring the database to the first revision."""
+    Migration(given.job(tree(folder / "first", FIRST)), given.database).run()
+    assert given.revisions() == {"a"}
+
+
+def schema(given: World) -> Inventory:
+    """The schema as it is now."""
+    with connection(given.database) as opened:
+        return inventory(opened)
+
+
+def reached(point: str, _pid: int, state: str, waits_for: str, query: str) -> bool:
+    """Whether a backend (see ``World.backends``) is where its revision's comment says."""
+    if point == "index building":
+        return "CONCURRENTLY" in query and waits_for == "Lock"
+    return f"/* {point} */" in query and state == "active"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -11,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Emit = Callable[[dict[str, Any]], None]
@@ -111,4 +113,14 @@ def _end_with_parent(lifeline: int, parent: int) -> None:
         readable, _, _ = select.select([lifeline], [], [], _LOOK_SECONDS)
         if readable and not os.read(lifeline, 1):
             break
+    _forget_password()
     os._exit(_PARENT_GONE)
+
+
+def _forget_password() -> None:
+    """The starter was to remove the password's file, and is gone."""
+    file = Path(os.environ.get("PGPASSFILE", ""))
+    if file.parent.name.startswith("stellwerk-"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+            file.parent.rmdir()

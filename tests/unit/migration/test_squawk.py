@@ -7,7 +7,7 @@ import json
 import pytest
 
 from include.errors import TreeUnusable
-from include.migration.squawk import as_file, find, findings, squawk
+from include.migration.squawk import as_file, find, findings, not_asked, squawk
 from include.migration.tree import Rendered
 
 REVISION = Rendered(
@@ -49,6 +49,11 @@ def test_what_it_cannot_parse_is_unknown() -> None:
 def test_an_answer_of_another_kind_is_refused(answer: str) -> None:
     with pytest.raises(TreeUnusable):
         findings(answer, REVISION, ())
+
+
+def test_that_it_was_not_asked_is_said_where_there_was_something_to_ask() -> None:
+    assert [(one.rule, one.severity) for one in not_asked([REVISION])] == [("squawk:not-asked", "warn")]
+    assert not_asked([Rendered("0003", "versions/0003.py", ())]) == ()
 
 
 @pytest.mark.skipif(find() is None, reason="squawk-cli is not installed")
