@@ -67,6 +67,17 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── DatabaseBusy               somebody else's lock or session is in the way (a retry can help)
     │   ├── ClientUnusable             pg_dump or pg_restore is missing, or older than the server
     │   └── ClientFailed               one of them ended with an error of another kind
+    ├── MigrationError                 the application's schema and its Alembic tree
+    │   ├── TreeUnusable               the tree's interpreter does not run, or gives no usable answer
+    │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
+    │   │   ├── WrongDatabase          not the database that was backed up and looked at
+    │   │   └── LossNotConfirmed       going back destroys data, and nobody has confirmed just that
+    │   ├── DatabaseSilent             no answer: its state is unknown (a retry can help)
+    │   ├── MigrationBusy              another migration has the database (a retry can help)
+    │   ├── MigrationBlocked           locks were not to be had; who holds them is named (a retry can help)
+    │   ├── MigrationInterrupted       its process was stopped; the state is declared (a retry can help)
+    │   ├── MigrationFailed            a statement or the tree failed, or took too long; the state is declared
+    │   └── SchemaDiffers              it ran, and the result is not the expected one
     ├── BackupError                    backups of the application's database
     │   ├── BackupMissing              there is no backup of that id
     │   ├── BackupBusy                 another process is at this very backup (a retry can help)
@@ -421,6 +432,71 @@ class ClientUnusable(DatabaseError):
 
 class ClientFailed(DatabaseError):
     """A client program of PostgreSQL ended with an error."""
+
+
+class MigrationError(StellwerkError):
+    """The application's schema and its Alembic tree.
+
+    :param state: the declared state of the database, for records; "" when nothing was touched
+    """
+
+    def __init__(
+        self, what: str, *, expected: str = "", seen: str = "", remedy: str = "", state: str = ""
+    ) -> None:
+        super().__init__(what, expected=expected, seen=seen, remedy=remedy)
+        self.state = state
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; the database: {self.state}" if self.state else said
+
+
+class TreeUnusable(MigrationError):
+    """The tree's interpreter does not run, has no Alembic, or gives no usable answer."""
+
+
+class MigrationRefused(MigrationError):
+    """What was asked for cannot be done safely; nothing was touched."""
+
+
+class WrongDatabase(MigrationRefused):
+    """A connection leads to another database than the one that was backed up and looked at."""
+
+
+class LossNotConfirmed(MigrationRefused):
+    """Going back destroys data, and nobody has confirmed exactly that."""
+
+
+class DatabaseSilent(MigrationError):
+    """The database gives no answer; what state it is in is unknown."""
+
+    retryable = True
+
+
+class MigrationBusy(MigrationError):
+    """Another migration has the database at this moment."""
+
+    retryable = True
+
+
+class MigrationBlocked(MigrationError):
+    """Locks were not to be had in time, in spite of retries."""
+
+    retryable = True
+
+
+class MigrationInterrupted(MigrationError):
+    """The migration's process or its connection was ended; ``state`` says where the database stands."""
+
+    retryable = True
+
+
+class MigrationFailed(MigrationError):
+    """A statement or the tree itself failed, or took too long; ``state`` says where the database stands."""
+
+
+class SchemaDiffers(MigrationError):
+    """The migration ran, and the schema or the revision set is not the expected one."""
 
 
 class BackupError(StellwerkError):
