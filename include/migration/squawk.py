@@ -31,6 +31,9 @@ LEFT_OUT: Final = (
     "prefer-identity",
     "prefer-timestamp-tz",
     "require-timeout-settings",  # set around each migration, see include/migration/apply.py
+    # Alembic begins and ends the transactions; offline, a block outside of one is COMMIT, its statements, BEGIN.
+    "transaction-nesting",
+    "ban-uncommitted-transaction",
 )
 """Rules of squawk about taste, or about what is taken care of elsewhere."""
 
@@ -117,9 +120,10 @@ def _one_line(statement: Statement) -> str:
 
 def _run(program: Path, text: str, server_version: int) -> str:
     argv = [str(program), "--reporter", "json", f"--pg-version={server_version // 10000}.0"]
-    argv += ["--no-assume-in-transaction" if "COMMIT;" in text else "--assume-in-transaction"]
-    argv += [f"--exclude={','.join(LEFT_OUT)}"]
-    with tempfile.TemporaryDirectory(prefix="stellwerk-squawk-") as folder:  # it reads .squawk.toml where it runs
+    argv += ["--assume-in-transaction", f"--exclude={','.join(LEFT_OUT)}"]
+    with tempfile.TemporaryDirectory(prefix="stellwerk-squawk-") as folder:
+        # It takes the first settings that it finds from where it runs up to the root: none but these.
+        (Path(folder) / ".squawk.toml").touch()
         try:
             done = subprocess.run(
                 argv,
