@@ -28,6 +28,10 @@ _PARTIAL: Final = ".partial"
 # S3 takes 10,000 parts of at least 5 MiB; a part is in memory until it is sent.
 _PART_BYTES: Final = 8 * 1024 * 1024
 _MOST_PARTS: Final = 9000
+# What is asked for at once when reading, and stays in memory; s3fs itself would take 50 MiB.
+_READ_BYTES: Final = 8 * 1024 * 1024
+# Object stores have no folders; asked for one, fsspec's drivers create the whole bucket where there is none.
+_WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,19 @@ class Store:
     def folders(self) -> tuple[str, ...]:
         """The names of the folders in it, sorted."""
         with self._failing("be listed"):
-            self._fresh(self.root)
+            self._fresh()
             try:
-                found = self.root.fs.ls(self.root.path, detail=True)
+                found = self._fs.ls(self.root.path, detail=True)
             except FileNotFoundError:
                 return ()
         return tuple(sorted(_base(entry["name"]) for entry in found if entry["type"] == "directory"))
 
     def files(self, folder: str) -> Mapping[str, int]:
         """File → size in bytes, of one folder; empty when there is none. What is being written shows as well."""
-        place = self.root / folder
         with self._failing("be listed"):
-            self._fresh(place)
+            self._fresh()
             try:
-                found = place.fs.ls(place.path, detail=True)
+                found = self._fs.ls(self._path(folder), detail=True)
             except FileNotFoundError:
                 return {}
         return {_base(entry["name"]): entry["size"] for entry in found if entry["type"] == "file"}
@@ -64,17 +67,15 @@ class Store:
         """When a file was last written, seconds since 1970; None when the file system does not know."""
         with self._failing(f"tell about {name}"):
             with contextlib.suppress(NotImplementedError, FileNotFoundError):
-                place = self.root / folder / name
-                return float(place.fs.modified(place.path).timestamp())
+                return float(self._fs.modified(self._path(folder, name)).timestamp())
             return None
 
     def get(self, folder: str, name: str) -> bytes | None:
         """A small file's content; None when there is none."""
-        place = self.root / folder / name
         with self._failing(f"give {name}"):
-            self._fresh(place)
+            self._fresh()
             try:
-                return bytes(place.fs.cat_file(place.path))
+                return bytes(self._fs.cat_file(self._path(folder, name)))
             except FileNotFoundError:
                 return None
 
@@ -91,9 +92,12 @@ class Store:
         :raises BackupStoreFailed: the store refuses, is full, or does not answer
         """
         digest, size = hashlib.sha256(), 0
-        place = self.root / folder / name
         stream = chunks if isinstance(chunks, Iterator) else iter(chunks)
-        with self._failing(f"take {name}"), _closed(stream), _complete_or_nothing(place, expected_bytes) as file:
+        with (
+            self._failing(f"take {name}"),
+            _closed(stream),
+            _complete_or_nothing(self._fs, self._path(folder, name), expected_bytes) as file,
+        ):
             for chunk in stream:
                 digest.update(chunk)
                 size += len(chunk)
@@ -126,22 +130,21 @@ class Store:
         """Delete files in this order; those that are gone already are no error."""
         with self._failing("delete"):
             for name in names:
-                place = self.root / folder / name
                 with contextlib.suppress(FileNotFoundError):
-                    place.fs.rm_file(place.path)
-            with contextlib.suppress(OSError, NotImplementedError):  # object stores have no folders
-                (self.root / folder).fs.rmdir((self.root / folder).path)
+                    self._fs.rm_file(self._path(folder, name))
+            if _has_folders(self._fs):
+                with contextlib.suppress(OSError, NotImplementedError):
+                    self._fs.rmdir(self._path(folder))
 
     def shown(self, folder: str, name: str = "") -> str:
         """Where that is, for humans."""
         return f"{self.root.path.rstrip('/')}/{folder}/{name}".rstrip("/")
 
     def _chunks(self, folder: str, name: str) -> Generator[bytes]:
-        place = self.root / folder / name
         with self._failing(f"give {name}"):
-            self._fresh(place)
+            self._fresh()
             try:
-                file = place.fs.open(place.path, "rb")
+                file = self._fs.open(self._path(folder, name), "rb", block_size=_READ_BYTES)
             except FileNotFoundError as error:
                 raise ArchiveUnusable(
                     f"{self.shown(folder, name)} is missing",
@@ -152,9 +155,16 @@ class Store:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
 
-    @staticmethod
-    def _fresh(place: UPath) -> None:
-        place.fs.invalidate_cache()
+    @property
+    def _fs(self) -> Any:
+        # One for all that is in it: each would have connections of its own.
+        return self.root.fs
+
+    def _path(self, *parts: str) -> str:
+        return self.root.joinpath(*parts).path
+
+    def _fresh(self) -> None:
+        self._fs.invalidate_cache()
 
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
@@ -186,15 +196,21 @@ def _closed(stream: Iterator[bytes]) -> Iterator[None]:
             close()
 
 
+def _has_folders(fs: Any) -> bool:
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    return _WITHOUT_FOLDERS.isdisjoint(protocols)
+
+
 @contextmanager
-def _complete_or_nothing(place: UPath, expected_bytes: int) -> Iterator[IO[bytes]]:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(place.fs, LocalFileSystem):
-        with _local(Path(place.path)) as local:
+def _complete_or_nothing(fs: Any, path: str, expected_bytes: int) -> Iterator[IO[bytes]]:
+    if _has_folders(fs):
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    if isinstance(fs, LocalFileSystem):
+        with _local(Path(path)) as local:
             yield local
         return
     part = max(_PART_BYTES, expected_bytes // _MOST_PARTS)
-    file: Any = place.fs.open(place.path, "wb", autocommit=False, block_size=part)
+    file: Any = fs.open(path, "wb", autocommit=False, block_size=part)
     try:
         yield cast(IO[bytes], file)
         file.close()

@@ -26,6 +26,7 @@ from tests.contract.databases import World
 
 BUCKET, ACCESS = "backups", "stellwerk"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TWO_PARTS = 2 * 8 * 1024 * 1024
 
 
 class Server:
@@ -47,10 +48,10 @@ class Server:
             return httpx.get(f"http://{self.host}/", trust_env=False).status_code == 403
         return False
 
-    def store(self, *, secret: str | None = None) -> Store:
-        """A place for backups in it; needs fsspec's driver for S3."""
+    def store(self, *, secret: str | None = None, bucket: str = BUCKET) -> Store:
+        """A place for backups in it."""
         root = UPath(
-            f"s3://{BUCKET}/erp",
+            f"s3://{bucket}/erp",
             key=ACCESS,
             secret=secret or self.secret,
             client_kwargs={"endpoint_url": f"http://{self.host}", "region_name": "us-east-1"},
@@ -84,9 +85,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def world(made: World, server: Server) -> World:
-    pytest.importorskip("s3fs", reason="fsspec's driver for S3 (s3fs) is not installed")
     made.store = server.store()
     return made
+
+
+def uploads(store: Store) -> int:
+    """How many uploads of parts have begun and were neither completed nor given up."""
+    return len(store.root.fs.list_multipart_uploads(BUCKET))
 
 
 def test_a_stranger_is_refused_by_the_pinned_server(server: Server) -> None:
@@ -108,13 +113,18 @@ def test_an_upload_that_breaks_off_leaves_no_object(
     world: World, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Store.write
+    begun: list[int] = []
 
     def write(store: Store, folder: str, name: str, chunks, **more):  # type: ignore[no-untyped-def]
         def interrupted() -> Iterator[bytes]:
-            for number, chunk in enumerate(chunks):
-                yield chunk
-                if number == 200:
-                    raise KeyboardInterrupt
+            written = 0
+            with contextlib.closing(chunks):
+                for chunk in chunks:
+                    yield chunk
+                    written += len(chunk)
+                    if written > TWO_PARTS:
+                        begun.append(uploads(store))
+                        raise KeyboardInterrupt
 
         return original(store, folder, name, interrupted(), **more)
 
@@ -122,12 +132,31 @@ def test_an_upload_that_breaks_off_leaves_no_object(
         patched.setattr(Store, "write", write)
         with pytest.raises(KeyboardInterrupt):
             take_backup(world.database, world.store, world.clients, Wanted("one"))
+    assert (begun, uploads(world.store)) == ([1], 0)
     assert [path for path in (server.folder / "data" / BUCKET).rglob("*.dump*") if path.is_file()] == []
     assert world.store.files("one") == {}
     with pytest.raises(BackupMissing):
         find_backup(world.store, "one")
     take_backup(world.database, world.store, world.clients, Wanted("one"))
     assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
+
+
+def test_an_empty_file_and_a_small_one_are_files(world: World) -> None:
+    for name, content in (("empty", b""), ("small", "Grüße".encode())):
+        assert world.store.put("one", name, content).size == len(content)
+        assert world.store.get("one", name) == content
+    assert world.store.files("one") == {"empty": 0, "small": 7}
+    assert world.store.folders() == ("one",)
+    assert world.store.changed_at("one", "small") is not None
+    world.store.delete("one", ["empty", "small", "gone"])
+    assert (world.store.folders(), world.store.files("one"), world.store.get("one", "small")) == ((), {}, None)
+
+
+def test_a_bucket_that_is_not_there_is_not_made(world: World, server: Server) -> None:
+    store = server.store(bucket="bakups")
+    with pytest.raises(BackupStoreFailed):
+        take_backup(world.database, store, world.clients, Wanted("one"))
+    assert [path.name for path in (server.folder / "data").iterdir()] == [BUCKET]
 
 
 def test_a_wrong_key_is_a_refusal_that_does_not_repeat_it(world: World, server: Server) -> None:
@@ -144,10 +173,11 @@ def test_a_server_that_goes_in_the_middle_is_told(
 
     def write(store: Store, folder: str, name: str, chunks, **more):  # type: ignore[no-untyped-def]
         def stopping() -> Iterator[bytes]:
-            for number, chunk in enumerate(chunks):
-                if number == 1:
-                    server.process.stop()
-                yield chunk
+            with contextlib.closing(chunks):
+                for number, chunk in enumerate(chunks):
+                    if number == 1:
+                        server.process.stop()
+                    yield chunk
 
         return original(store, folder, name, stopping(), **more)
 

@@ -167,3 +167,28 @@ def test_a_writer_that_gives_up_ends_what_it_reads_from(tmp_path: Path) -> None:
     with pytest.raises(BackupStoreFailed):
         store.write("one", "a", stream)
     assert ended == [True]
+
+
+def test_where_there_are_no_folders_none_is_made(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("fsspec would create the bucket, or delete it")
+
+    monkeypatch.setattr(ObjectStore, "protocol", ("s3", "s3a"))
+    for name in ("mkdir", "makedirs", "rmdir"):
+        monkeypatch.setattr(ObjectStore, name, refused)
+    remote.put("one", "a", b"x")
+    remote.delete("one", [])
+    assert list(objects.values()) == [b"x"]
+
+
+def test_reading_keeps_little_in_memory(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = remote.put("one", "a", b"x")
+    sizes: list[int] = []
+
+    def noted(_: ObjectStore, path: str, mode: str, *, block_size: int) -> io.BytesIO:
+        sizes.append(block_size)
+        return io.BytesIO(objects[path])
+
+    monkeypatch.setattr(ObjectStore, "open", noted)
+    assert b"".join(remote.read("one", piece)) == b"x"
+    assert 0 < sizes[0] <= 16 * 1024 * 1024
