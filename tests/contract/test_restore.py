@@ -42,14 +42,6 @@ from include.sandbox.postgres import Postgres
 from tests.contract.databases import NAME, OWNER, READER, World, child_environment, connect
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    yield postgres
-    postgres.remove()
-
-
 @pytest.fixture
 def world(server: Postgres, tmp_path: Path) -> World:
     """The rich database, new, with a backup of it."""
