@@ -72,7 +72,6 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
     │   │   ├── WrongDatabase          not the database that was backed up and looked at
     │   │   └── LossNotConfirmed       going back destroys data, and nobody has confirmed just that
-    │   ├── DatabaseSilent             no answer: its state is unknown (a retry can help)
     │   ├── MigrationBusy              another migration has the database (a retry can help)
     │   ├── MigrationBlocked           locks were not to be had; who holds them is named (a retry can help)
     │   ├── MigrationInterrupted       its process was stopped; the state is declared (a retry can help)
@@ -465,12 +464,6 @@ class WrongDatabase(MigrationRefused):
 
 class LossNotConfirmed(MigrationRefused):
     """Going back destroys data, and nobody has confirmed exactly that."""
-
-
-class DatabaseSilent(MigrationError):
-    """The database gives no answer; what state it is in is unknown."""
-
-    retryable = True
 
 
 class MigrationBusy(MigrationError):

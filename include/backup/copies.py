@@ -18,11 +18,11 @@ from include.backup.store import Store
 from include.database.catalogue import read_inventory
 from include.database.clients import Clients, running
 from include.database.connection import Database
-from include.database.counting import COUNT_SECONDS, count_rows, one_moment, with_rows
+from include.database.counting import COUNT_SECONDS, count_rows, with_rows
 from include.database.inventory import Comparison, Inventory, compare
 from include.database.marks import marked, set_comment
 from include.database.properties import creation, privileges, settings
-from include.database.session import Session, session
+from include.database.session import Session, one_moment, session
 from include.errors import ArchiveUnusable, SpoolFull
 
 

@@ -33,17 +33,11 @@ from include.backup.store import CHUNK_BYTES, Store
 from include.database.catalogue import read_inventory
 from include.database.clients import Clients, running
 from include.database.connection import Database
-from include.database.counting import (
-    COUNT_SECONDS,
-    LOCK_WAIT_SECONDS,
-    count_rows,
-    one_moment,
-    revisions,
-    with_rows,
-)
+from include.database.counting import COUNT_SECONDS, count_rows, with_rows
 from include.database.facts import ServerFacts, server_facts
 from include.database.properties import read_properties
-from include.database.session import Session, session, try_lock
+from include.database.revisions import revision_sets
+from include.database.session import LOCK_WAIT_SECONDS, Session, one_moment, session, try_lock
 from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupMissing, BackupStoreFailed
 
 log = logging.getLogger(__name__)
@@ -172,7 +166,7 @@ class _Attempt:
             properties = read_properties(connection)
             pieces = self._dump(row[0])
             rows = count_rows(connection, seconds=self.wanted.count_seconds)
-            found = revisions(connection)
+            found = revision_sets(connection)
         contents = BackupContents(inventory=with_rows(inventory, rows), properties=properties)
         described = self.store.put(self.folder, INVENTORY, contents.model_dump_json().encode())
         finished = self.wanted.now()
@@ -232,7 +226,6 @@ class _Attempt:
     def _stream(self, snapshot: str) -> Iterator[bytes]:
         with running(self._argv(snapshot), self.database, application=APPLICATION) as program:
             assert program.output is not None
-            # Unbuffered reads return what is there; a chunk is at most as large as the pipe holds.
             while chunk := program.output.read(CHUNK_BYTES):
                 yield chunk
 

@@ -1,46 +1,28 @@
-"""Counts rows in one transaction, for as long as it may take, and reads Alembic's revisions."""
+"""Counts rows in one transaction, for as long as it may take."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from psycopg import errors, sql
 
-from include.database.catalogue import tables_by_size, version_tables
+from include.database.catalogue import tables_by_size
 from include.database.inventory import LARGE_OBJECTS, Inventory
 from include.database.session import Session
 
-# Both get the name of a table, quoted by the server.
-_COUNT: Final = "SELECT count(*) FROM {}"
-_REVISIONS: Final = "SELECT version_num FROM {}"
+_COUNT: Final = "SELECT count(*) FROM {}"  # gets the name of a table, quoted by the server
 COUNT_SECONDS: Final = 120.0
 """How long counting may take unless something else is said."""
-LOCK_WAIT_SECONDS: Final = 60
-"""How long a lock of somebody else's is waited for unless something else is said."""
-
-
-@contextmanager
-def one_moment(session: Session, *, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> Iterator[None]:
-    """Everything read inside is of one moment, and nothing can be written by accident.
-
-    :param lock_wait_seconds: how long a lock of somebody else's is waited for; even describing a table needs one
-    :raises psycopg.errors.LockNotAvailable: it was waited for in vain
-    """
-    with session.transaction():
-        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # Rather an error than the rows that row security lets this role see.
-        session.execute("SET LOCAL row_security = off")
-        session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(lock_wait_seconds * 1000))
-        yield
 
 
 def count_rows(
     session: Session, *, seconds: float = COUNT_SECONDS, clock: Callable[[], float] = time.monotonic
 ) -> dict[str, int | None]:
-    """Count the rows of every table, the smallest first, and the large objects; within :func:`one_moment`.
+    """Count the rows of every table, the smallest first, and the large objects.
+
+    To be called within :func:`include.database.session.one_moment`.
 
     :param seconds: when they are over, the tables that remain are not counted: None, which is not zero. A table
         that this role may not read is not counted either
@@ -70,11 +52,3 @@ def _count(session: Session, query: str, seconds: float) -> int | None:
 def with_rows(inventory: Inventory, rows: dict[str, int | None]) -> Inventory:
     """The inventory with its rows counted."""
     return inventory.model_copy(update={"rows": rows})
-
-
-def revisions(session: Session) -> dict[str, tuple[str, ...]]:
-    """Version table of Alembic → the revisions it names, sorted; empty without such a table."""
-    return {
-        table: tuple(sorted(row[0] for row in session.execute(_REVISIONS.format(table).encode())))
-        for table in version_tables(session)
-    }

@@ -25,7 +25,7 @@ class DatabaseIdentity(BaseModel):
     @property
     def shown(self) -> str:
         """For humans."""
-        return f"{self.name} on server {self.system_identifier}"
+        return f"database {self.name!r} of system {self.system_identifier}"
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,16 @@ class ServerFacts:
         return self.version_number // 10000
 
 
-def server_facts(session: Session) -> ServerFacts:
-    """Ask the server who it is.
+def read_identity(session: Session) -> DatabaseIdentity:
+    """Which database the session is with.
 
     :raises DatabaseRefused: the role may not know
     """
     row = session.execute(
-        "SELECT has_function_privilege('pg_control_system()', 'EXECUTE'), current_database(), "
-        "split_part(current_setting('server_version'), ' ', 1), current_setting('server_version_num')::int, "
-        "pg_database_size(current_database())"
+        "SELECT has_function_privilege('pg_control_system()', 'EXECUTE'), current_database()"
     ).fetchone()
     assert row is not None
-    allowed, name, version, number, size = row
+    allowed, name = row
     if not allowed:
         raise DatabaseRefused(
             "the server does not say which one it is",
@@ -68,4 +66,18 @@ def server_facts(session: Session) -> ServerFacts:
         )
     found = session.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
     assert found is not None
-    return ServerFacts(DatabaseIdentity(system_identifier=found[0], name=name), version, number, size)
+    return DatabaseIdentity(system_identifier=found[0], name=name)
+
+
+def server_facts(session: Session) -> ServerFacts:
+    """Ask the server who it is.
+
+    :raises DatabaseRefused: the role may not know
+    """
+    identity = read_identity(session)
+    row = session.execute(
+        "SELECT split_part(current_setting('server_version'), ' ', 1), "
+        "current_setting('server_version_num')::int, pg_database_size(current_database())"
+    ).fetchone()
+    assert row is not None
+    return ServerFacts(identity, *row)

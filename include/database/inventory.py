@@ -1,16 +1,25 @@
-"""What a database holds, as one frozen value, and in which ways two of them differ. Nothing here asks a server."""
+"""What a database holds, as one frozen value, and in which ways two of them differ. Nothing here asks a server.
+
+The same things answer two questions: whether a restored copy is what was backed up (:func:`compare`: everything
+that an archive holds, with owners, privileges and rows), and which schema a migration finds and leaves
+(:func:`schema_of`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from include.database.schema import Schema, changes
+
 LARGE_OBJECTS: Final = "(large objects)"
 """Under this name the large objects are counted like the rows of a table."""
 
+_PRIVILEGES: Final = "privileges"
 _SHOWN: Final = 160
 
 
@@ -19,9 +28,12 @@ class Thing(BaseModel):
 
     :param kind: ``schema``, ``table``, ``partition``, ``column``, ``constraint``, ``index``, ``sequence`` …
     :param name: qualified and quoted as SQL does it
-    :param definition: everything about it that must be the same after a restore
+    :param definition: everything about it that must be the same after a restore, but for its owner
+    :param owner: empty for what has none of its own
+    :param relation: the table, view or composite type that it is, or is a part of; empty for other things
     :param entry: catalogue and object number, by which an archive's table of contents names it; None when it is
         no entry of its own there
+    :param dumped: whether an archive holds it, so that a restored copy has it too
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +41,10 @@ class Thing(BaseModel):
     kind: str
     name: str
     definition: str
+    owner: str = ""
+    relation: str = ""
     entry: tuple[int, int] | None = None
+    dumped: bool = True
 
 
 class Inventory(BaseModel):
@@ -52,9 +67,26 @@ class Inventory(BaseModel):
         """The names of all things of that kind."""
         return tuple(thing.name for thing in self.things if thing.kind == kind)
 
-    def without_data(self) -> Inventory:
-        """The same without what data changes: two databases of one schema are equal in this."""
-        return Inventory(things=self.things, sequences={}, rows={})
+
+def schema_of(things: Iterable[Thing], invalid: Iterable[str] = ()) -> Schema:
+    """The schema that these things are.
+
+    :param invalid: see :class:`include.database.schema.Schema`
+    """
+    known = tuple(things)
+    without = _version_tables(known)
+    kept = (thing for thing in known if thing.kind != _PRIVILEGES and thing.relation not in without)
+    return Schema({f"{thing.kind} {thing.name}": thing.definition for thing in kept}, tuple(invalid))
+
+
+def _version_tables(things: tuple[Thing, ...]) -> set[str]:
+    """Alembic's: those whose only column is ``version_num`` (see :mod:`include.database.revisions`)."""
+    columns: dict[str, list[str]] = defaultdict(list)
+    for thing in things:
+        if thing.kind == "column":
+            columns[thing.relation].append(thing.name)
+    tables = {thing.name for thing in things if thing.kind == "table"}
+    return {table for table in tables if columns[table] == [f"{table}.version_num"]}
 
 
 @dataclass(frozen=True)
@@ -108,17 +140,24 @@ def compare(expected: Inventory, found: Inventory) -> Comparison:
 
 
 def _things(expected: Inventory, found: Inventory) -> Iterator[Difference]:
-    before = {(thing.kind, thing.name): thing.definition for thing in expected.things}
-    after = {(thing.kind, thing.name): thing.definition for thing in found.things}
-    for key in sorted(before.keys() | after.keys()):
+    before, after = _dumped(expected), _dumped(found)
+    for key, mark in changes(before, after):
         kind, name = key
-        if key not in after:
-            yield Difference(kind, name, f"{kind} {name} is missing")
-        elif key not in before:
-            yield Difference(kind, name, f"{kind} {name} is there and was not before")
-        elif before[key] != after[key]:
+        if mark == "-":
+            told = "is missing"
+        elif mark == "+":
+            told = "is there and was not before"
+        else:
             told = f"is {_short(after[key])}, it was {_short(before[key])}"
-            yield Difference(kind, name, f"{kind} {name} {told}")
+        yield Difference(kind, name, f"{kind} {name} {told}")
+
+
+def _dumped(inventory: Inventory) -> dict[tuple[str, str], str]:
+    return {(thing.kind, thing.name): _all_of(thing) for thing in inventory.things if thing.dumped}
+
+
+def _all_of(thing: Thing) -> str:
+    return "; ".join(filter(None, (thing.owner and f"owner {thing.owner}", thing.definition)))
 
 
 def _sequences(expected: Inventory, found: Inventory) -> Iterator[Difference]:

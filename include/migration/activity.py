@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import psycopg
 
+from include.database.session import lock_key
+
 TAG: Final = "stellwerk-migration"
 """How the backends of migrations are called in ``pg_stat_activity``, followed by a digest of the run's key."""
 
@@ -39,7 +41,7 @@ SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesc
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.classid::bigint = (%s::bigint >> 32) AND l.objid::bigint = (%s::bigint & 4294967295)
+  AND l.classid::bigint = ((%s::bigint >> 32) & 4294967295) AND l.objid::bigint = (%s::bigint & 4294967295)
 """
 
 
@@ -103,9 +105,10 @@ def blockers(opened: psycopg.Connection[Any], name: str) -> tuple[Blocker, ...]:
     return tuple(Blocker(*row) for row in opened.execute(_BLOCKERS, (_SHOWN, name)))
 
 
-def holder(opened: psycopg.Connection[Any], lock: int) -> Blocker | None:
-    """Who holds the advisory lock of migrations; None when nobody does."""
-    row = opened.execute(_HOLDER, (_SHOWN, lock, lock)).fetchone()
+def holder(opened: psycopg.Connection[Any], lock: str) -> Blocker | None:
+    """Who holds the advisory lock of that name; None when nobody does."""
+    key = lock_key(lock)
+    row = opened.execute(_HOLDER, (_SHOWN, key, key)).fetchone()
     return Blocker(*row) if row else None
 
 

@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
-
 from include.database.connection import Database, client_environment
+from include.database.session import Session, lock_key
 from include.errors import (
-    DatabaseSilent,
+    DatabaseError,
     MigrationBlocked,
     MigrationBusy,
     MigrationError,
@@ -30,10 +29,9 @@ from include.errors import (
 )
 from include.migration.activity import Blocker, backends, blockers, end_backends, tag
 from include.migration.dead_client import accepted
-from include.migration.failure import failure, may_be_tried_again
-from include.migration.inventory import inventory
+from include.migration.failure import failure, may_be_tried_again, of_database
 from include.migration.job import LOCK, Job, Outcome, Progress
-from include.migration.observe import connection, state
+from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import not_recorded, the_table
 from include.migration.process import Runner
 from include.migration.repair import busy, prepare
@@ -41,7 +39,6 @@ from include.migration.state import Declared
 
 log = logging.getLogger(__name__)
 
-Connection = psycopg.Connection[Any]
 Report = Callable[[Progress], None]
 
 _REPEAT_SECONDS: Final = 10.0
@@ -85,14 +82,15 @@ class Migration:
         :raises MigrationRefused: the database is on no way of this migration, or its schema is not the recorded
         :raises MigrationBusy: another migration is running in it
         :raises MigrationBlocked: locks were not to be had; who holds them is named
-        :raises MigrationInterrupted: the process or its connection was ended
+        :raises MigrationInterrupted: the process or its connection was ended, or the server gives no answer
         :raises MigrationFailed: a statement or the tree failed; ``state`` says where the database stands
         :raises SchemaDiffers: it ran, and the result is not the rehearsal's
-        :raises DatabaseSilent: the server gives no answer
         """
         try:
             return self._run()
-        except (DatabaseSilent, MigrationBlocked, MigrationBusy) as error:
+        except DatabaseError as error:
+            raise of_database(error, str(self._settled())) from error
+        except (MigrationBlocked, MigrationBusy) as error:
             error.state = error.state or str(self._settled())
             raise
 
@@ -101,7 +99,7 @@ class Migration:
         self._stop.set()
         if self._runner is not None:
             self._runner.kill()
-        with contextlib.suppress(MigrationError, TimeoutError), connection(self._database) as opened:
+        with contextlib.suppress(DatabaseError, TimeoutError), connection(self._database) as opened:
             end_backends(opened, self._tag)
 
     # -- the run -----------------------------------------------------------------------------------------------
@@ -124,7 +122,7 @@ class Migration:
                 with connection(self._database) as opened:
                     self._refuse_unfinished(self._position(opened))
 
-    def _refuse_elsewhere(self, opened: Connection) -> None:
+    def _refuse_elsewhere(self, opened: Session) -> None:
         found = state(opened)
         if found.identity != self._job.identity:
             raise WrongDatabase(
@@ -136,7 +134,7 @@ class Migration:
         if error := not_recorded(self._job.tree, found):
             raise error
 
-    def _end_leftovers(self, opened: Connection) -> None:
+    def _end_leftovers(self, opened: Session) -> None:
         try:
             ended = end_backends(opened, self._tag)
         except TimeoutError as error:
@@ -153,19 +151,19 @@ class Migration:
                 state=str(self._settled()),
             )
 
-    def _rows(self, opened: Connection) -> frozenset[str]:
+    def _rows(self, opened: Session) -> frozenset[str]:
         table = the_table(self._job.tree, state(opened))
         return table.revisions if table else frozenset()
 
-    def _position(self, opened: Connection) -> int:
+    def _position(self, opened: Session) -> int:
         rows = self._rows(opened)
         position = self._job.position(rows)
         if position is None:
             raise self._job.refuse_elsewhere(rows)
         return position
 
-    def _verified(self, opened: Connection, attempts: int) -> Outcome:
-        seen = inventory(opened)
+    def _verified(self, opened: Session, attempts: int) -> Outcome:
+        seen = schema_now(opened)
         declared = self._job.declare(self._rows(opened), seen)
         expected = self._job.expected
         if expected is not None and expected.fingerprint != seen.fingerprint:
@@ -181,7 +179,7 @@ class Migration:
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
-    def _attempt(self, opened: Connection, position: int) -> _Ending:
+    def _attempt(self, opened: Session, position: int) -> _Ending:
         with client_environment(self._database, application=self._tag) as environment:
             self._refuse_stopped()
             runner = self._runner = Runner(
@@ -192,10 +190,10 @@ class Migration:
             finally:
                 runner.end()
                 self._runner = None
-                with contextlib.suppress(MigrationError, TimeoutError), connection(self._database) as fresh:
+                with contextlib.suppress(DatabaseError, TimeoutError), connection(self._database) as fresh:
                     end_backends(fresh, self._tag)
 
-    def _request(self, opened: Connection, position: int) -> dict[str, Any]:
+    def _request(self, opened: Session, position: int) -> dict[str, Any]:
         table = the_table(self._job.tree, state(opened))
         schema = table.schema if table else self._job.tree.version_schema
         return {
@@ -203,8 +201,8 @@ class Migration:
             "url": self._database.url(self._job.tree.driver)
             .render_as_string(hide_password=True)
             .replace(":***@", "@"),
-            "identity": {"system": self._job.identity.system, "name": self._job.identity.name},
-            "lock": LOCK,
+            "identity": {"system": self._job.identity.system_identifier, "name": self._job.identity.name},
+            "lock": lock_key(LOCK),
             "settings": {"application_name": self._tag, **self._job.limits.settings, **accepted(opened)},
             "version_table": [schema, self._job.tree.version_table],
             "start": sorted(table.revisions if table else ()),
@@ -214,7 +212,7 @@ class Migration:
             ],
         }
 
-    def _watched(self, opened: Connection, runner: Runner) -> _Ending:
+    def _watched(self, opened: Session, runner: Runner) -> _Ending:
         at: Mapping[str, Any] = {}
         last = ("", 0.0)
         waited_for: tuple[Blocker, ...] = ()
@@ -294,6 +292,6 @@ class Migration:
             with connection(self._database) as opened:
                 end_backends(opened, self._tag)
                 rows = self._rows(opened)
-                return self._job.declare(rows, inventory(opened))
-        except (MigrationError, TimeoutError):
+                return self._job.declare(rows, schema_now(opened))
+        except (DatabaseError, TimeoutError):
             return Declared("unknown")

@@ -1,17 +1,35 @@
-"""What the runner's last word means: which error, and whether trying again can help. Pure."""
+"""What an end that was none means: which error it is, and whether trying again can help. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from include.errors import MigrationError, MigrationFailed, MigrationInterrupted, WrongDatabase
+from include.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    MigrationBlocked,
+    MigrationError,
+    MigrationFailed,
+    MigrationInterrupted,
+    MigrationRefused,
+    WrongDatabase,
+)
 from include.migration.job import Limits
 
 # PostgreSQL manual, appendix "Error Codes".
 _LOCKS: Final = ("55P03", "40P01", "40001")  # lock not available, deadlock, serialization failure
 _CANCELED: Final = "57014"
 _SERVER: Final = ("57P", "08", "53")  # shutdown or terminated, connection, resources
+
+_OF_DATABASE: Final[tuple[tuple[type[DatabaseError], type[MigrationError]], ...]] = (
+    (DatabaseUnreachable, MigrationInterrupted),
+    (DatabaseBusy, MigrationBlocked),
+    (DatabaseRefused, MigrationRefused),
+    (DatabaseError, MigrationFailed),
+)
 
 Event = Mapping[str, Any]
 
@@ -70,6 +88,15 @@ def failure(event: Event, at: Event, limits: Limits, declared: str) -> Migration
         remedy="mend the revision; where the database stands is said here",
         state=declared,
     )
+
+
+def of_database(error: DatabaseError, declared: str) -> MigrationError:
+    """The error for a database that does not let the migration be watched, or gives no answer.
+
+    :param declared: where the database stands
+    """
+    kind = next(ours for theirs, ours in _OF_DATABASE if isinstance(error, theirs))
+    return kind(error.what, expected=error.expected, seen=error.seen, remedy=error.remedy, state=declared)
 
 
 def _seen(event: Event, file: str) -> str:

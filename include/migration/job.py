@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from include.database.facts import DatabaseIdentity
+from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.migration.activity import Backend, Blocker
 from include.migration.graph import Graph
 from include.migration.operations import operations
 from include.migration.sqltext import statements
-from include.migration.state import Declared, Identity, Inventory, shown
+from include.migration.state import Declared, shown
 from include.migration.tree import Rendered, Step, Tree
 
-LOCK: Final = 0x5374656C6C6D6967
-"""Key of the advisory lock that lets one migration at a time into a database ("Stellmig")."""
+LOCK: Final = "migration"
+"""Name of the advisory lock that lets one migration at a time into a database (``include.database.session``)."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ class Job:
     key: str
     tree: Tree
     graph: Graph
-    identity: Identity
+    identity: DatabaseIdentity
     plan: tuple[Step, ...]
     states: tuple[frozenset[str], ...]
-    before: Inventory | None = None
-    expected: Inventory | None = None
+    before: Schema | None = None
+    expected: Schema | None = None
     concurrent: tuple[tuple[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
 
@@ -87,7 +89,7 @@ class Job:
         waiting = {step.revision for step in self.plan[position:]}
         return frozenset(name for revision, name in self.concurrent if revision in waiting)
 
-    def declare(self, rows: frozenset[str], seen: Inventory | None) -> Declared:
+    def declare(self, rows: frozenset[str], seen: Schema | None) -> Declared:
         """Where the database stands."""
         position = self.position(rows)
         if position is None:
@@ -144,7 +146,7 @@ class Outcome:
     """
 
     state: Declared
-    schema: Inventory
+    schema: Schema
     attempts: int
     timings: Mapping[str, float]
     blockers: tuple[Blocker, ...]

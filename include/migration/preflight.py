@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from include.database.connection import Database
+from include.database.facts import DatabaseIdentity
+from include.database.revisions import VersionTable
 from include.errors import MigrationRefused
 from include.migration.finding import Finding, Severity
 from include.migration.graph import Graph
-from include.migration.state import DatabaseState, Identity, VersionTable
+from include.migration.state import DatabaseState
 from include.migration.tree import Inspection, Step, Tree
 
 DEFAULT_LENGTH: Final = 32
@@ -51,7 +53,7 @@ class Preflight:
     :param states: the revision set before the first step and after each, in normal form
     """
 
-    identity: Identity
+    identity: DatabaseIdentity
     table: VersionTable | None
     heads: tuple[str, ...]
     branches: tuple[tuple[str, str], ...]
@@ -68,7 +70,7 @@ def examine(
     state: DatabaseState,
     *,
     database: Database,
-    backup: Identity | None,
+    backup: DatabaseIdentity | None,
     target: tuple[str, ...] = (),
 ) -> Preflight:
     """Everything that is wrong, and the plan where there is one.
@@ -126,7 +128,7 @@ def _block(rule: str, what: str, remedy: str, *, file: str = "", line: int = 0, 
     return Finding(rule, severity, what, remedy, file, line, revision)
 
 
-def _database(state: DatabaseState, backup: Identity | None) -> Iterator[Finding]:
+def _database(state: DatabaseState, backup: DatabaseIdentity | None) -> Iterator[Finding]:
     if backup is not None and backup != state.identity:
         yield _block(
             "wrong-database",

@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
+from include.database.schema import Schema
+from include.database.session import Session, try_lock, unlock
 from include.errors import MigrationBusy, MigrationRefused
 from include.migration.activity import holder
-from include.migration.inventory import inventory
 from include.migration.job import LOCK, Job
-from include.migration.state import Inventory
+from include.migration.observe import STATEMENT_SECONDS, schema_now
 
 log = logging.getLogger(__name__)
-
-Connection = psycopg.Connection[Any]
 
 _INDEXES = """
 SELECT n.nspname, c.relname, format('%%I.%%I', n.nspname, c.relname), i.indisvalid
@@ -27,19 +24,19 @@ WHERE c.relkind = 'i' AND c.relname = ANY(%s)
 """
 
 
-def prepare(opened: Connection, job: Job, position: int) -> None:
+def prepare(opened: Session, job: Job, position: int) -> None:
     """Make sure that the next step finds the schema that it expects, while no other migration runs.
 
     :raises MigrationBusy: another migration is running
     :raises MigrationRefused: the schema is not the recorded one, and not only by what can be built again
     """
     with _alone(opened):
-        _sweep(opened, job, inventory(opened), position)
+        _sweep(opened, job, schema_now(opened), position)
         if position == 0:
-            _refuse_altered(job, inventory(opened))
+            _refuse_altered(job, schema_now(opened))
 
 
-def busy(opened: Connection) -> MigrationBusy:
+def busy(opened: Session) -> MigrationBusy:
     """The error that names who has the lock of migrations."""
     found = holder(opened, LOCK)
     return MigrationBusy(
@@ -50,18 +47,17 @@ def busy(opened: Connection) -> MigrationBusy:
 
 
 @contextmanager
-def _alone(opened: Connection) -> Iterator[None]:
-    row = opened.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
-    if row != (True,):
+def _alone(opened: Session) -> Iterator[None]:
+    if not try_lock(opened, LOCK):
         raise busy(opened)
     try:
         yield
     finally:
         if not opened.closed:
-            opened.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+            unlock(opened, LOCK)
 
 
-def _sweep(opened: Connection, job: Job, seen: Inventory, position: int) -> None:
+def _sweep(opened: Session, job: Job, seen: Schema, position: int) -> None:
     """Drop indexes that a pending step builds and that were not there before: the step builds them again."""
     names = sorted(job.leftovers(position))
     for schema, name, shown, valid in opened.execute(_INDEXES, (names,)).fetchall():
@@ -71,10 +67,10 @@ def _sweep(opened: Connection, job: Job, seen: Inventory, position: int) -> None
         log.warning("index %s is what a stopped try has left: it is dropped and will be built again", shown)
         opened.execute(f"SET statement_timeout = {job.limits.settings['statement_timeout']}")
         opened.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
-        opened.execute("SET statement_timeout = '60s'")
+        opened.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
 
-def _refuse_altered(job: Job, seen: Inventory) -> None:
+def _refuse_altered(job: Job, seen: Schema) -> None:
     declared = job.declare(job.states[0], seen)
     if declared.kind != "altered":
         return

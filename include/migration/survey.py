@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from include.database.connection import Database
+from include.database.facts import DatabaseIdentity
+from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.migration import squawk
 from include.migration.finding import Finding
 from include.migration.graph import Graph
-from include.migration.inventory import inventory
 from include.migration.job import Job, Limits, concurrent_indexes
-from include.migration.observe import connection, state
+from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import Preflight, examine, not_recorded, the_table
 from include.migration.process import inspect, render
 from include.migration.rules import lint
-from include.migration.state import Identity, Inventory
 from include.migration.tree import Inspection, Rendered, Step, Tree
 from include.migration.way_back import LossStatement, count, losses, refuse_unknown_way, reverse
 
@@ -44,7 +44,7 @@ class Survey:
     preflight: Preflight
     forward: tuple[Rendered, ...]
     backward: tuple[Rendered, ...]
-    before: Inventory
+    before: Schema
     findings: tuple[Finding, ...]
     way_back: MigrationRefused | None
 
@@ -53,7 +53,7 @@ class Survey:
         """What an approval is about: the database, the sets, the steps with files and SQL, the schema before."""
         steps = {step.revision for step in self.preflight.plan}
         facts = [
-            [self.preflight.identity.system, self.preflight.identity.name],
+            [self.preflight.identity.system_identifier, self.preflight.identity.name],
             [sorted(self.preflight.current), sorted(self.preflight.target)],
             [[step.revision, step.up] for step in self.preflight.plan],
             [[text for text, _ in one.statements] + [one.why] for one in (*self.forward, *self.backward)],
@@ -67,7 +67,7 @@ class Survey:
         """For the ledger and for the gate."""
         return {
             "digest": self.digest,
-            "system": self.preflight.identity.system,
+            "system": self.preflight.identity.system_identifier,
             "database": self.preflight.identity.name,
             "heads": list(self.preflight.heads),
             "current": sorted(self.preflight.current),
@@ -78,7 +78,7 @@ class Survey:
             "way_back": str(self.way_back) if self.way_back else "",
         }
 
-    def job(self, key: str, *, limits: Limits | None = None, expected: Inventory | None = None) -> Job:
+    def job(self, key: str, *, limits: Limits | None = None, expected: Schema | None = None) -> Job:
         """The migration, to be run.
 
         :param key: of the run, the same for each try of a task
@@ -112,10 +112,10 @@ class WayBack:
     states: tuple[frozenset[str], ...]
     rendered: tuple[Rendered, ...]
     statement: LossStatement
-    before: Inventory
+    before: Schema
     refused: MigrationRefused | None
 
-    def job(self, key: str, *, limits: Limits | None = None, expected: Inventory | None = None) -> Job:
+    def job(self, key: str, *, limits: Limits | None = None, expected: Schema | None = None) -> Job:
         """The way down, to be run once ``way_back.confirmed`` has nothing against it.
 
         :param expected: the schema before the migration
@@ -138,7 +138,7 @@ def survey(
     tree: Tree,
     database: Database,
     *,
-    backup: Identity | None,
+    backup: DatabaseIdentity | None,
     target: tuple[str, ...] = (),
     linter: Path | None = None,
 ) -> Survey:
@@ -148,11 +148,11 @@ def survey(
     :param target: see ``preflight.examine``
     :param linter: squawk, where it is to be asked
     :raises TreeUnusable: the tree's Python, its Alembic or the linter cannot be run
-    :raises DatabaseSilent: the database gives no answer
+    :raises DatabaseError: the database gives no answer, or does not let the role look; see its subclasses
     """
     found = inspect(tree)
     with connection(database) as opened:
-        now, before = state(opened), inventory(opened)
+        now, before = state(opened), schema_now(opened)
     seen = examine(tree, found, now, database=database, backup=backup, target=target)
     forward, backward = (render(tree, plan) if plan else () for plan in (seen.plan, reverse(seen.plan)))
     asked = squawk.squawk(linter, forward, server_version=now.version) if linter else squawk.not_asked(forward)
@@ -168,7 +168,7 @@ def survey_back(tree: Tree, database: Database, recorded: Iterable[str]) -> WayB
     :param recorded: the revision set before the migration
     :raises MigrationRefused: the tree does not know a revision, or the recorded set is not below the current one
     :raises TreeUnusable: the tree's Python or its Alembic cannot be run
-    :raises DatabaseSilent: the database gives no answer
+    :raises DatabaseError: the database gives no answer, or does not let the role look; see its subclasses
     """
     found = inspect(tree)
     graph = Graph(found.revisions)
@@ -179,7 +179,7 @@ def survey_back(tree: Tree, database: Database, recorded: Iterable[str]) -> WayB
             remedy="take the tree that was migrated with",
         )
     with connection(database) as opened:
-        now, before = state(opened), inventory(opened)
+        now, before = state(opened), schema_now(opened)
         if error := not_recorded(tree, now):
             raise error
         table = the_table(tree, now)

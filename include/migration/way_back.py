@@ -15,10 +15,11 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationRefused
 from include.migration.operations import Operation, operations
 from include.migration.sqltext import statements
-from include.migration.state import Identity, shown
+from include.migration.state import shown
 from include.migration.tree import Rendered, Step
 
 HEADROOM: Final = 0.1
@@ -69,7 +70,7 @@ class LossStatement:
     :param recorded: revision set to reach
     """
 
-    identity: Identity
+    identity: DatabaseIdentity
     current: frozenset[str]
     recorded: frozenset[str]
     losses: tuple[Loss, ...]
@@ -83,7 +84,7 @@ class LossStatement:
     def digest(self) -> str:
         """What a confirmation is bound to: the database, both sets, every loss and how much of it."""
         facts = {
-            "system": self.identity.system,
+            "system": self.identity.system_identifier,
             "database": self.identity.name,
             "from": sorted(self.current),
             "to": sorted(self.recorded),
@@ -94,7 +95,7 @@ class LossStatement:
     def record(self) -> dict[str, Any]:
         """For the ledger and for the human who is asked; ``from_record`` reads it again."""
         return {
-            "system": self.identity.system,
+            "system": self.identity.system_identifier,
             "database": self.identity.name,
             "current": sorted(self.current),
             "recorded": sorted(self.recorded),
@@ -107,7 +108,7 @@ class LossStatement:
     def from_record(cls, record: Mapping[str, Any]) -> LossStatement:
         """The statement that was recorded."""
         return cls(
-            Identity(record["system"], record["database"]),
+            DatabaseIdentity(system_identifier=record["system"], name=record["database"]),
             frozenset(record["current"]),
             frozenset(record["recorded"]),
             tuple(Loss(kind, table, column, place, rows) for kind, table, column, place, rows in record["losses"]),

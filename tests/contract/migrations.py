@@ -12,15 +12,14 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from include.database.connection import Database
+from include.database.schema import Schema
 from include.migration.activity import TAG
 from include.migration.apply import Migration
 from include.migration.graph import Graph
-from include.migration.inventory import inventory
 from include.migration.job import Job, Limits, concurrent_indexes
-from include.migration.observe import connection, state
+from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import HEADS, examine
 from include.migration.process import inspect, render
-from include.migration.state import Inventory
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
 from tests.contract.trees import ENV, concurrently, revision, sql, tree
@@ -42,14 +41,14 @@ class World:
         *,
         key: str = "run",
         limits: Limits = QUICK,
-        before: Inventory | None = None,
+        before: Schema | None = None,
         **other: Any,
     ) -> Job:
         """What the preflight decides now."""
         found = inspect(tree)
         with connection(self.database) as opened:
             now = state(opened)
-            before = before or inventory(opened)
+            before = before or schema_now(opened)
         seen = examine(tree, found, now, database=self.database, backup=now.identity, target=HEADS)
         assert seen.findings == (), seen.findings
         return Job(
@@ -136,10 +135,10 @@ def at_a(given: World, folder: Path) -> None:
     assert given.revisions() == {"a"}
 
 
-def schema(given: World) -> Inventory:
+def schema(given: World) -> Schema:
     """The schema as it is now."""
     with connection(given.database) as opened:
-        return inventory(opened)
+        return schema_now(opened)
 
 
 def reached(point: str, _pid: int, state: str, waits_for: str, query: str) -> bool:

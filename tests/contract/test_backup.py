@@ -31,8 +31,7 @@ from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.verify import last_verification, must_be_verified, scratch_name, verify
 from include.database.clients import find_clients
-from include.database.counting import one_moment
-from include.database.session import session, try_lock
+from include.database.session import one_moment, session, try_lock
 from include.errors import (
     ArchiveForeign,
     BackupBusy,
@@ -52,14 +51,6 @@ from include.sandbox.postgres_binaries import installed_postgres
 from tests.contract.databases import NAME, OWNER, OWNER_PASSWORD, World, child_environment, connect
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    yield postgres
-    postgres.remove()
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from include.database.connection import Database
+from include.database.facts import DatabaseIdentity
+from include.database.revisions import VersionTable
 from include.errors import TreeUnusable
 from include.migration.preflight import HEADS, Preflight, examine
 from include.migration.process import inspect, render
 from include.migration.rules import lint
-from include.migration.state import DatabaseState, Identity, VersionTable
+from include.migration.state import DatabaseState
 from include.migration.tree import Step, Tree
 from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.versions import VERSIONS
 from tests.contract.trees import concurrently, revision, sql, tree, without_config
 
-HERE = Identity("7000", "valeo_erp")
+HERE = DatabaseIdentity(system_identifier="7000", name="valeo_erp")
 DATABASE = Database("db", 5432, "valeo_erp", "erp", "secret")
 LINE = {"a": revision("a"), "b": revision("b", "a", sql("CREATE TABLE t (id int)"), sql("DROP TABLE t"))}
 
@@ -123,7 +125,8 @@ def test_a_revision_the_tree_does_not_know_and_another_database_are_refused(tmp_
     given = tree(tmp_path, LINE)
     found = preflight(given, at("future"))
     assert (rules(found), found.plan) == (["unknown-revision"], ())
-    other = examine(given, inspect(given), at("a"), database=DATABASE, backup=Identity("1", "x"))
+    backup = DatabaseIdentity(system_identifier="1", name="x")
+    other = examine(given, inspect(given), at("a"), database=DATABASE, backup=backup)
     assert rules(other) == ["wrong-database"]
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from include.errors import MigrationBlocked
-from include.migration.inventory import inventory
+from include.errors import DatabaseBusy
 from include.migration.observe import connection, state
-from include.migration.state import Inventory
 from include.sandbox.postgres import Postgres
-from tests.contract.migrations import World, world
+from tests.contract.migrations import OWNER, World, schema, world
 
 EVERYTHING = """
 CREATE SCHEMA "Lager";
 CREATE TYPE mood AS ENUM ('gut', 'schlecht');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE TYPE pair AS (a int, b text);
+CREATE TYPE span AS RANGE (subtype = numeric);
 CREATE SEQUENCE numbers START 5 INCREMENT 2;
 CREATE TABLE "Lager"."Auf träge" (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, m mood DEFAULT 'gut',
     p positive, twice int GENERATED ALWAYS AS (12 * 2) STORED, name text COLLATE "C" UNIQUE, CHECK (id > 0));
@@ -35,22 +32,9 @@ CREATE AGGREGATE most(int) (SFUNC = int4larger, STYPE = int);
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    yield postgres
-    postgres.remove()
-
-
 @pytest.fixture
 def erp(server: Postgres) -> World:
     return world(server, "erp")
-
-
-def schema(given: World) -> Inventory:
-    with connection(given.database) as opened:
-        return inventory(opened)
 
 
 def fill(given: World) -> None:
@@ -65,15 +49,17 @@ def test_two_databases_made_alike_have_one_fingerprint(erp: World, server: Postg
     assert schema(erp).objects == schema(other).objects
     assert schema(erp).fingerprint == schema(other).fingerprint != empty.fingerprint
     kinds = {name.split(" ")[0] for name in schema(erp).objects}
-    assert kinds >= {"schema", "extension", "table", "view", "materialized", "column", "constraint", "index"}
-    assert kinds >= {"sequence", "trigger", "policy", "function", "type"}
+    assert kinds >= {"schema", "extension", "table", "partition", "view", "column", "constraint", "index"}
+    assert kinds >= {"sequence", "trigger", "policy", "function", "enum", "domain", "type"}
+    assert schema(erp).objects["view public.mv"].startswith("materialised; ")
+    assert "privileges" not in kinds
 
 
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ("ALTER TYPE mood ADD VALUE 'so la la'", "~ type public.mood"),
-        ("ALTER DOMAIN positive ADD CHECK (VALUE < 9)", "~ type public.positive"),
+        ("ALTER TYPE mood ADD VALUE 'so la la'", "~ enum public.mood"),
+        ("ALTER DOMAIN positive ADD CHECK (VALUE < 9)", "~ domain public.positive"),
         ("ALTER SEQUENCE numbers INCREMENT 3", "~ sequence public.numbers"),
         ('ALTER TABLE "Lager"."Auf träge" ALTER m DROP DEFAULT', '~ column "Lager"."Auf träge".m'),
         ('ALTER TABLE "Lager"."Auf träge" ALTER name SET NOT NULL', '~ column "Lager"."Auf träge".name'),
@@ -86,6 +72,14 @@ def test_two_databases_made_alike_have_one_fingerprint(erp: World, server: Postg
         ("ALTER TABLE parts DISABLE TRIGGER tr", "~ trigger public.parts.tr"),
         ("ALTER POLICY mine ON parts USING (x = 2)", "~ policy public.parts.mine"),
         ("CREATE SCHEMA more", "+ schema more"),
+        ("ALTER TYPE pair ADD ATTRIBUTE c int", "+ column public.pair.c"),
+        ("ALTER TABLE parts_1 SET (autovacuum_enabled = off)", "~ table public.parts_1"),
+        ("ALTER VIEW v ALTER x SET DEFAULT 7", "~ column public.v.x"),
+        ("DROP TYPE span", "- type public.span"),
+        (
+            "CREATE OR REPLACE AGGREGATE most(int) (SFUNC = int4smaller, STYPE = int)",
+            "~ function public.most(integer)",
+        ),
         ("ALTER TABLE parts ADD CHECK (x > 1)", "+ constraint public.parts.parts_x_check"),
     ],
 )
@@ -106,6 +100,26 @@ def test_rows_owners_rights_and_version_tables_are_no_schema(erp: World) -> None
     assert before.differences(schema(erp)) == ()
 
 
+def test_one_fingerprint_whatever_a_role_has_set(erp: World) -> None:
+    fill(erp)
+    erp.do(
+        "CREATE TABLE dated (on_day date DEFAULT '2026-03-31', at timestamptz DEFAULT '2026-03-31 12:00+02', "
+        "every interval DEFAULT '1 day 2 hours', raw bytea DEFAULT '\\x00ff')"
+    )
+    before = schema(erp)
+    for setting in (
+        "datestyle = 'German'",
+        "intervalstyle = 'iso_8601'",
+        "timezone = 'Europe/Berlin'",
+        "bytea_output = 'escape'",
+        "quote_all_identifiers = on",
+        "search_path = public",
+        "statement_timeout = '10min'",
+    ):
+        erp.do(f"ALTER ROLE {OWNER} IN DATABASE erp SET {setting}")
+    assert before.differences(schema(erp)) == ()
+
+
 def test_a_lock_in_the_way_is_no_silence(erp: World) -> None:
     fill(erp)
 
@@ -116,7 +130,7 @@ def test_a_lock_in_the_way_is_no_silence(erp: World) -> None:
 
     with erp.admits() as somebody, somebody.transaction():
         somebody.execute("LOCK TABLE parts")
-        with pytest.raises(MigrationBlocked, match="lock timeout"):
+        with pytest.raises(DatabaseBusy, match="lock timeout"):
             look()
 
 

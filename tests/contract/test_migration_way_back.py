@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from include.errors import LossNotConfirmed, MigrationRefused
+from include.migration import squawk
 from include.migration.apply import Migration
 from include.migration.observe import connection, state
 from include.migration.policy import Acceptance, Policy, decide
@@ -23,14 +23,6 @@ LINE = FIRST | {
     "b": revision("b", "a", sql('ALTER TABLE orders ADD "Größe" text'), sql('ALTER TABLE orders DROP "Größe"')),
     "c": revision("c", "b", sql("CREATE TABLE notes (id int)"), sql("DROP TABLE notes")),
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    yield postgres
-    postgres.remove()
 
 
 @pytest.fixture
@@ -94,6 +86,17 @@ def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tm
     assert decide(found.findings, accepted).error() is None
     assert isinstance(found.way_back, MigrationRefused)
     assert "b.py" in found.way_back.seen
+
+
+def test_the_linter_is_asked_with_the_version_of_the_server(erp: World, tmp_path: Path) -> None:
+    given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("CREATE INDEX i ON orders (id)"))})
+    migrate(erp, tmp_path / "old", FIRST)
+    linted = survey(given, erp.database, backup=None, linter=squawk.find())
+    unlinted = survey(given, erp.database, backup=None)
+    assert [one.rule for one in linted.findings if one.rule.startswith(squawk.PREFIX)] == [
+        "squawk:require-concurrent-index-creation"
+    ]
+    assert [one.rule for one in unlinted.findings if one.rule.startswith(squawk.PREFIX)] == ["squawk:not-asked"]
 
 
 def test_a_changed_revision_is_another_approval(erp: World, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_not_known() -> None:
 def test_another_database_is_told() -> None:
     other = ERP.model_copy(update={"name": "staging"})
     told = state_loss(manifest({}), other, {}, target_missing=False, made_at=NOW).sentences
-    assert "The backup is of another database: erp on server 7." in told
+    assert "The backup is of another database: database 'erp' of system 7." in told
 
 
 @given(

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.database.inventory import LARGE_OBJECTS, Inventory, Thing, compare
+from include.database.inventory import LARGE_OBJECTS, Inventory, Thing, compare, schema_of
 
 KINDS = ("schema", "table", "partition", "column", "constraint", "index", "sequence", "enum")
 THINGS = st.lists(
@@ -85,6 +85,44 @@ def test_a_sequence_may_be_further_in_its_own_direction_only() -> None:
 def test_what_was_not_counted_is_told() -> None:
     found = compare(inventory(rows={"a": 1, "b": None}), inventory(rows={"a": 1, "b": 7}))
     assert (found.verdict, found.sentences) == ("UNKNOWN", ("not counted, so not compared: b",))
+
+
+def test_another_owner_is_another_thing_and_the_same_schema() -> None:
+    one = Thing(kind="table", name="a", definition="p", owner="anna", relation="a")
+    other = one.model_copy(update={"owner": "berta"})
+    before, after = (Inventory(things=(thing,), sequences={}, rows={}) for thing in (one, other))
+    assert compare(before, after).sentences == ("table a is 'owner berta; p', it was 'owner anna; p'",)
+    assert schema_of([one]) == schema_of([other])
+
+
+def test_what_no_archive_holds_is_schema_and_not_compared() -> None:
+    index = Thing(kind="index", name="public.i", definition="CREATE INDEX i; invalid", dumped=False)
+    before = Inventory(things=(index,), sequences={}, rows={})
+    assert compare(before, inventory()).verdict == compare(inventory(), before).verdict == "EQUAL"
+    assert schema_of(before.things, ["public.i"]).objects == {"index public.i": "CREATE INDEX i; invalid"}
+    assert schema_of(before.things, ["public.i"]).invalid == ("public.i",)
+
+
+def test_privileges_and_version_tables_are_no_schema() -> None:
+    def part(kind: str, name: str, relation: str) -> Thing:
+        return Thing(kind=kind, name=name, definition="x", relation=relation)
+
+    things = [
+        part("table", "public.v", "public.v"),
+        part("column", "public.v.version_num", "public.v"),
+        part("constraint", "public.v.v_pkc", "public.v"),
+        part("index", "public.v_pkc", "public.v"),
+        part("table", "public.w", "public.w"),
+        part("column", "public.w.version_num", "public.w"),
+        part("column", "public.w.more", "public.w"),
+        part("view", "public.x", "public.x"),
+        part("column", "public.x.version_num", "public.x"),
+        part("privileges", "public.w", "public.w"),
+    ]
+    assert set(schema_of(things).objects) == {
+        *("table public.w", "column public.w.version_num", "column public.w.more"),
+        *("view public.x", "column public.x.version_num"),
+    }
 
 
 def test_long_definitions_are_cut_in_sentences_only() -> None:

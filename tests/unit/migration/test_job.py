@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from include.database.facts import DatabaseIdentity
+from include.database.schema import Schema
 from include.errors import (
+    ClientFailed,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnreachable,
     MigrationBlocked,
     MigrationFailed,
     MigrationInterrupted,
+    MigrationRefused,
     WrongDatabase,
 )
 from include.migration.activity import TAG, Backend, Blocker, tag
-from include.migration.failure import failure, may_be_tried_again
+from include.migration.failure import failure, may_be_tried_again, of_database
 from include.migration.graph import Graph
 from include.migration.job import Job, Limits, Progress, concurrent_indexes
-from include.migration.state import Declared, Identity, Inventory
+from include.migration.state import Declared
 from include.migration.tree import Rendered, Revision, Tree
 
 GRAPH = Graph((Revision("a", "a.py"), Revision("b", "b.py", ("a",)), Revision("c", "c.py", ("b",))))
-BEFORE = Inventory({"table public.t": "p", "index public.i": "old"})
+BEFORE = Schema({"table public.t": "p", "index public.i": "old"})
+ERP = DatabaseIdentity(system_identifier="7", name="erp")
 
 
-def job(before: Inventory | None = BEFORE) -> Job:
+def job(before: Schema | None = BEFORE) -> Job:
     plan = GRAPH.upgrade(["a"], ["c"])
     tree = Tree(Path("/app"), ("/app/python",))
     states = GRAPH.states(["a"], plan)
-    return Job("run", tree, GRAPH, Identity("7", "erp"), plan, states, before, concurrent=(("c", "j"),))
+    return Job("run", tree, GRAPH, ERP, plan, states, before, concurrent=(("c", "j"),))
 
 
 def test_where_it_stands_is_one_of_the_states() -> None:
@@ -37,7 +45,7 @@ def test_where_it_stands_is_one_of_the_states() -> None:
 
 
 def test_the_declared_state_says_old_only_of_the_old_schema() -> None:
-    changed = Inventory({"table public.t": "p", "index public.i": "new", "index public.j": ""})
+    changed = Schema({"table public.t": "p", "index public.i": "new", "index public.j": ""})
     assert job().declare(frozenset({"a"}), BEFORE) == Declared("old", frozenset({"a"}))
     assert job().declare(frozenset({"a"}), changed).kind == "altered"
     assert str(job().declare(frozenset({"a"}), changed)) == "altered, at a, but ~ index public.i, + index public.j"
@@ -50,14 +58,6 @@ def test_the_declared_state_says_old_only_of_the_old_schema() -> None:
 def test_many_differences_are_counted() -> None:
     said = str(Declared("altered", frozenset(), tuple(f"+ {number}" for number in range(12))))
     assert said.endswith("+ 9 and 2 more")
-
-
-def test_a_fingerprint_does_not_know_an_order() -> None:
-    assert BEFORE.fingerprint == Inventory(dict(reversed(BEFORE.objects.items()))).fingerprint
-    assert BEFORE.fingerprint != Inventory({**BEFORE.objects, "table public.u": ""}).fingerprint
-    assert Inventory.from_record(json.loads(json.dumps(BEFORE.record()))) == BEFORE
-    gone = Inventory({"table public.t": "p"})
-    assert BEFORE.differences(gone) == ("- index public.i",)
 
 
 def test_leftovers_are_those_of_steps_that_are_not_done() -> None:
@@ -123,6 +123,25 @@ def test_each_end_has_its_error(event: dict[str, object], kind: type[Exception])
     assert error.state == "old, at a"
     assert not may_be_tried_again(event)
     assert error.retryable == issubclass(kind, MigrationInterrupted | MigrationBlocked)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (DatabaseUnreachable, MigrationInterrupted),
+        (DatabaseBusy, MigrationBlocked),
+        (DatabaseRefused, MigrationRefused),
+        (DatabaseError, MigrationFailed),
+        (ClientFailed, MigrationFailed),
+    ],
+)
+def test_what_the_database_refuses_says_where_it_stands(
+    theirs: type[DatabaseError], ours: type[Exception]
+) -> None:
+    error = of_database(theirs("no", expected="this", seen="that", remedy="act"), "unknown, it gave no answer")
+    assert type(error) is ours
+    assert error.retryable == theirs.retryable
+    assert str(error) == "no; expected: this; seen: that; do: act; the database: unknown, it gave no answer"
 
 
 def test_a_failure_names_the_revisions_own_line() -> None:

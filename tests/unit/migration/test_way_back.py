@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.migration.state import Identity
+from include.database.facts import DatabaseIdentity
 from include.migration.tree import Rendered, Step
 from include.migration.way_back import (
     Confirmation,
@@ -21,7 +21,7 @@ from include.migration.way_back import (
     reverse,
 )
 
-HERE = Identity("7000", "erp")
+HERE = DatabaseIdentity(system_identifier="7000", name="erp")
 
 
 def rendered(*sql: str, why: str = "", revision: str = "0003") -> Rendered:
@@ -113,7 +113,7 @@ def test_a_statement_is_the_same_after_it_was_recorded() -> None:
 def test_a_confirmation_is_for_one_database_and_one_way() -> None:
     asked = statement(ORDERS)
     for now in (
-        replace(asked, identity=Identity("7000", "other")),
+        replace(asked, identity=HERE.model_copy(update={"name": "other"})),
         replace(asked, recorded=frozenset()),
         replace(asked, current=frozenset({"0004"})),
     ):
