@@ -58,16 +58,16 @@ PHASES: Sequence[tuple[str, str, str]] = (
     ("Aufräumen", "watch.passed", "cleanup.done"),
 )
 
-_QUIET = (
-    SENT,
-    FAILED,
-    DECISION,
+#: what the steps tell each other, and nobody else
+INTERNAL = (
     "cutover.intended",
     "cutover.observed",
     "cutover.watch-called",
     "watch.armed",
+    "watch.checkpoint",
     "ledger.head",
 )
+_QUIET = (SENT, FAILED, DECISION, *INTERNAL)
 _DETAILS: Mapping[str, str] = {
     "option": "Weg",
     "what": "Befund",
@@ -178,7 +178,7 @@ def details(payload: Mapping[str, Any], more: Mapping[str, str] = MappingProxyTy
 
 
 def _is_step(entry: Entry) -> bool:
-    return entry.kind not in (*_QUIET, "watch.checkpoint", "postmortem.drafted", "report.written")
+    return entry.kind not in (*_QUIET, "postmortem.drafted", "report.written")
 
 
 def _step(entry: Entry, started: datetime) -> Step:

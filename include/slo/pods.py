@@ -24,7 +24,7 @@ def pods(moment: Moment) -> Finding:
     last = known[0]
     restarted = restarts(list(reversed(known)))
     ready = last.ready or 0
-    wanted = max(1, ready if last.wanted is None else last.wanted)
+    wanted = wanted_pods(last)
     if ready < wanted or last.not_ready:
         why = f": {'; '.join(last.not_ready)}" if last.not_ready else ""
         return Finding(name, "DEGRADED", f"{ready} of {wanted} pods are ready{why}")
@@ -38,6 +38,11 @@ def known_samples(moment: Moment) -> list[SlotSample]:
     limit = gap_seconds(moment.watch, moment.rules.triggers.down_seconds)
     known = [s for s in moment.slot if not s.problem and s.ready is not None]
     return known if known and moment.now - known[0].at <= limit else []
+
+
+def wanted_pods(sample: SlotSample) -> int:
+    """How many pods the slot ought to have, at least one; those that are ready where nobody says."""
+    return max(1, sample.ready or 0 if sample.wanted is None else sample.wanted)
 
 
 def restarts(samples: Sequence[SlotSample]) -> dict[str, int]:

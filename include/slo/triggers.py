@@ -17,7 +17,7 @@ from include.plan.rules import Rule
 from include.slo.evidence import Z_NEWEST, Z_WINDOW, confidence_text, slower_than, wilson
 from include.slo.lasting import lasting
 from include.slo.moment import Judge, Moment, View, gap_seconds, sustained
-from include.slo.pods import known_samples, restarts
+from include.slo.pods import known_samples, restarts, wanted_pods
 from include.slo.readings import by_query
 from include.slo.texts import error_text, limit_text
 from include.slo.verdict import Finding, State, milliseconds, percent
@@ -137,7 +137,7 @@ def _crash_loop(moment: Moment) -> Iterator[Finding]:
     # The newest look before the window tells what was so when it began.
     within = sum(sample.at > since for sample in known)
     count = sum(restarts(known[within::-1]).values())
-    wanted = max(1, known[0].ready or 0 if known[0].wanted is None else known[0].wanted)
+    wanted = wanted_pods(known[0])
     if count >= limit * wanted:
         text = f"{count} container restarts of {wanted} pod(s) in {moment.watch.lookback_seconds:.0f} s"
         yield Finding("triggers.crash_restarts", "ROLLBACK", f"{text}, and the public URL fails: rollback")

@@ -75,8 +75,9 @@ def answer_cutover(armed: Armed, ledger: Ledger) -> bool:
     :return: whether one has asked
     :raises LedgerError: it cannot be told
     """
-    number = len(all_recorded(ledger, armed, WATCH_CALLED))
-    answered = {entry.payload.get("number") for entry in all_recorded(ledger, armed, WATCH_ARMED)}
+    said = all_recorded(ledger, armed, WATCH_CALLED, WATCH_ARMED)
+    number = sum(entry.kind == WATCH_CALLED for entry in said)
+    answered = {entry.payload.get("number") for entry in said if entry.kind == WATCH_ARMED}
     if number and number not in answered:
         record(ledger, armed, WATCH_ARMED, {"number": number}, number=number)
     return bool(number)

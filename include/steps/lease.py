@@ -32,9 +32,8 @@ from include.bluegreen.lease import (
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster
 from include.errors import ClusterError, LeaseLost, PatchRefused, StellwerkError
-from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
-from include.steps.record import LEASE_TAKEN_OVER, LEASE_TAKEOVER_INTENDED, holder_ended
+from include.steps.record import LEASE_TAKEN_OVER, LEASE_TAKEOVER_INTENDED, holder_ended, record
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -287,14 +286,4 @@ def _refuse_superseded(run: ReleaseRun, ledger: Ledger) -> None:
 
 
 def _record(ledger: Ledger, run: ReleaseRun, kind: str, account: Mapping[str, Any]) -> None:
-    ledger.append(
-        NewEntry(
-            kind=kind,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor=run.triggered_by or "scheduler",
-            payload=dict(account),
-            key=run.key(f"{kind}:{account['from']}"),
-        )
-    )
+    record(ledger, run, kind, account, actor=run.triggered_by or "scheduler", number=str(account["from"]))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from include.errors import LedgerError
-from include.ledger.entry import Entry, NewEntry, canonical
+from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.report.folder import Folder, plain, write_report
 from include.report.html import page
@@ -18,6 +18,7 @@ from include.report.postmortem.document import documents
 from include.report.postmortem.draft import post_mortem
 from include.report.postmortem.incident import DRAFTED, OWN, REPORTED
 from include.report.summary import outcome, summarise
+from include.steps.record import record
 from include.steps.run import ReleaseRun
 
 __all__ = ["DRAFTED", "REPORTED", "write_postmortem", "write_release_report"]
@@ -114,16 +115,5 @@ def _keep(run: ReleaseRun, ledger: Ledger, folder: Folder, report: _Report, now:
     payload = {**report.facts, "files": [asdict(file) for file in written]}
     # Each new content is a fact of its own; the same content is the same fact, whoever writes it again.
     digest = hashlib.sha256(canonical(payload["files"]).encode()).hexdigest()[:_KEY_DIGITS]
-    entry = ledger.append(
-        NewEntry(
-            kind=report.kind,
-            release=run.release.version,
-            environment=run.environment.name,
-            run_id=run.run_id,
-            actor="stellwerk",
-            payload=payload,
-            key=run.key(f"{report.kind}:{digest}"),
-            at=now,
-        )
-    )
+    entry = record(ledger, run, report.kind, payload, number=digest, at=now)
     return dict(entry.payload)

@@ -71,10 +71,6 @@ class ReleaseRun:
         """Return this run in an environment one of whose slots is the adopted installation ``legacy``."""
         return replace(self, environment=self.environment.adopting(legacy))
 
-    def key(self, what: str) -> str:
-        """Return the idempotency key of something this run does once."""
-        return f"{self.release_id}:{what}"
-
     def describe(self) -> str:
         """Return the line every task's log starts with."""
         who = self.triggered_by or "the scheduler"

@@ -12,18 +12,10 @@ from include.report.postmortem.answers import ANSWERS, FEEDBACK, answer_in
 from include.report.postmortem.incident import Incident
 from include.report.postmortem.marks import person
 from include.report.postmortem.model import Event, Mark
-from include.report.summary import STEPS, details
+from include.report.summary import INTERNAL, STEPS, details
 from include.report.text import happened
 
-_QUIET: Final = (
-    "cutover.intended",
-    "cutover.observed",
-    "cutover.watch-called",
-    "watch.armed",
-    "ledger.head",
-    "watch.checkpoint",
-    "preflight.preview",
-)
+_QUIET: Final = (*INTERNAL, "preflight.preview")
 _BOTH: Final = ("switch.back", "watch.passed")
 _RESULTS: Final[Mapping[str, str]] = {
     "PASSED": "bestanden",

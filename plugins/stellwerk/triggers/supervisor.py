@@ -75,8 +75,7 @@ async def show(ti: Any, key: str, value: Any) -> None:
     """
     from airflow.sdk.execution_time.comms import SetXCom
 
-    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-    await _ask(SetXCom(key=key, value=value, **place))
+    await _ask(SetXCom(key=key, value=value, **_place(ti)))
 
 
 async def shown(ti: Any, key: str) -> Any:
@@ -87,8 +86,7 @@ async def shown(ti: Any, key: str) -> Any:
     """
     from airflow.sdk.execution_time.comms import GetXCom
 
-    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-    return (await _ask(GetXCom(key=key, **place))).value
+    return (await _ask(GetXCom(key=key, **_place(ti)))).value
 
 
 async def state_of(ti: Any, task_id: str) -> str | None:
@@ -103,6 +101,11 @@ async def state_of(ti: Any, task_id: str) -> str | None:
     found = (await _ask(asked)).task_states
     state = (found.get(ti.run_id) or {}).get(task_id)
     return None if state is None else str(getattr(state, "value", state))
+
+
+def _place(ti: Any) -> dict[str, Any]:
+    """Whose XComs: the fields by which Airflow's messages name a task instance."""
+    return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
 
 
 async def _ask(message: Any) -> Any:
