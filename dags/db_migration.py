@@ -30,9 +30,9 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     tags=["stellwerk", "T-0"],
     doc_md="""
-Trigger it for a release and an environment. **plan** looks at the revisions and at the database, and names all that
-stands in the way. **rehearse** backs up, proves the backup, and migrates a copy: up, the old version on it, down, up
-again. **apply** then asks for a Go, takes a safety backup, migrates, and watches the running version.
+Trigger it for a release and an environment. **plan** looks at the revisions and at the database, and names all
+that stands in the way. **rehearse** backs up, proves the backup, and migrates a copy: up, the old version on it,
+down, up again. **apply** then asks for a Go, takes a safety backup, migrates, and watches the running version.
 
 Nothing but **apply** changes the application's database. Every task may be retried or cleared: it goes on where it
 was. If the running version fails afterwards, a human is asked whether the schema is taken back, and told what that
@@ -53,4 +53,5 @@ would lose.
     tried >> RetainBackups(task_id="retain_backups")
 
     gate >> Announce(task_id="announce_start", event="migration-started")
-    migrated >> Announce(task_id="announce_end", event="migration-completed")
+    # The last task: a run whose migration was taken back, or whose schema was kept in spite of it all, has failed.
+    watch >> Announce(task_id="announce_end", event="migration-completed")

@@ -11,7 +11,6 @@ from stellwerk.gates import go_no_go
 from stellwerk.operators.database import (
     AskTakeBack,
     BackUp,
-    GaveUp,
     Migrate,
     Rehearse,
     StateWayBack,
@@ -43,21 +42,19 @@ def migration_gate() -> TaskGroup:
 
 
 def migration() -> TaskGroup:
-    """A safety backup that was just written and proven, the migration, the proof; and where it stands if it fails."""
+    """A safety backup that was just written and proven, the migration, the proof."""
     with TaskGroup("migration", tooltip="Nothing is touched before the safety backup is proven") as group:
-        migrate = Migrate(task_id="migrate", **PATIENCE)
         (
             BackUp(task_id="back_up", purpose="safety")
             >> VerifyBackup(task_id="verify_backup", purpose="safety")
-            >> migrate
+            >> Migrate(task_id="migrate", **PATIENCE)
             >> VerifyMigrated(task_id="verify")
         )
-        migrate >> GaveUp(task_id="gave_up", trigger_rule="one_failed")
     return group
 
 
 def way_back() -> TaskGroup:
-    """Offered to a human where the running version fails on the new schema; nothing of it happens by itself."""
+    """Offered to a human where the migration fails, or the version on it; nothing of it happens by itself."""
     with TaskGroup("way_back", tooltip="Down to the recorded revision set, if a human says so") as group:
         state = StateWayBack(task_id="state", trigger_rule="one_failed")
         ask = AskTakeBack(task_id="ask", stated_by="way_back.state")

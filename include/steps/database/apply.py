@@ -198,7 +198,7 @@ def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: St
 
 
 def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
-    """Look where a migration that is not tried again has left the database, and record it where that is the old state.
+    """Look where a migration that is not tried again has left the database; the old state is recorded.
 
     Then nothing stands in the way of going back, and the next run begins from the beginning.
 

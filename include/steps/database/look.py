@@ -1,4 +1,4 @@
-"""Look at a migration before anybody decides: what would run, what is wrong with it, whether there is a way back."""
+"""Look at a migration before anybody decides: what would run, what is wrong with it, is there a way back."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class _Rehearsal:
         return f"{self.run.release_id}:rehearsal:{way}"
 
     def _rows(self) -> list[str]:
-        """What the migration has done to the number of rows; a table that was not counted is said to be unknown."""
+        """What the migration has done to the number of rows; what was not counted is said to be unknown."""
         stock = take_stock(self.copy.database, count_seconds=self.site.workshop.count_seconds)
         return row_changes(self.copy.contents.inventory.rows, stock.rows)
 

@@ -1,4 +1,4 @@
-"""The schemas before and after a migration, kept beside the backup: too large for the ledger, which has their sum."""
+"""The schemas before and after a migration, kept beside the backup; the ledger has their checksum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running version on the new schema: asked from outside until the watch is over, or until it fails for too long.
+"""The running version on the new schema: asked from outside until the watch is over, or it fails for too long.
 
 Its end is an absolute time, counted from the migration's record: a watch that was killed goes on where it was.
 """
@@ -65,8 +65,8 @@ async def watch_schema(
     """Watch the running version after its schema was migrated; ends at once where nothing was.
 
     :param ask: makes one round of checks; None: the environment's, at its public URL
-    :raises VerificationFailed: it failed for longer than the environment's ``down_seconds``, or nobody knows how it
-        does because no round said anything; humans decide about the recorded way back
+    :raises VerificationFailed: it failed for longer than the environment's ``down_seconds``, or at the end, or no
+        round said anything; humans decide about the recorded way back
     """
     environment = run.environment
     applied = recorded(ledger, run, MIGRATED)

@@ -1,4 +1,4 @@
-"""The way back: down to the revision set that was recorded before the migration, after what it loses was confirmed."""
+"""The way back: down to the set recorded before the migration, once what it loses was confirmed."""
 
 from __future__ import annotations
 

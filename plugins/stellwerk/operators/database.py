@@ -176,24 +176,19 @@ class WatchSchema(StellwerkOperator):
         return self.wait_for(watch_schema(run, self.ledger(run)))
 
 
-class GaveUp(DatabaseOperator):
-    """Look where a migration that failed has left the database."""
-
-    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
-        """See :func:`include.steps.database.apply.gave_up`."""
-        from include.steps.database.apply import gave_up
-
-        return gave_up(run, site, ledger)
-
-
 class StateWayBack(DatabaseOperator):
-    """Say what going back to the recorded revision set would lose."""
+    """Look where the migration has left the database, and say what going back to the recorded set would lose."""
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
-        """See :func:`include.steps.database.way_back.state_way_back`."""
+        """See :func:`include.steps.database.way_back.state_way_back`; skip where there is nothing to take back."""
+        from include.steps.database.apply import gave_up
         from include.steps.database.way_back import state_way_back
 
-        return state_way_back(run, site, ledger)
+        gave_up(run, site, ledger)
+        stated = state_way_back(run, site, ledger)
+        if not stated["needed"]:
+            raise AirflowSkipException(stated["text"])
+        return stated
 
 
 class AskTakeBack(HITLOperator):
