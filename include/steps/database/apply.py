@@ -122,6 +122,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
         "backup": backup.payload["backup"],
         "backup_sha256": backup.payload["sha256"],
         "rehearsal": tried["id"],
+        "rehearsed_on": tried["backup"],
         "schemas": tried["schemas"],
     }
     return record(ledger, run, MIGRATION_INTENDED, payload)

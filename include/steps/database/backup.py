@@ -127,7 +127,8 @@ def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> lis
     """
     pinned = {str(one.payload["backup"]) for one in all_recorded(ledger, run, BACKED_UP)}
     if begun := open_migration(ledger, run):
-        pinned.add(str(begun.payload["backup"]))
+        # The schemas that the way back is held against are beside the rehearsal's.
+        pinned |= {str(begun.payload["backup"]), str(begun.payload["rehearsed_on"])}
     fates = expire(site.store, site.retention, now=now, pinned=pinned)
     return [f"{fate.folder}: {fate.reason}" for fate in fates if not fate.kept]
 

@@ -13,6 +13,7 @@ VALUES = {
     "KUBECONFIG_PATH": "/state/kubeconfig",
     "HEADS_URL": "file:///state/heads",
     "REPORTS_URL": "file:///state/reports",
+    "ERP_URL": "postgresql://owner:secret@127.0.0.1:5432/valeo_erp",
     "LEDGER_URL": "postgresql://append:secret@127.0.0.1:5432/stellwerk",
     "SLACK_TOKEN": "xoxb-1",
     "PROMETHEUS_URL": "http://127.0.0.1:9090",
