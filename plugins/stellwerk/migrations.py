@@ -57,6 +57,6 @@ def way_back() -> TaskGroup:
     """Offered to a human where the migration fails, or the version on it; nothing of it happens by itself."""
     with TaskGroup("way_back", tooltip="Down to the recorded revision set, if a human says so") as group:
         state = StateWayBack(task_id="state", trigger_rule="one_failed")
-        ask = AskTakeBack(task_id="ask", stated_by="way_back.state")
+        ask = AskTakeBack(task_id="ask")
         state >> ask >> TakeBack(task_id="take_back", **PATIENCE)
     return group

@@ -14,7 +14,7 @@ from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from airflow.sdk import Context
 
@@ -197,23 +197,21 @@ class AskTakeBack(HITLOperator):
     Silence keeps the schema: nothing is lost by waiting, and the question can be asked again.
     """
 
-    def __init__(self, *, stated_by: str, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
         fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": {"reason": reason}}
         super().__init__(**{**kwargs, **fixed})
-        self.stated_by = stated_by
 
     def execute(self, context: Context) -> Any:
-        """Ask."""
+        """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
         from include.steps.database.confirm import may_confirm
 
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
-            stated = context["ti"].xcom_pull(task_ids=self.stated_by) or {}
-            people = may_confirm(run)
-            release = run.release
-        self.subject = f"{release.version} to {run.environment.name}: take the schema back to {release.previous}?"
-        self.body = str(stated.get("text", "what it would lose is in the ledger"))
+            stated, people = self._stated(run), may_confirm(run)
+        release, name = run.release, run.environment.name
+        self.subject = f"{release.version} to {name}: take the schema back to that of {release.previous}?"
+        self.body = f"{stated['text']}\n\nstatement `{stated['digest'][:16]}`"
         self.assigned_users = [{"id": user, "name": user} for user in people]
         self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
         return super().execute(context)
@@ -221,8 +219,6 @@ class AskTakeBack(HITLOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record a confirmation of the newest statement; skip what follows where the schema is kept."""
         from include.steps.database.confirm import confirm
-        from include.steps.database.entries import WAY_BACK_STATED
-        from include.steps.record import require
         from stellwerk.hooks.ledger import open_ledger
 
         if "error" in event:
@@ -233,15 +229,23 @@ class AskTakeBack(HITLOperator):
             if answer["chosen_options"] != [TAKE]:
                 raise AirflowSkipException("the schema is kept")
             ledger = open_ledger(run.environment.connections.ledger)
-            digest = require(ledger, run, WAY_BACK_STATED, before="the confirmation").payload["digest"]
             user = answer["responded_by_user"]
             said = {
-                "digest": digest,
+                "digest": self._stated(run)["digest"],
                 "by": user["id"] if user else "",
                 "reason": str(answer["params_input"].get("reason", "")),
             }
             confirm(ledger, run, said, at=answer["responded_at"])
         return said
+
+    @staticmethod
+    def _stated(run: ReleaseRun) -> Mapping[str, Any]:
+        from include.steps.database.entries import WAY_BACK_STATED
+        from include.steps.record import require
+        from stellwerk.hooks.ledger import open_ledger
+
+        ledger = open_ledger(run.environment.connections.ledger)
+        return require(ledger, run, WAY_BACK_STATED, before="the question").payload
 
 
 class TakeBack(DatabaseOperator):
