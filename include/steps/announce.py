@@ -20,9 +20,7 @@ from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
-Event = Literal[
-    "deployment-started", "cutover", "cleanup", "released", "migration-started", "migration-completed"
-]
+Event = Literal["deployment-started", "cutover", "cleanup", "released", "migration-started", "migration-completed"]
 Transports = Mapping[str, Callable[[Message], object]]
 
 

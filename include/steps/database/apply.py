@@ -179,9 +179,7 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
 def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
-    job, _ = job_of(
-        intent, site, key=f"{run.release_id}:migration", before=schemas.before, expected=schemas.after
-    )
+    job, _ = job_of(intent, site, key=f"{run.release_id}:migration", before=schemas.before, expected=schemas.after)
     migration = Migration(job, site.database)
     started(migration)
     try:

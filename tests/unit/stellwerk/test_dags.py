@@ -135,7 +135,7 @@ def test_a_migration_waits_for_survey_rehearsal_gate_and_proven_safety_backup(da
         *("survey", "rehearsal.back_up", "rehearsal.verify_backup", "rehearsal.survey", "rehearsal.rehearse"),
         *("go_no_go.approve", "migration.back_up", "migration.verify_backup"),
     } <= before
-    assert "go_no_go.approve" in _all_upstream(dag, "migration.back_up"), "the safety backup is younger than the Go"
+    assert "go_no_go.approve" in _all_upstream(dag, "migration.back_up"), "it is younger than the Go"
 
 
 def test_a_mode_ends_before_what_the_next_one_does(dags: DagBag) -> None:

@@ -1,4 +1,4 @@
-"""Airflow connections as the steps of a migration need them; what is not complete is refused, and no secret shown."""
+"""Airflow connections as a migration needs them; what is not complete is refused, and no secret is shown."""
 
 from __future__ import annotations
 

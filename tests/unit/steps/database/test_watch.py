@@ -84,7 +84,7 @@ async def test_a_failure_that_lasts_fires_it() -> None:
     slo = run.environment.slo.model_copy(update={"triggers": triggers})
     run = replace(run, environment=run.environment.model_copy(update={"slo": slo}))
     world = World(GOOD, BAD, GOOD, BAD)
-    with pytest.raises(VerificationFailed, match="fails on the new schema for 20 s.*alive: 500"):
+    with pytest.raises(VerificationFailed, match=r"fails on the new schema for 20 s.*alive: 500"):
         await watch_schema(run, migrated(), ask=world.ask, now=world.now)
 
 
