@@ -76,6 +76,16 @@ def slot_deployment_started(occasion: Occasion, *, slot: str, at: datetime) -> M
     return _status(occasion, "slot-deployment-started", line, at, slot=slot)
 
 
+def migration_started(occasion: Occasion, *, at: datetime) -> Message:
+    """The schema is about to change under the running version."""
+    return _status(occasion, "migration-started", "Database migration started", at)
+
+
+def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
+    """The schema is the release's, and was looked at."""
+    return _status(occasion, "migration-completed", "Database migration completed", at)
+
+
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """Users are on the new version from now on."""
     return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, slot=slot)

@@ -1,0 +1,68 @@
+"""What a migration was when it began, as the ledger and the store tell it: every try runs exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from include.errors import MigrationRefused
+from include.ledger.entry import Entry
+from include.migration.graph import Graph
+from include.migration.job import Job, concurrent_indexes
+from include.migration.process import inspect, render
+from include.migration.state import Identity, Inventory
+from include.migration.tree import Step
+from include.steps.database.site import Site
+
+
+def described(plan: Iterable[Step], graph: Graph, env_digest: str) -> dict[str, Any]:
+    """The steps, and the files that they are in, for the ledger."""
+    steps = tuple(plan)
+    return {
+        "plan": [[step.revision, step.up] for step in steps],
+        "files": {step.revision: graph.by_name[step.revision].digest for step in steps},
+        "env": env_digest,
+    }
+
+
+def job_of(
+    entry: Entry, site: Site, *, key: str, before: Inventory | None, expected: Inventory | None
+) -> tuple[Job, Graph]:
+    """The recorded migration, to be run (again).
+
+    :param entry: an intent: ``system``, ``database``, ``current``, and what :func:`described` says
+    :raises MigrationRefused: the tree's files are not the ones that were decided about
+    :raises TreeUnusable: its Python or its Alembic cannot be run
+    """
+    told = entry.payload
+    found = inspect(site.tree)
+    graph = Graph(found.revisions)
+    plan = tuple(Step(str(revision), bool(up)) for revision, up in told["plan"])
+    _must_be_the_same(told, graph, found.env_digest)
+    job = Job(
+        key,
+        site.tree,
+        graph,
+        Identity(str(told["system"]), str(told["database"])),
+        plan,
+        graph.states(frozenset(told["current"]), plan),
+        before,
+        expected,
+        concurrent_indexes(render(site.tree, plan)),
+        site.limits,
+    )
+    return job, graph
+
+
+def _must_be_the_same(told: Mapping[str, Any], graph: Graph, env_digest: str) -> None:
+    names = graph.by_name
+    changed = [name for name, digest in told["files"].items() if name not in names or names[name].digest != digest]
+    if env_digest != told["env"]:
+        changed.append("env.py")
+    if changed:
+        raise MigrationRefused(
+            "the tree is not the one that the migration began with",
+            expected="the files that were decided about",
+            seen=f"{', '.join(sorted(changed))} changed or gone",
+            remedy="bring the version's own tree back; the database is where the ledger and the log say",
+        )

@@ -1,0 +1,268 @@
+"""The steps of ``db-migration`` as tasks; what each does is told by its function in ``include.steps.database``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowSkipException
+
+from stellwerk.operators.base import StellwerkOperator, airflow_errors
+from stellwerk.runs import release_run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from airflow.sdk import Context
+
+    from include.ledger.store import Ledger
+    from include.migration.apply import Migration
+    from include.steps.database.entries import Purpose
+    from include.steps.database.site import Site
+    from include.steps.run import ReleaseRun
+
+MODES: Final = {
+    "plan": "look only: nothing is written, no backup is taken",
+    "rehearse": "back up, and try the migration out on a copy",
+    "apply": "that, then ask for a Go and migrate",
+}
+
+TAKE: Final = "Take back"
+KEEP: Final = "Keep"
+
+
+class DatabaseOperator(StellwerkOperator):
+    """A step that works with the application's database and the store of its backups."""
+
+    needs_digest: ClassVar[bool] = False
+
+    def act(self, run: ReleaseRun) -> Any:
+        """Open what the plan names, then do the step."""
+        from stellwerk.hooks.database import open_site
+
+        ledger = self.ledger(run)
+        return self.step(run, open_site(run), ledger)
+
+    @abstractmethod
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """Do the step."""
+
+    def _ends_with_us(self, migration: Migration) -> None:
+        """Cancel the migration when the task is killed: no backend of it is left behind."""
+        self._cancel = migration.cancel
+
+
+class OnlyInMode(StellwerkOperator):
+    """Go on in some modes only; in the others all that follows is skipped.
+
+    :param modes: in which the run goes on
+    """
+
+    needs_digest: ClassVar[bool] = False
+
+    def __init__(self, *, modes: Collection[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.modes = modes
+        self._mode = ""
+
+    def execute(self, context: Context) -> Any:
+        """Read the mode, then go on or not."""
+        self._mode = str(context["params"].get("mode", ""))
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> str:
+        """Return the mode; skip in the others.
+
+        :raises PlanError: there is no such mode
+        """
+        from include.errors import PlanError
+
+        if self._mode not in MODES:
+            raise PlanError(f"there is no mode {self._mode!r}", expected=" or ".join(MODES), seen=self._mode)
+        if self._mode not in self.modes:
+            raise AirflowSkipException(f"mode {self._mode}: {MODES[self._mode]}")
+        return self._mode
+
+
+class Survey(DatabaseOperator):
+    """Look at database and tree; nothing is written but what was found, to the ledger."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.look.look`."""
+        from include.steps.database.look import look
+
+        return look(run, site, ledger)
+
+
+class BackUp(DatabaseOperator):
+    """Take a backup.
+
+    :param purpose: what it is for, see :mod:`include.steps.database.entries`
+    """
+
+    def __init__(self, *, purpose: Purpose, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.purpose = purpose
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.backup.take`."""
+        from include.steps.database.backup import take
+
+        return take(run, site, ledger, self.purpose)
+
+
+class VerifyBackup(DatabaseOperator):
+    """Read a backup back, and restore it into a scratch database where the plan says so.
+
+    :param purpose: which of the run's backups
+    """
+
+    def __init__(self, *, purpose: Purpose, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.purpose = purpose
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.backup.prove`."""
+        from include.steps.database.backup import prove
+
+        return prove(run, site, ledger, self.purpose)
+
+
+class Rehearse(DatabaseOperator):
+    """Try the migration out on a copy of the backup: up, the old version on it, down, up again."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.rehearse.rehearse`."""
+        from include.steps.database.old_version import program_suite
+        from include.steps.database.rehearse import Trying, rehearse
+
+        planned = site.plan.rehearsal.old_version
+        suite = program_suite(planned, run.release.previous) if planned else None
+        return rehearse(run, site, ledger, Trying(suite, self._ends_with_us))
+
+
+class Migrate(DatabaseOperator):
+    """Migrate the live database, which the run's gate has decided about."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.apply.migrate`."""
+        from include.steps.database.apply import migrate
+
+        return migrate(run, site, ledger, started=self._ends_with_us)
+
+
+class VerifyMigrated(DatabaseOperator):
+    """Look at the live database: revisions and schema are the rehearsal's."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.apply.verify_migrated`."""
+        from include.steps.database.apply import verify_migrated
+
+        return verify_migrated(run, site, ledger)
+
+
+class WatchSchema(StellwerkOperator):
+    """Watch the running version on the new schema, from outside."""
+
+    needs_digest: ClassVar[bool] = False
+
+    def act(self, run: ReleaseRun) -> Any:
+        """See :func:`include.steps.database.watch.watch_schema`."""
+        from include.steps.database.watch import watch_schema
+
+        return self.wait_for(watch_schema(run, self.ledger(run)))
+
+
+class StateWayBack(DatabaseOperator):
+    """Look where the migration has left the database, and say what going back to the recorded set would lose."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.way_back.state_way_back`; skip where there is nothing to take back."""
+        from include.steps.database.apply import gave_up
+        from include.steps.database.way_back import state_way_back
+
+        gave_up(run, site, ledger)
+        stated = state_way_back(run, site, ledger)
+        if not stated["needed"]:
+            raise AirflowSkipException(stated["text"])
+        return stated
+
+
+class AskTakeBack(HITLOperator):
+    """Ask one of those who may whether the schema is taken back, and record what they take the responsibility for.
+
+    Silence keeps the schema: nothing is lost by waiting, and the question can be asked again.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
+        fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": {"reason": reason}}
+        super().__init__(**{**kwargs, **fixed})
+
+    def execute(self, context: Context) -> Any:
+        """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
+        from include.steps.database.confirm import may_confirm
+
+        with airflow_errors(self.log):
+            run = release_run(context, with_digest=False)
+            stated, people = self._stated(run), may_confirm(run)
+        release, name = run.release, run.environment.name
+        self.subject = f"{release.version} to {name}: take the schema back to that of {release.previous}?"
+        self.body = f"{stated['text']}\n\nstatement `{stated['digest'][:16]}`"
+        self.assigned_users = [{"id": user, "name": user} for user in people]
+        self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Record a confirmation of the newest statement; skip what follows where the schema is kept."""
+        from include.steps.database.confirm import confirm
+        from stellwerk.hooks.ledger import open_ledger
+
+        if "error" in event:
+            raise AirflowSkipException(f"no answer, the schema is kept: {event['error']}")
+        with airflow_errors(self.log):
+            run = release_run(context, with_digest=False)
+            answer = super().execute_complete(context, event)
+            if answer["chosen_options"] != [TAKE]:
+                raise AirflowSkipException("the schema is kept")
+            ledger = open_ledger(run.environment.connections.ledger)
+            user = answer["responded_by_user"]
+            said = {
+                "digest": self._stated(run)["digest"],
+                "by": user["id"] if user else "",
+                "reason": str(answer["params_input"].get("reason", "")),
+            }
+            confirm(ledger, run, said, at=answer["responded_at"])
+        return said
+
+    @staticmethod
+    def _stated(run: ReleaseRun) -> Mapping[str, Any]:
+        from include.steps.database.entries import WAY_BACK_STATED
+        from include.steps.record import require
+        from stellwerk.hooks.ledger import open_ledger
+
+        ledger = open_ledger(run.environment.connections.ledger)
+        return require(ledger, run, WAY_BACK_STATED, before="the question").payload
+
+
+class TakeBack(DatabaseOperator):
+    """Go down to the recorded revision set, after a human has confirmed what that loses."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.way_back.take_back`."""
+        from include.steps.database.way_back import take_back
+
+        return take_back(run, site, ledger, started=self._ends_with_us)
+
+
+class RetainBackups(DatabaseOperator):
+    """Delete the backups that need not be kept."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.backup.retain`."""
+        from include.steps.database.backup import retain, utc_now
+
+        return retain(run, site, ledger, now=utc_now())
