@@ -13,18 +13,17 @@ from include.errors import BackupMissing, MigrationError, MigrationRefused, Sche
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
-from include.migration.inventory import inventory
-from include.migration.observe import connection, state
+from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
 from include.steps.database.gate import decided_about
-from include.steps.database.intent import described, job_of
+from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.schemas import kept_schemas
-from include.steps.database.site import Site, identity_of
+from include.steps.database.site import Site
 from include.steps.record import record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, UNDONE
@@ -77,11 +76,11 @@ def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, An
     tried = require(ledger, run, TRIED_OUT, before="the verification").payload
     surveyed = require(ledger, run, SURVEYED, before="the verification").payload
     with connection(site.database) as opened:
-        found, schema = state(opened), inventory(opened)
-    if (found.identity.system, found.identity.name) != (surveyed["system"], surveyed["database"]):
+        found, schema = state(opened), schema_now(opened)
+    if found.identity != (wanted := identity_in(surveyed)):
         raise WrongDatabase(
             "the connection leads to another database than the one that was migrated",
-            expected=f"database {surveyed['database']!r} of system {surveyed['system']}",
+            expected=wanted.shown,
             seen=found.identity.shown,
         )
     table = the_table(site.tree, found)
@@ -112,8 +111,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
     must_be_fresh(backup, site, now)
     _must_hold(site, backup, found)
     payload = {
-        "system": found.preflight.identity.system,
-        "database": found.preflight.identity.name,
+        **named(found.preflight.identity),
         "current": sorted(found.preflight.current),
         "target": sorted(found.preflight.target),
         **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest),
@@ -159,11 +157,11 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
             remedy="clear the task that verifies the safety backup",
         )
     must_be_verified(verification)
-    if identity_of(manifest) != found.preflight.identity:
+    if manifest.database != found.preflight.identity:
         raise WrongDatabase(
             "the safety backup is of another database than the one to be migrated",
             expected=found.preflight.identity.shown,
-            seen=identity_of(manifest).shown,
+            seen=manifest.database.shown,
             remedy="back up the database that will be migrated",
         )
     held = {revision for revisions in manifest.revisions.values() for revision in revisions}
@@ -205,7 +203,7 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
     with connection(site.database) as opened:
-        table, schema = the_table(site.tree, state(opened)), inventory(opened)
+        table, schema = the_table(site.tree, state(opened)), schema_now(opened)
     revisions = sorted(table.revisions) if table else []
     if intent is None or recorded(ledger, run, MIGRATED):
         return {"old": intent is None, "revisions": revisions}

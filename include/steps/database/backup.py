@@ -163,7 +163,7 @@ def _finished(taken: Entry) -> datetime:
 
 def _there(site: Site, entry: Entry) -> bool:
     try:
-        return find_backup(site.store, str(entry.payload["backup"])).sha256 == entry.payload["sha256"]
+        return find_backup(site.store, str(entry.payload["backup"])).sha256 == str(entry.payload["sha256"])
     except BackupMissing:
         log.warning("backup %s has gone, another one is taken", entry.payload["backup"])
         return False

@@ -38,11 +38,13 @@ WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'informat
 class Copy:
     """A database that equals the backup.
 
-    :param contents: what the backup says about itself
+    :param manifest: of the backup
+    :param contents: what it says that the database held
     :param restore_seconds: how long making it took
     """
 
     database: Database
+    manifest: Manifest
     contents: BackupContents
     restore_seconds: float
 
@@ -95,7 +97,7 @@ def copied(site: Site, manifest: Manifest, *, key: str) -> Iterator[Copy]:
         drop(administration, database.name)
         try:
             made = _made(administration, database, site, manifest, contents)
-            yield Copy(database, contents, made.restore_seconds)
+            yield Copy(database, manifest, contents, made.restore_seconds)
         finally:
             _dropped(administration, database.name)
 

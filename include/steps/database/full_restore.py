@@ -14,6 +14,7 @@ from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import RESTORE_STATED, newest, open_migration
+from include.steps.database.intent import named
 from include.steps.database.site import Site
 from include.steps.record import record
 from include.steps.run import ReleaseRun
@@ -87,8 +88,7 @@ def restore_fully(
         "backup": restored.backup,
         "kept": restored.kept,
         "by": restored.by,
-        "system": restored.database.system_identifier,
-        "database": restored.database.name,
+        **named(restored.database),
         "minutes": statement.minutes,
         "revisions": {table: list(found) for table, found in statement.revisions_then.items()},
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from include.database.facts import DatabaseIdentity
+from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.graph import Graph
 from include.migration.job import Job, concurrent_indexes
 from include.migration.process import inspect, render
-from include.migration.state import Identity, Inventory
 from include.migration.tree import Step
 from include.steps.database.site import Site
 
@@ -26,7 +27,7 @@ def described(plan: Iterable[Step], graph: Graph, env_digest: str) -> dict[str, 
 
 
 def job_of(
-    entry: Entry, site: Site, *, key: str, before: Inventory | None, expected: Inventory | None
+    entry: Entry, site: Site, *, key: str, before: Schema | None, expected: Schema | None
 ) -> tuple[Job, Graph]:
     """The recorded migration, to be run (again).
 
@@ -43,7 +44,7 @@ def job_of(
         key,
         site.tree,
         graph,
-        Identity(str(told["system"]), str(told["database"])),
+        identity_in(told),
         plan,
         graph.states(frozenset(told["current"]), plan),
         before,
@@ -52,6 +53,16 @@ def job_of(
         site.limits,
     )
     return job, graph
+
+
+def identity_in(told: Mapping[str, Any]) -> DatabaseIdentity:
+    """The database that an entry is about."""
+    return DatabaseIdentity(system_identifier=str(told["system"]), name=str(told["database"]))
+
+
+def named(identity: DatabaseIdentity) -> dict[str, str]:
+    """The same for the ledger."""
+    return {"system": identity.system_identifier, "database": identity.name}
 
 
 def _must_be_the_same(told: Mapping[str, Any], graph: Graph, env_digest: str) -> None:

@@ -14,7 +14,7 @@ from include.migration.policy import Verdict, decide
 from include.migration.survey import Survey, survey
 from include.steps.database.backup import proven
 from include.steps.database.entries import BACKED_UP, SURVEYED, newest, note
-from include.steps.database.site import Site, identity_of
+from include.steps.database.site import Site
 from include.steps.record import require
 from include.steps.run import ReleaseRun
 
@@ -29,7 +29,7 @@ def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     :return: the recorded facts, for the gate and the report
     :raises MigrationRefused: with everything that stops the migration; it is in the ledger by then
     :raises TreeUnusable: the tree's Python, its Alembic or the linter cannot be run
-    :raises DatabaseSilent: the database gives no answer
+    :raises DatabaseError: the database gives no answer, or does not let the role look
     """
     found = survey_now(run, site, ledger)
     verdict = decide(found.findings, site.policy)
@@ -46,7 +46,7 @@ def survey_now(run: ReleaseRun, site: Site, ledger: Ledger) -> Survey:
     identity = None
     if newest(ledger, run, BACKED_UP, purpose="rehearsal"):
         backup = proven(ledger, run, "rehearsal")
-        identity = identity_of(find_backup(site.store, str(backup.payload["backup"])))
+        identity = find_backup(site.store, str(backup.payload["backup"])).database
     return survey(site.tree, site.database, backup=identity, linter=site.linter)
 
 

@@ -13,11 +13,11 @@ from include.backup.copies import take_stock
 from include.backup.dump import find_backup
 from include.backup.manifest import Manifest, folder_name
 from include.database.connection import Database
+from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
 from include.migration.job import Job, Outcome
-from include.migration.state import Inventory
 from include.migration.survey import Survey, survey, survey_back
 from include.steps.database.backup import proven
 from include.steps.database.copy import Copy, copied, files, must_have_room, rewritten
@@ -106,7 +106,7 @@ class _Rehearsal:
     copy: Copy
     live: Survey
     trying: Trying
-    schema: Inventory = field(init=False)
+    schema: Schema = field(init=False)
 
     def play(self) -> dict[str, Any]:
         here = self._surveyed()
@@ -175,7 +175,8 @@ class _Rehearsal:
     def _rows(self) -> list[str]:
         """What the migration has done to the number of rows; what was not counted is said to be unknown."""
         stock = take_stock(self.copy.database, count_seconds=self.site.workshop.count_seconds)
-        return row_changes(self.copy.contents.inventory.rows, stock.rows)
+        then = self.copy.contents.inventory.rows
+        return row_changes({name: then[name] for name in then.keys() - self.copy.manifest.revisions}, stock.rows)
 
     def _old_version(self) -> dict[str, Any]:
         if self.trying.old_version is None:
@@ -208,13 +209,11 @@ class _Rehearsal:
 def row_changes(before: Mapping[str, int | None], after: Mapping[str, int | None]) -> list[str]:
     """In which tables that stay the number of rows is another one, a sentence each; pure.
 
-    The version tables are not among them: their rows are what a migration changes.
+    :param before: without the version tables, whose rows are what a migration changes
     """
     told = []
     for name in sorted(before.keys() & after.keys()):
         then, now = before[name], after[name]
-        if "alembic_version" in name:
-            continue
         if then is None or now is None:
             told.append(f"{name}: not counted, so not compared")
         elif then != now:
@@ -224,7 +223,7 @@ def row_changes(before: Mapping[str, int | None], after: Mapping[str, int | None
 
 def _kept(site: Site, manifest: Manifest, live: Survey, evidence: dict[str, Any]) -> dict[str, Any]:
     """Give the evidence its id, and put both schemas where they belong: beside the backup."""
-    after = Inventory.from_record(evidence.pop("schema"))
+    after = Schema.from_record(evidence.pop("schema"))
     facts = [evidence["backup_sha256"], evidence["survey"], evidence["fingerprint"]]
     identifier = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     kept = keep_schemas(site.store, folder_name(manifest.id), identifier, live.before, after)

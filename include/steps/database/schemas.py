@@ -9,20 +9,20 @@ from typing import Any
 
 from include.backup.manifest import Piece
 from include.backup.store import Store
+from include.database.schema import Schema
 from include.errors import ArchiveUnusable
-from include.migration.state import Inventory
 
 
 @dataclass(frozen=True)
 class Schemas:
     """The two ends of a migration."""
 
-    before: Inventory
-    after: Inventory
+    before: Schema
+    after: Schema
 
 
 def keep_schemas(
-    store: Store, folder: str, identifier: str, before: Inventory, after: Inventory
+    store: Store, folder: str, identifier: str, before: Schema, after: Schema
 ) -> dict[str, str | int]:
     """Write them to the store; returns the reference that the ledger keeps.
 
@@ -42,7 +42,7 @@ def kept_schemas(store: Store, reference: Mapping[str, Any]) -> Schemas:
     piece = Piece(name=reference["name"], size=reference["size"], sha256=reference["sha256"])
     found = json.loads(b"".join(store.read(str(reference["folder"]), piece)))
     try:
-        return Schemas(Inventory.from_record(found["before"]), Inventory.from_record(found["after"]))
+        return Schemas(Schema.from_record(found["before"]), Schema.from_record(found["after"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ArchiveUnusable(
             f"{store.shown(str(reference['folder']), piece.name)} holds no schemas",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from include.backup.copies import Workshop
-from include.backup.manifest import Manifest
 from include.backup.retention import Retention
 from include.backup.spool import Spool
 from include.backup.store import Store
@@ -15,7 +14,6 @@ from include.database.connection import Database
 from include.errors import PlanError
 from include.migration.job import Limits
 from include.migration.policy import Acceptance, Policy
-from include.migration.state import Identity
 from include.migration.tree import Tree
 from include.plan.database import VERSION_NAME, AlembicTree, DatabasePlan
 from include.steps.run import ReleaseRun
@@ -113,8 +111,3 @@ def tree_of(planned: AlembicTree, version: str) -> Tree:
         driver=planned.driver,
         url_variable=planned.url_variable or "",
     )
-
-
-def identity_of(manifest: Manifest) -> Identity:
-    """The database that a backup is of, as migrations know it."""
-    return Identity(manifest.database.system_identifier, manifest.database.name)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
-from include.migration.state import Inventory
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import Confirmation, LossStatement, confirmed
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import WAY_BACK_INTENDED, WAY_BACK_STATED, newest, note, open_migration
-from include.steps.database.intent import described, job_of
+from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
@@ -74,12 +74,12 @@ def take_back(run: ReleaseRun, site: Site, ledger: Ledger, *, started: Started =
 
 def _surveyed(site: Site, began: Entry) -> WayBack:
     back = survey_back(site.tree, site.database, [str(one) for one in began.payload["current"]])
-    identity = back.statement.identity
-    if (identity.system, identity.name) != (began.payload["system"], began.payload["database"]):
+    migrated = identity_in(began.payload)
+    if back.statement.identity != migrated:
         raise MigrationRefused(
             "the connection leads to another database than the one that was migrated",
-            expected=f"database {began.payload['database']!r} of system {began.payload['system']}",
-            seen=identity.shown,
+            expected=migrated.shown,
+            seen=back.statement.identity.shown,
             remedy="mend the connection; nothing was touched",
         )
     if back.refused:
@@ -103,8 +103,7 @@ def _intended(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> E
     statement = back.statement
     payload = {
         "began": began.sequence,
-        "system": statement.identity.system,
-        "database": statement.identity.name,
+        **named(statement.identity),
         "current": sorted(statement.current),
         "target": sorted(statement.recorded),
         **described(back.plan, back.graph, str(began.payload["env"])),
@@ -113,5 +112,5 @@ def _intended(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> E
     return record(ledger, run, WAY_BACK_INTENDED, payload, number=began.sequence)
 
 
-def _before(site: Site, began: Entry) -> Inventory:
+def _before(site: Site, began: Entry) -> Schema:
     return kept_schemas(site.store, began.payload["schemas"]).before
