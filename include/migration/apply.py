@@ -182,10 +182,9 @@ class Migration:
     def _attempt(self, opened: Session, position: int) -> _Ending:
         with client_environment(self._database, application=self._tag) as environment:
             self._refuse_stopped()
-            runner = self._runner = Runner(
-                self._job.tree, self._request(opened, position), environment, hidden=self._database.password
-            )
+            runner = self._runner = Runner(self._job.tree, environment, hidden=self._database.password)
             try:
+                runner.ask(self._request(opened, position))
                 return self._watched(opened, runner)
             finally:
                 runner.end()

@@ -15,12 +15,11 @@ from typing import IO, Any, Final
 from urllib.parse import quote, quote_plus
 
 from include.errors import TreeUnusable
-from include.migration.tree import Inspection, Rendered, Step, Tree, inspection, rendered
+from include.migration.tree import Tree
 
 log = logging.getLogger(__name__)
 
 MAIN: Final = Path(__file__).with_name("runner") / "__main__.py"
-INSPECT_SECONDS: Final = 120.0
 _END_SECONDS: Final = 5.0
 _LAST_LINES: Final = 40
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -35,9 +34,8 @@ class Runner:
     :param hidden: a password that the application may print all the same; it is taken out of whatever is said
     """
 
-    def __init__(
-        self, tree: Tree, request: Mapping[str, Any], environment: Mapping[str, str], *, hidden: str = ""
-    ) -> None:
+    def __init__(self, tree: Tree, environment: Mapping[str, str], *, hidden: str = "") -> None:
+        self._tree = tree
         self._hidden = hidden
         self.tail: list[str] = []
         self._said_all = threading.Event()
@@ -58,10 +56,6 @@ class Runner:
                 expected=f"a program at {argv[0]}, and the folder {tree.folder}",
                 seen=str(error),
             ) from error
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it says itself why it ended
-            self._process.stdin.write(json.dumps({**request, "tree": tree.request()}).encode() + b"\n")
-            self._process.stdin.flush()
         self._readers = [
             threading.Thread(target=reader, args=(stream,), daemon=True)
             for reader, stream in ((self._listen, self._process.stdout), (self._log, self._process.stderr))
@@ -73,6 +67,18 @@ class Runner:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Say what it is to do; more than once, but for a request that runs revisions.
+
+        One that has ended answers nothing more: see :meth:`next`.
+        """
+        assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            return
+        with contextlib.suppress(BrokenPipeError):  # it says itself why it ended
+            self._process.stdin.write(json.dumps({**request, "tree": self._tree.request()}).encode() + b"\n")
+            self._process.stdin.flush()
 
     def next(self, timeout: float) -> Event | None:
         """The next event, or None when there was none within ``timeout`` seconds.
@@ -146,23 +152,6 @@ class Runner:
         return text
 
 
-def inspect(tree: Tree) -> Inspection:
-    """What the tree's files say; neither its env.py nor a database is touched.
-
-    :raises TreeUnusable: its Python or its Alembic cannot be run, or it has no revisions folder
-    """
-    return inspection(_answers(tree, {"do": "inspect"})[-1])
-
-
-def render(tree: Tree, plan: tuple[Step, ...]) -> tuple[Rendered, ...]:
-    """The planned revisions as SQL, as far as that is possible without a database.
-
-    :raises TreeUnusable: its Python or its Alembic cannot be run, or a revision is not in it
-    """
-    steps = [{"revision": step.revision, "up": step.up} for step in plan]
-    return rendered(_answers(tree, {"do": "render", "plan": steps}))
-
-
 def quiet_environment() -> dict[str, str]:
     """The environment for work that needs no database."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -174,19 +163,3 @@ def _forms(password: str) -> tuple[str, ...]:
         return ()
     written = {password, quote(password, safe=""), quote_plus(password), json.dumps(password)[1:-1]}
     return tuple(sorted(written, key=len, reverse=True))
-
-
-def _answers(tree: Tree, request: Mapping[str, Any]) -> list[Event]:
-    runner = Runner(tree, request, quiet_environment())
-    try:
-        answers = list(runner.events(seconds=INSPECT_SECONDS))
-    finally:
-        code = runner.end()
-    last = answers[-1] if answers else {"event": "", "message": "\n".join(runner.tail)}
-    if code != 0 or last["event"] not in ("inspected", "rendered"):
-        raise TreeUnusable(
-            "the Alembic tree cannot be looked at",
-            expected=f"Alembic in {' '.join(tree.interpreter)}, and revisions in {tree.folder}",
-            seen=str(last.get("message") or last)[-2000:] or f"exit code {code}",
-        )
-    return answers

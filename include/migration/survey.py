@@ -22,7 +22,7 @@ from include.migration.graph import Graph
 from include.migration.job import Job, Limits, concurrent_indexes
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import Preflight, examine, not_recorded, the_table
-from include.migration.process import inspect, render
+from include.migration.reading import TreeReader
 from include.migration.rules import lint
 from include.migration.tree import Inspection, Rendered, Step, Tree
 from include.migration.way_back import LossStatement, count, losses, refuse_unknown_way, reverse
@@ -135,7 +135,7 @@ class WayBack:
 
 
 def survey(
-    tree: Tree,
+    reader: TreeReader,
     database: Database,
     *,
     backup: DatabaseIdentity | None,
@@ -144,33 +144,34 @@ def survey(
 ) -> Survey:
     """Look at everything; nothing is written anywhere.
 
+    :param reader: of the new version's tree
     :param backup: identity of the database that the backup holds; None for a copy
     :param target: see ``preflight.examine``
     :param linter: squawk, where it is to be asked
     :raises TreeUnusable: the tree's Python, its Alembic or the linter cannot be run
     :raises DatabaseError: the database gives no answer, or does not let the role look; see its subclasses
     """
-    found = inspect(tree)
+    tree, found = reader.tree, reader.inspection
     with connection(database) as opened:
         now, before = state(opened), schema_now(opened)
     seen = examine(tree, found, now, database=database, backup=backup, target=target)
-    forward, backward = (render(tree, plan) if plan else () for plan in (seen.plan, reverse(seen.plan)))
+    forward, backward = (reader.render(plan) for plan in (seen.plan, reverse(seen.plan)))
     asked = squawk.squawk(linter, forward, server_version=now.version) if linter else squawk.not_asked(forward)
     findings = (*seen.findings, *lint(forward), *asked)
     way_back = refuse_unknown_way(backward, forward)
     return Survey(tree, found, seen, forward, backward, before, findings, way_back)
 
 
-def survey_back(tree: Tree, database: Database, recorded: Iterable[str]) -> WayBack:
+def survey_back(reader: TreeReader, database: Database, recorded: Iterable[str]) -> WayBack:
     """Look at the way down to the recorded set; nothing is written anywhere.
 
-    :param tree: the new version's: only it knows the revisions that have to go
+    :param reader: of the new version's tree: only that knows the revisions that have to go
     :param recorded: the revision set before the migration
     :raises MigrationRefused: the tree does not know a revision, or the recorded set is not below the current one
     :raises TreeUnusable: the tree's Python or its Alembic cannot be run
     :raises DatabaseError: the database gives no answer, or does not let the role look; see its subclasses
     """
-    found = inspect(tree)
+    tree, found = reader.tree, reader.inspection
     graph = Graph(found.revisions)
     if found.unreadable or not graph.sound:
         raise MigrationRefused(
@@ -186,7 +187,7 @@ def survey_back(tree: Tree, database: Database, recorded: Iterable[str]) -> WayB
         current = table.revisions if table else frozenset()
         target = graph.normal(recorded)
         plan = graph.downgrade(current, target)
-        rendered = render(tree, plan) if plan else ()
+        rendered = reader.render(plan)
         statement = LossStatement(now.identity, current, target, count(opened, losses(rendered)))
-    refused = refuse_unknown_way(rendered, render(tree, reverse(plan)) if plan else ())
+    refused = refuse_unknown_way(rendered, reader.render(reverse(plan)))
     return WayBack(tree, graph, plan, graph.states(current, plan), rendered, statement, before, refused)

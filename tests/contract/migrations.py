@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from include.migration.graph import Graph
 from include.migration.job import Job, Limits, concurrent_indexes
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import HEADS, examine
-from include.migration.process import inspect, render
+from include.migration.reading import reading
+from include.migration.survey import Survey, WayBack, survey, survey_back
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
-from tests.contract.trees import ENV, concurrently, revision, sql, tree
+from tests.contract.trees import ENV, concurrently, inspect, render, revision, sql, tree
 
 OWNER = "valeo_erp"
 QUICK = Limits(lock=0.5, statement=20.0, attempts=2, pause=0.1, poll=0.1)
@@ -127,6 +128,18 @@ def slow(folder: Path, seconds: float = 60, env: str = ENV) -> Tree:
     """A tree whose second revision sleeps, for as long as its folder says."""
     (folder / "seconds").write_text(str(seconds))
     return tree(folder, FIRST | {"b": revision("b", "a", SLEEP)}, env=env)
+
+
+def surveyed(given: Tree, database: Database, **asked: Any) -> Survey:
+    """What a survey finds now."""
+    with reading(given) as reader:
+        return survey(reader, database, **{"backup": None, **asked})
+
+
+def surveyed_back(given: Tree, database: Database, recorded: Iterable[str]) -> WayBack:
+    """What a survey of the way back finds now."""
+    with reading(given) as reader:
+        return survey_back(reader, database, recorded)
 
 
 def at_a(given: World, folder: Path) -> None:

@@ -34,7 +34,6 @@ from include.ledger.store import Ledger
 from include.migration.apply import Migration
 from include.migration.preflight import HEADS
 from include.migration.squawk import find
-from include.migration.survey import survey
 from include.migration.tree import Tree
 from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.versions import VERSIONS
@@ -62,7 +61,7 @@ from include.steps.schema_proof import (
     TAKEN_BACK,
     schema_proof,
 )
-from tests.contract.migrations import OWNER, World, world
+from tests.contract.migrations import OWNER, World, surveyed, world
 from tests.contract.trees import revision, sql, tree
 from tests.memory import MemoryLedger
 from tests.unit.steps.database.worlds import a_run
@@ -152,7 +151,7 @@ def demo(server: Postgres, tmp_path: Path) -> Place:
     }
     erp = world(server, "erp")
     made = place(erp, tmp_path, given)
-    first = survey(made.site.tree, erp.database, backup=None, target=tuple(OLD))
+    first = surveyed(made.site.tree, erp.database, target=tuple(OLD))
     Migration(first.job("first"), erp.database).run()
     columns = "(article_id, quantity, total_cents)"
     erp.do(f"INSERT INTO public.orders {columns} SELECT 1, 1, 100 FROM generate_series(1, 10)")
@@ -166,7 +165,7 @@ def generated(server: Postgres, folder: Path, revisions: dict[str, str], **secti
     erp = world(server, "erp")
     first = dict(list(revisions.items())[:1])
     old: Tree = tree(folder / "old", first)
-    Migration(survey(old, erp.database, backup=None, target=HEADS).job("first"), erp.database).run()
+    Migration(surveyed(old, erp.database, target=HEADS).job("first"), erp.database).run()
     return place(erp, folder, given, **section)
 
 
@@ -251,7 +250,7 @@ def _never(_: Database) -> SuiteResult:
 
 
 def test_a_schema_that_is_the_releases_already_is_left_alone(demo: Place) -> None:
-    found = survey(demo.site.tree, demo.erp.database, backup=None)
+    found = surveyed(demo.site.tree, demo.erp.database)
     Migration(found.job("by hand"), demo.erp.database).run()
     assert demo.rehearse(Trying(old_version))["steps"] == []
     demo.decide()

@@ -12,13 +12,13 @@ from include.database.facts import DatabaseIdentity
 from include.database.revisions import VersionTable
 from include.errors import TreeUnusable
 from include.migration.preflight import HEADS, Preflight, examine
-from include.migration.process import inspect, render
+from include.migration.reading import reading
 from include.migration.rules import lint
 from include.migration.state import DatabaseState
 from include.migration.tree import Step, Tree
 from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.versions import VERSIONS
-from tests.contract.trees import concurrently, revision, sql, tree, without_config
+from tests.contract.trees import concurrently, inspect, render, revision, sql, tree, without_config
 
 HERE = DatabaseIdentity(system_identifier="7000", name="valeo_erp")
 DATABASE = Database("db", 5432, "valeo_erp", "erp", "secret")
@@ -166,6 +166,33 @@ def test_an_interpreter_without_alembic_and_a_folder_that_is_not_there_are_said(
         inspect(bare)
     with pytest.raises(TreeUnusable, match="nowhere"):
         inspect(Tree(given.folder, (sys.executable,), script_location=str(tmp_path / "nowhere")))
+
+
+def test_one_process_answers_until_it_is_let_go(tmp_path: Path) -> None:
+    # The folder tells how often the application's Python was started.
+    counted = {"b": f"open({str(tmp_path / 'starts')!r}, 'a').write(f'{{__import__(\"os\").getpid()}}\\n')\n"}
+    given = tree(tmp_path, LINE | {"b": counted["b"] + LINE["b"]})
+    up, down = Step("b", up=True), Step("b", up=False)
+    with reading(given) as reader:
+        assert [one.name for one in reader.inspection.revisions] == ["a", "b"]
+        assert reader.render(()) == ()
+        assert [one.statements for one in reader.render((up, down))] == [
+            (("CREATE TABLE t (id int);", 13),),
+            (("DROP TABLE t;", 17),),
+        ]
+        (given.folder / "migrations" / "versions" / "a.py").unlink()
+        assert len(reader.inspection.revisions) == 2, "what it has read, it has read"
+    assert len(inspect(given).revisions) == 1, "another one sees what is there now"
+    assert len(set((tmp_path / "starts").read_text().split())) == 2
+
+
+def test_a_revision_that_ends_the_process_ends_no_more_than_that(tmp_path: Path) -> None:
+    deadly = revision("b", "a", "import os\nos._exit(7)")
+    with reading(tree(tmp_path, {"a": LINE["a"], "b": deadly})) as reader:
+        assert len(reader.inspection.revisions) == 2
+        for _ in range(2):
+            with pytest.raises(TreeUnusable, match="exit code 7"):
+                reader.render((Step("b", up=True),))
 
 
 # -- as SQL --------------------------------------------------------------------------------------------------

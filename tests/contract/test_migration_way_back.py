@@ -12,10 +12,9 @@ from include.migration.apply import Migration
 from include.migration.observe import connection, state
 from include.migration.policy import Acceptance, Policy, decide
 from include.migration.preflight import HEADS
-from include.migration.survey import survey, survey_back
 from include.migration.way_back import Confirmation, confirmed
 from include.sandbox.postgres import Postgres
-from tests.contract.migrations import QUICK, World, world
+from tests.contract.migrations import QUICK, World, surveyed, surveyed_back, world
 from tests.contract.trees import revision, sql, tree
 
 FIRST = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}
@@ -31,7 +30,7 @@ def erp(server: Postgres) -> World:
 
 
 def migrate(given: World, folder: Path, revisions: dict[str, str]) -> None:
-    found = survey(tree(folder, revisions), given.database, backup=None, target=HEADS)
+    found = surveyed(tree(folder, revisions), given.database, target=HEADS)
     Migration(found.job("first", limits=QUICK), given.database).run()
 
 
@@ -40,15 +39,15 @@ def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> No
     given = tree(tmp_path, LINE)
     with connection(erp.database) as opened:
         here = state(opened).identity
-    found = survey(given, erp.database, backup=here)
+    found = surveyed(given, erp.database, backup=here)
     assert (decide(found.findings, Policy()).error(), found.way_back) == (None, None)
-    assert found.digest == survey(given, erp.database, backup=here).digest
+    assert found.digest == surveyed(given, erp.database, backup=here).digest
     done = Migration(found.job("up", limits=QUICK), erp.database).run()
 
     erp.do(
         """INSERT INTO orders ("Größe") SELECT 'x' FROM generate_series(1, 12)""", "INSERT INTO orders VALUES (1)"
     )
-    back = survey_back(given, erp.database, found.preflight.current)
+    back = surveyed_back(given, erp.database, found.preflight.current)
     assert [(one.table, one.column, one.rows) for one in back.statement.losses] == [
         ("notes", "", 0),
         ("orders", "Größe", 12),
@@ -59,17 +58,17 @@ def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> No
     anna = Confirmation(back.statement.digest, "anna", "the outage is worse")
 
     erp.do("INSERT INTO notes VALUES (1)")
-    now = survey_back(given, erp.database, found.preflight.current)
+    now = surveyed_back(given, erp.database, found.preflight.current)
     more = confirmed(back.statement, anna, now.statement)
     assert more is not None
     assert "more than what anna has confirmed: 1 (confirmed up to 1) rows of notes" in more.seen
     erp.do("DELETE FROM notes")
-    now = survey_back(given, erp.database, found.preflight.current)
+    now = surveyed_back(given, erp.database, found.preflight.current)
     assert confirmed(back.statement, anna, now.statement) is None
     ended = Migration(now.job("down", limits=QUICK, expected=found.before), erp.database).run()
     assert ended.state.revisions == {"a"}
 
-    again = survey(given, erp.database, backup=here)
+    again = surveyed(given, erp.database, backup=here)
     assert again.digest == found.digest
     twice = Migration(again.job("again", limits=QUICK, expected=done.schema), erp.database).run()
     assert twice.schema.fingerprint == done.schema.fingerprint
@@ -78,7 +77,7 @@ def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> No
 def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:
     given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("ALTER TABLE orders DROP COLUMN id"))})
     migrate(erp, tmp_path / "old", FIRST)
-    found = survey(given, erp.database, backup=None)
+    found = surveyed(given, erp.database)
     error = decide(found.findings, Policy()).error()
     assert isinstance(error, MigrationRefused)
     assert "b.py:12: drops a column that the old version still reads" in error.seen
@@ -91,8 +90,8 @@ def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tm
 def test_the_linter_is_asked_with_the_version_of_the_server(erp: World, tmp_path: Path) -> None:
     given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("CREATE INDEX i ON orders (id)"))})
     migrate(erp, tmp_path / "old", FIRST)
-    linted = survey(given, erp.database, backup=None, linter=squawk.find())
-    unlinted = survey(given, erp.database, backup=None)
+    linted = surveyed(given, erp.database, linter=squawk.find())
+    unlinted = surveyed(given, erp.database)
     assert [one.rule for one in linted.findings if one.rule.startswith(squawk.PREFIX)] == [
         "squawk:require-concurrent-index-creation"
     ]
@@ -100,20 +99,20 @@ def test_the_linter_is_asked_with_the_version_of_the_server(erp: World, tmp_path
 
 
 def test_a_changed_revision_is_another_approval(erp: World, tmp_path: Path) -> None:
-    first = survey(tree(tmp_path, LINE), erp.database, backup=None).digest
+    first = surveyed(tree(tmp_path, LINE), erp.database).digest
     changed = LINE | {"c": LINE["c"].replace("CREATE TABLE notes (id int)", "CREATE TABLE notes (id bigint)")}
-    assert survey(tree(tmp_path, changed), erp.database, backup=None).digest != first
+    assert surveyed(tree(tmp_path, changed), erp.database).digest != first
 
 
 def test_the_old_tree_knows_no_way_back(erp: World, tmp_path: Path) -> None:
     migrate(erp, tmp_path, LINE)
     with pytest.raises(MigrationRefused, match="c is not in the tree"):
-        survey_back(tree(tmp_path / "old", FIRST), erp.database, {"a"})
+        surveyed_back(tree(tmp_path / "old", FIRST), erp.database, {"a"})
     with pytest.raises(MigrationRefused, match="future is not in the tree"):
-        survey_back(tree(tmp_path, LINE), erp.database, {"future"})
+        surveyed_back(tree(tmp_path, LINE), erp.database, {"future"})
     broken = tree(tmp_path, LINE | {"d": "def"})
     with pytest.raises(MigrationRefused, match=r"d\.py"):
-        survey_back(broken, erp.database, {"a"})
+        surveyed_back(broken, erp.database, {"a"})
 
 
 def test_a_recorded_set_of_several_branches_is_reached_exactly(erp: World, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_a_recorded_set_of_several_branches_is_reached_exactly(erp: World, tmp_p
     assert erp.revisions() == {"b", "c", "d"}
     migrate(erp, tmp_path, {"e": revision("e", ("b", "c")), "f": revision("f", "e", depends="d")})
     assert erp.revisions() == {"f"}
-    back = survey_back(tree(tmp_path, {}), erp.database, {"b", "c", "d"})
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"b", "c", "d"})
     assert not back.statement.destructive
     ended = Migration(back.job("down", limits=QUICK), erp.database).run()
     assert (ended.state.kind, erp.revisions()) == ("target", {"b", "c", "d"})
@@ -132,7 +131,7 @@ def test_a_survey_of_another_database_than_the_backups_has_no_plan(
 ) -> None:
     with connection(world(server, "other").database) as opened:
         other = state(opened).identity
-    found = survey(tree(tmp_path, LINE), erp.database, backup=other)
+    found = surveyed(tree(tmp_path, LINE), erp.database, backup=other)
     assert [one.rule for one in found.findings] == ["wrong-database"]
     assert decide(found.findings, Policy(severities={"wrong-database": "warn"})).error() is not None
     assert found.preflight.plan == ()

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
 
-from include.migration.tree import Tree
+from include.migration.reading import reading
+from include.migration.tree import Inspection, Rendered, Step, Tree
 
 # As `alembic init` writes it, with one transaction for each revision.
 ENV = """
@@ -92,3 +93,15 @@ def sql(statement: str) -> str:
 def concurrently(statement: str) -> str:
     """A body that executes one statement outside of a transaction."""
     return f"with op.get_context().autocommit_block():\n    op.execute({statement!r})"
+
+
+def inspect(given: Tree) -> Inspection:
+    """What the files say now."""
+    with reading(given) as reader:
+        return reader.inspection
+
+
+def render(given: Tree, plan: tuple[Step, ...]) -> tuple[Rendered, ...]:
+    """The steps as SQL, as the files say now."""
+    with reading(given) as reader:
+        return reader.render(plan)

@@ -11,7 +11,7 @@ NAME = "stellwerk_alembic_runner"
 
 
 def main() -> int:
-    """Run the request on standard input; the exit code is 0 when it was answered."""
+    """Answer the requests on standard input; the exit code is 0 when none has failed."""
     here = Path(__file__).resolve().parent
     sys.dont_write_bytecode = True  # an image is never written to
     sys.path[:] = [one for one in sys.path if Path(one).resolve() != here]

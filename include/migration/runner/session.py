@@ -1,4 +1,4 @@
-"""One request in, JSON lines out, and an end as soon as nobody listens any more."""
+"""Requests in, JSON lines out, and an end as soon as nobody listens any more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import queue
 import select
 import sys
 import threading
@@ -34,18 +35,22 @@ class Refused(Exception):
 
 
 def main() -> int:
-    """Answer the one request; returns the exit code."""
+    """Answer requests until one fails, or was the one that runs revisions; returns the exit code."""
     emit = _private_stdout()
-    request = _request()
+    requests = _requests()
+    request = json.loads(requests.get())
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     sys.path[:0] = request["tree"]["search_path"]
-    try:
-        module = importlib.import_module(f".{_HANDLERS[request['do']]}", __package__)
-        module.answer(request, emit)
-    except BaseException as error:  # noqa: BLE001 - application code may raise anything, SystemExit, too
-        emit({"event": "failed", **account(error)})
-        return 1
-    return 0
+    while True:
+        try:
+            module = importlib.import_module(f".{_HANDLERS[request['do']]}", __package__)
+            module.answer(request, emit)
+        except BaseException as error:  # noqa: BLE001 - application code may raise anything, SystemExit, too
+            emit({"event": "failed", **account(error)})
+            return 1
+        if request["do"] == "run":
+            return 0
+        request = json.loads(requests.get())
 
 
 def account(error: BaseException) -> dict[str, Any]:
@@ -88,31 +93,33 @@ def _private_stdout() -> Emit:
     return emit
 
 
-def _request() -> dict[str, Any]:
+def _requests() -> queue.SimpleQueue[bytes]:
     lifeline = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    received = b""
-    while not received.endswith(b"\n"):
-        part = os.read(lifeline, 1 << 16)
-        if not part:
-            os._exit(_PARENT_GONE)
-        received += part
-    threading.Thread(target=_end_with_parent, args=(lifeline, os.getppid()), daemon=True).start()
-    request: dict[str, Any] = json.loads(received)
-    return request
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lifeline, os.getppid(), requests), daemon=True).start()
+    return requests
 
 
-def _end_with_parent(lifeline: int, parent: int) -> None:
-    """End at once when the starter is gone: its end of the pipe closes, or this process gets another parent.
+def _listen(lifeline: int, parent: int, requests: queue.SimpleQueue[bytes]) -> None:
+    """Take requests, a line each, and end at once when the starter is gone.
 
-    The database notices (``client_connection_check_interval``) and ends the backend.
+    Then its end of the pipe closes, or this process gets another parent. The database notices
+    (``client_connection_check_interval``) and ends the backend.
     """
+    received = b""
     while os.getppid() == parent:
         readable, _, _ = select.select([lifeline], [], [], _LOOK_SECONDS)
-        if readable and not os.read(lifeline, 1):
+        if not readable:
+            continue
+        part = os.read(lifeline, 1 << 16)
+        if not part:
             break
+        *lines, received = (received + part).split(b"\n")
+        for line in lines:
+            requests.put(line)
     _forget_password()
     os._exit(_PARENT_GONE)
 

@@ -15,6 +15,7 @@ from include.ledger.store import Ledger
 from include.migration.apply import Migration
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
+from include.migration.reading import reading
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
@@ -58,7 +59,8 @@ def migrate(
     if intent is None:
         bound = decided_about(run, ledger)
         require_approval(ledger, bound)
-        found = must_be_as_surveyed(run, site, ledger)
+        with reading(site.tree) as reader:
+            found = must_be_as_surveyed(run, site, ledger, reader)
         if not found.preflight.plan:
             return {"applied": False, "sentence": "nothing is pending: the schema is the release's already"}
         intent = _intended(run, site, ledger, found, now())

@@ -11,7 +11,7 @@ from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.graph import Graph
 from include.migration.job import Job, concurrent_indexes
-from include.migration.process import inspect, render
+from include.migration.reading import reading
 from include.migration.tree import Step
 from include.steps.database.site import Site
 
@@ -36,10 +36,11 @@ def job_of(
     :raises TreeUnusable: its Python or its Alembic cannot be run
     """
     told = entry.payload
-    found = inspect(site.tree)
-    graph = Graph(found.revisions)
     plan = tuple(Step(str(revision), bool(up)) for revision, up in told["plan"])
-    _must_be_the_same(told, graph, found.env_digest)
+    with reading(site.tree) as reader:
+        graph = Graph(reader.inspection.revisions)
+        _must_be_the_same(told, graph, reader.inspection.env_digest)
+        statements = reader.render(plan)
     job = Job(
         key,
         site.tree,
@@ -49,7 +50,7 @@ def job_of(
         graph.states(frozenset(told["current"]), plan),
         before,
         expected,
-        concurrent_indexes(render(site.tree, plan)),
+        concurrent_indexes(statements),
         site.limits,
     )
     return job, graph

@@ -11,6 +11,7 @@ from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.policy import Verdict, decide
+from include.migration.reading import TreeReader, reading
 from include.migration.survey import Survey, survey
 from include.steps.database.backup import proven
 from include.steps.database.entries import BACKED_UP, SURVEYED, newest, note
@@ -31,7 +32,8 @@ def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     :raises TreeUnusable: the tree's Python, its Alembic or the linter cannot be run
     :raises DatabaseError: the database gives no answer, or does not let the role look
     """
-    found = survey_now(run, site, ledger)
+    with reading(site.tree) as reader:
+        found = survey_now(run, site, ledger, reader)
     verdict = decide(found.findings, site.policy)
     entry = note(ledger, run, SURVEYED, {**found.record(), **_told(verdict), "policy": policy_digest(site)})
     for line in facts(entry):
@@ -41,22 +43,22 @@ def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     return dict(entry.payload)
 
 
-def survey_now(run: ReleaseRun, site: Site, ledger: Ledger) -> Survey:
-    """The live database and the tree as they are at this moment."""
+def survey_now(run: ReleaseRun, site: Site, ledger: Ledger, reader: TreeReader) -> Survey:
+    """The live database as it is at this moment, and the tree as it was read."""
     identity = None
     if newest(ledger, run, BACKED_UP, purpose="rehearsal"):
         backup = proven(ledger, run, "rehearsal")
         identity = find_backup(site.store, str(backup.payload["backup"])).database
-    return survey(site.tree, site.database, backup=identity, linter=site.linter)
+    return survey(reader, site.database, backup=identity, linter=site.linter)
 
 
-def must_be_as_surveyed(run: ReleaseRun, site: Site, ledger: Ledger) -> Survey:
+def must_be_as_surveyed(run: ReleaseRun, site: Site, ledger: Ledger, reader: TreeReader) -> Survey:
     """The survey of this moment, which is what the run has recorded.
 
     :raises MigrationRefused: database, tree or policy are not what they were, or a finding stops it
     """
     recorded = require(ledger, run, SURVEYED, before="the migration").payload
-    found = survey_now(run, site, ledger)
+    found = survey_now(run, site, ledger, reader)
     before, after = (recorded["digest"], recorded["policy"]), (found.digest, policy_digest(site))
     if before != after:
         raise MigrationRefused(

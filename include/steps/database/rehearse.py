@@ -15,9 +15,11 @@ from include.backup.manifest import Manifest, folder_name
 from include.database.connection import Database
 from include.database.schema import Schema
 from include.errors import MigrationRefused
+from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
 from include.migration.job import Job, Outcome
+from include.migration.reading import TreeReader, reading
 from include.migration.survey import Survey, survey, survey_back
 from include.steps.database.backup import proven
 from include.steps.database.copy import Copy, copied, files, must_have_room, rewritten
@@ -78,23 +80,28 @@ def rehearse(run: ReleaseRun, site: Site, ledger: Ledger, trying: Trying | None 
     :raises MigrationError: the rehearsal has failed, which is what it is for
     :raises SchemaDiffers: down does not lead to the old schema, or the second way up not to the first one's
     """
-    trying = trying or Trying()
-    backup = str(proven(ledger, run, "rehearsal").payload["backup"])
-    live = must_be_as_surveyed(run, site, ledger)
-    suite = site.plan.rehearsal.old_version is not None
-    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, asked=suite)
-    if done is None or (suite and not done.payload["old_version"]["proven"]):
-        manifest = find_backup(site.store, backup)
-        needed = must_have_room(site)
-        with copied(site, manifest, key=run.release_id) as copy:
-            found = _Rehearsal(run, site, copy, live, trying).play()
-        evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed, "asked": suite}
-        evidence |= _kept(site, manifest, live, evidence)
-        done = note(ledger, run, TRIED_OUT, evidence)
+    with reading(site.tree) as reader:
+        done = _tried_out(run, site, ledger, reader, trying or Trying())
     if done.payload["old_version"]["proven"]:
         told = ("id", "backup", "survey", "recorded", "target", "fingerprint", "old_version")
         record(ledger, run, REHEARSED, {name: done.payload[name] for name in told}, number=done.payload["id"])
     return dict(done.payload)
+
+
+def _tried_out(run: ReleaseRun, site: Site, ledger: Ledger, reader: TreeReader, trying: Trying) -> Entry:
+    backup = str(proven(ledger, run, "rehearsal").payload["backup"])
+    live = must_be_as_surveyed(run, site, ledger, reader)
+    suite = site.plan.rehearsal.old_version is not None
+    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, asked=suite)
+    if done is not None and (done.payload["old_version"]["proven"] or not suite):
+        return done
+    manifest = find_backup(site.store, backup)
+    needed = must_have_room(site)
+    with copied(site, manifest, key=run.release_id) as copy:
+        found = _Rehearsal(run, site, copy, reader, live, trying).play()
+    evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed, "asked": suite}
+    evidence |= _kept(site, manifest, live, evidence)
+    return note(ledger, run, TRIED_OUT, evidence)
 
 
 @dataclass
@@ -104,6 +111,7 @@ class _Rehearsal:
     run: ReleaseRun
     site: Site
     copy: Copy
+    reader: TreeReader
     live: Survey
     trying: Trying
     schema: Schema = field(init=False)
@@ -128,7 +136,7 @@ class _Rehearsal:
 
     def _surveyed(self) -> Survey:
         # The linter has seen the same SQL for the live database.
-        return survey(self.site.tree, self.copy.database, backup=None)
+        return survey(self.reader, self.copy.database, backup=None)
 
     def _must_be_alike(self, here: Survey) -> None:
         mine, theirs = here.preflight, self.live.preflight
@@ -148,7 +156,7 @@ class _Rehearsal:
             )
 
     def _way_back(self, here: Survey) -> tuple[dict[str, Any], dict[str, Any]]:
-        back = survey_back(self.site.tree, self.copy.database, self.live.preflight.current)
+        back = survey_back(self.reader, self.copy.database, self.live.preflight.current)
         if refused := self.live.way_back or back.refused:
             if self.site.plan.migration.way_back_needed:
                 raise refused

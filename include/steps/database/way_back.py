@@ -10,6 +10,7 @@ from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
+from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import Confirmation, LossStatement, confirmed
 from include.steps.database.confirm import confirmation
@@ -73,7 +74,8 @@ def take_back(run: ReleaseRun, site: Site, ledger: Ledger, *, started: Started =
 
 
 def _surveyed(site: Site, began: Entry) -> WayBack:
-    back = survey_back(site.tree, site.database, [str(one) for one in began.payload["current"]])
+    with reading(site.tree) as reader:
+        back = survey_back(reader, site.database, [str(one) for one in began.payload["current"]])
     migrated = identity_in(began.payload)
     if back.statement.identity != migrated:
         raise MigrationRefused(
