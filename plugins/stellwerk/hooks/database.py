@@ -95,6 +95,8 @@ def open_store(url: str, conn_id: str | None) -> Store:
     from airflow.sdk import ObjectStoragePath
 
     try:
+        if conn_id:
+            BaseHook.get_connection(conn_id)  # S3's own hook would go on without credentials
         place = ObjectStoragePath(url, conn_id=conn_id) if conn_id else ObjectStoragePath(url)
         _ = place.fs
     except Exception as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
@@ -147,6 +148,9 @@ class Rehearse(DatabaseOperator):
 class Migrate(DatabaseOperator):
     """Migrate the live database, which the run's gate has decided about."""
 
+    #: the gate binds the run with the image's digest where that is known, so its Go is looked up with it
+    needs_digest: ClassVar[bool] = True
+
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.apply.migrate`."""
         from include.steps.database.apply import migrate
@@ -194,12 +198,12 @@ class StateWayBack(DatabaseOperator):
 class AskTakeBack(HITLOperator):
     """Ask one of those who may whether the schema is taken back, and record what they take the responsibility for.
 
-    Silence keeps the schema: nothing is lost by waiting, and the question can be asked again.
+    Silence keeps the schema: nothing is lost by waiting, and the question can be asked again. The form carries the
+    digest of the statement that is shown, so that an answer is about that one, whatever was stated meanwhile.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
-        fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": {"reason": reason}}
+        fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": _form()}
         super().__init__(**{**kwargs, **fixed})
 
     def execute(self, context: Context) -> Any:
@@ -212,12 +216,13 @@ class AskTakeBack(HITLOperator):
         release, name = run.release, run.environment.name
         self.subject = f"{release.version} to {name}: take the schema back to that of {release.previous}?"
         self.body = f"{stated['text']}\n\nstatement `{stated['digest'][:16]}`"
+        self.params = ParamsDict(_form(stated["digest"]))
         self.assigned_users = [{"id": user, "name": user} for user in people]
         self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Record a confirmation of the newest statement; skip what follows where the schema is kept."""
+        """Record a confirmation of what was shown; skip what follows where the schema is kept."""
         from include.steps.database.confirm import confirm
         from stellwerk.hooks.ledger import open_ledger
 
@@ -229,23 +234,42 @@ class AskTakeBack(HITLOperator):
             if answer["chosen_options"] != [TAKE]:
                 raise AirflowSkipException("the schema is kept")
             ledger = open_ledger(run.environment.connections.ledger)
-            user = answer["responded_by_user"]
+            user, form = answer["responded_by_user"], answer["params_input"]
             said = {
-                "digest": self._stated(run)["digest"],
+                "digest": self._stated(run, digest=form.get("statement"))["digest"],
                 "by": user["id"] if user else "",
-                "reason": str(answer["params_input"].get("reason", "")),
+                "reason": str(form.get("reason", "")),
             }
             confirm(ledger, run, said, at=answer["responded_at"])
         return said
 
     @staticmethod
-    def _stated(run: ReleaseRun) -> Mapping[str, Any]:
-        from include.steps.database.entries import WAY_BACK_STATED
-        from include.steps.record import require
+    def _stated(run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
+        from include.errors import ApprovalMissing
+        from include.steps.database.entries import WAY_BACK_STATED, newest
         from stellwerk.hooks.ledger import open_ledger
 
-        ledger = open_ledger(run.environment.connections.ledger)
-        return require(ledger, run, WAY_BACK_STATED, before="the question").payload
+        found = newest(open_ledger(run.environment.connections.ledger), run, WAY_BACK_STATED, **wanted)
+        if found is None:
+            raise ApprovalMissing(
+                "nobody was shown what going back would lose",
+                expected=f"a ledger entry {WAY_BACK_STATED} of this run",
+                seen=str(wanted.get("digest") or "none"),
+                remedy="clear the task that states it",
+            )
+        return found.payload
+
+
+def _form(digest: str = "") -> dict[str, Param]:
+    """What is filled in beside the answer.
+
+    :param digest: of the statement that is shown; its field offers nothing else
+    """
+    statement = Param(digest, type="string", title="Statement", description="What is confirmed")
+    if digest:
+        statement.schema["enum"] = [digest]
+    reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
+    return {"reason": reason, "statement": statement}
 
 
 class TakeBack(DatabaseOperator):
