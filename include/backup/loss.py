@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from include.backup.manifest import Manifest
+from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import RestoreUnconfirmed
 
@@ -27,7 +28,7 @@ class TableLoss(BaseModel):
     now: int | None
 
 
-class LossStatement(BaseModel):
+class RestoreLoss(BaseModel):
     """What is lost when a backup takes the place of a database.
 
     :param database: that is replaced
@@ -82,20 +83,6 @@ class LossStatement(BaseModel):
         return tuple(told)
 
 
-class LossConfirmation(BaseModel):
-    """That a human has read a statement and wants the restore.
-
-    :param digest: of the statement
-    :param by: who
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    digest: str
-    by: str
-    at: AwareDatetime
-
-
 def state_loss(
     manifest: Manifest,
     database: DatabaseIdentity,
@@ -103,7 +90,7 @@ def state_loss(
     *,
     target_missing: bool,
     made_at: datetime,
-) -> LossStatement:
+) -> RestoreLoss:
     """What is lost when this backup replaces that database.
 
     :param rows: table → rows of today; None when the database could not be read
@@ -111,7 +98,7 @@ def state_loss(
     now = rows or {}
     both = sorted(manifest.rows.keys() | now.keys()) if rows is not None else []
     tables = (TableLoss(table=name, then=manifest.rows.get(name, 0), now=now.get(name, 0)) for name in both)
-    return LossStatement(
+    return RestoreLoss(
         database=database,
         source=manifest.database,
         backup=manifest.id,
@@ -125,12 +112,12 @@ def state_loss(
     )
 
 
-def must_be_confirmed(statement: LossStatement, confirmation: LossConfirmation | None, *, now: datetime) -> None:
+def must_be_confirmed(statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime) -> None:
     """Refuse unless a human has confirmed this very statement, and it is not too old.
 
     :raises RestoreUnconfirmed: nobody has, or another statement was confirmed, or it is older than an hour
     """
-    if confirmation is None or not confirmation.by.strip():
+    if confirmation is None or not confirmation.signed:
         raise _unconfirmed(statement, "nobody has confirmed what would be lost")
     if confirmation.digest != statement.digest:
         raise _unconfirmed(statement, f"{confirmation.by} has confirmed another statement")
@@ -138,7 +125,7 @@ def must_be_confirmed(statement: LossStatement, confirmation: LossConfirmation |
         raise _unconfirmed(statement, f"the statement is of {statement.made_at:%Y-%m-%d %H:%M} UTC")
 
 
-def _unconfirmed(statement: LossStatement, seen: str) -> RestoreUnconfirmed:
+def _unconfirmed(statement: RestoreLoss, seen: str) -> RestoreUnconfirmed:
     return RestoreUnconfirmed(
         f"{statement.database.name} is not replaced by backup {statement.backup}",
         expected=f"a human's confirmation of the statement {statement.digest[:12]}, not older than an hour",

@@ -17,11 +17,12 @@ from include.backup.archive import missing
 from include.backup.copies import Workshop, adorn, drop, make_copy, take_stock
 from include.backup.described import BackupContents, read_contents_of
 from include.backup.dump import find_backup
-from include.backup.loss import LossConfirmation, LossStatement, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
 from include.backup.manifest import Manifest
 from include.backup.preflight import must_allow_copy, observe_target
 from include.backup.reading import read_back
 from include.backup.swap import Names, Seen, Step, names, next_step
+from include.database.confirmation import LossConfirmation
 from include.database.connection import Database
 from include.database.facts import DatabaseIdentity, server_facts
 from include.database.marks import mark
@@ -61,7 +62,7 @@ def what_would_be_lost(
     *,
     made_at: datetime,
     accept_source: DatabaseIdentity | None = None,
-) -> LossStatement:
+) -> RestoreLoss:
     """State what is lost when the backup replaces the database. Nothing is touched.
 
     :param accept_source: the backup is of this other database, and that is intended
@@ -92,7 +93,7 @@ def what_would_be_lost(
 def restore(
     database: Database,
     workshop: Workshop,
-    statement: LossStatement,
+    statement: RestoreLoss,
     confirmation: LossConfirmation | None,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -133,7 +134,7 @@ class _Restore:
 
     database: Database
     workshop: Workshop
-    statement: LossStatement
+    statement: RestoreLoss
     names: Names
     drain_seconds: float
     manifest: Manifest = field(init=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from include.backup.loss import LossStatement
+from include.backup.loss import RestoreLoss
 from include.errors import RestoreRefused
 
 _LONGEST: Final = 63  # bytes of a name (NAMEDATALEN - 1)
@@ -65,7 +65,7 @@ class Seen:
     kept: Standing | None
 
 
-def names(statement: LossStatement) -> Names:
+def names(statement: RestoreLoss) -> Names:
     """The names of a restore: the same for every attempt at it, and dated by when the loss was stated."""
     mark = statement.digest[:10]
     target = statement.database.name

@@ -25,7 +25,7 @@ from include.migration.preflight import Preflight, examine, not_recorded, the_ta
 from include.migration.reading import TreeReader
 from include.migration.rules import lint
 from include.migration.tree import Inspection, Rendered, Step, Tree
-from include.migration.way_back import LossStatement, count, losses, refuse_unknown_way, reverse
+from include.migration.way_back import WayBackLoss, count, losses, refuse_unknown_way, reverse
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class WayBack:
     plan: tuple[Step, ...]
     states: tuple[frozenset[str], ...]
     rendered: tuple[Rendered, ...]
-    statement: LossStatement
+    statement: WayBackLoss
     before: Schema
     refused: MigrationRefused | None
 
@@ -188,6 +188,6 @@ def survey_back(reader: TreeReader, database: Database, recorded: Iterable[str])
         target = graph.normal(recorded)
         plan = graph.downgrade(current, target)
         rendered = reader.render(plan)
-        statement = LossStatement(now.identity, current, target, count(opened, losses(rendered)))
+        statement = WayBackLoss(now.identity, current, target, count(opened, losses(rendered)))
     refused = refuse_unknown_way(rendered, reader.render(reverse(plan)))
     return WayBack(tree, graph, plan, graph.states(current, plan), rendered, statement, before, refused)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationRefused
 from include.migration.operations import Operation, operations
@@ -63,7 +64,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class LossStatement:
+class WayBackLoss:
     """What going back destroys; shown to a human, who confirms exactly this.
 
     :param current: revision set to leave
@@ -105,7 +106,7 @@ class LossStatement:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> LossStatement:
+    def from_record(cls, record: Mapping[str, Any]) -> WayBackLoss:
         """The statement that was recorded."""
         return cls(
             DatabaseIdentity(system_identifier=record["system"], name=record["database"]),
@@ -117,18 +118,6 @@ class LossStatement:
     def __str__(self) -> str:
         head = f"{self.identity.shown} goes from {shown(self.current)} down to {shown(self.recorded)}"
         return head + ("; lost: " + "; ".join(map(str, self.losses)) if self.losses else "; nothing is lost")
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """Somebody has seen a statement and wants it all the same.
-
-    :param digest: of the statement
-    """
-
-    digest: str
-    by: str
-    reason: str
 
 
 def losses(rendered: Iterable[Rendered]) -> tuple[Loss, ...]:
@@ -174,7 +163,7 @@ def refuse_unknown_way(rendered: Iterable[Rendered], forward: Iterable[Rendered]
 
 
 def confirmed(
-    asked: LossStatement, confirmation: Confirmation | None, now: LossStatement
+    asked: WayBackLoss, confirmation: LossConfirmation | None, now: WayBackLoss
 ) -> LossNotConfirmed | None:
     """Whether what is destroyed now is covered by what somebody has confirmed; None when it is.
 
@@ -183,7 +172,7 @@ def confirmed(
     """
     if not now.destructive:
         return None
-    if confirmation is None or not (confirmation.by and confirmation.reason):
+    if confirmation is None or not confirmation.signed:
         return _refused(now, "nobody has confirmed it")
     if confirmation.digest != asked.digest:
         return _refused(now, f"{confirmation.by} has confirmed another statement")
@@ -208,7 +197,7 @@ def _covers(asked: Loss, now: Loss) -> bool:
     return now.rows <= asked.at_most
 
 
-def _refused(now: LossStatement, seen: str) -> LossNotConfirmed:
+def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
     return LossNotConfirmed(
         "going back destroys data",
         expected=f"a confirmation of {now.digest[:16]}: {now}",

@@ -19,11 +19,11 @@ from include.migration.graph import Graph
 from include.migration.job import Job, Limits, concurrent_indexes
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import HEADS, examine
-from include.migration.reading import reading
+from include.migration.reading import TreeReader, reading
 from include.migration.survey import Survey, WayBack, survey, survey_back
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
-from tests.contract.trees import ENV, concurrently, inspect, render, revision, sql, tree
+from tests.contract.trees import ENV, concurrently, revision, sql, tree
 
 OWNER = "valeo_erp"
 QUICK = Limits(lock=0.5, statement=20.0, attempts=2, pause=0.1, poll=0.1)
@@ -46,7 +46,11 @@ class World:
         **other: Any,
     ) -> Job:
         """What the preflight decides now."""
-        found = inspect(tree)
+        with reading(tree) as reader:
+            return self._job(reader, key=key, limits=limits, before=before, **other)
+
+    def _job(self, reader: TreeReader, *, key: str, limits: Limits, before: Schema | None, **other: Any) -> Job:
+        tree, found = reader.tree, reader.inspection
         with connection(self.database) as opened:
             now = state(opened)
             before = before or schema_now(opened)
@@ -60,7 +64,7 @@ class World:
             seen.plan,
             seen.states,
             before=before,
-            concurrent=concurrent_indexes(render(tree, seen.plan)),
+            concurrent=concurrent_indexes(reader.render(seen.plan)),
             limits=limits,
             **other,
         )
@@ -100,12 +104,13 @@ class World:
         return found
 
 
-def world(server: Postgres, name: str) -> World:
-    """A new, empty database that belongs to the application's role."""
+def world(server: Postgres, name: str, *, template: str = "template1") -> World:
+    """A new database that belongs to the application's role: empty, or a copy of another one."""
     admin = server.url("postgres", "postgres")
     with psycopg.connect(admin, autocommit=True) as opened:
         opened.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
-        opened.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(OWNER)))
+        made = SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+        opened.execute(made.format(Identifier(name), Identifier(OWNER), Identifier(template)))
     database = Database("127.0.0.1", server.port, name, OWNER, server.password(OWNER))
     return World(database, server.url(name, "postgres"))
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import psycopg
 import pytest
-from upath import UPath
 
-from include.backup.store import Store
-from include.database.clients import find_clients
 from include.database.connection import Database
 from include.errors import (
     ApprovalMissing,
@@ -28,17 +24,10 @@ from include.errors import (
     SchemaDiffers,
     StellwerkError,
 )
-from include.ledger.approvals import GO
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
-from include.migration.preflight import HEADS
-from include.migration.squawk import find
-from include.migration.tree import Tree
-from include.sandbox.erp.build import build_folder
-from include.sandbox.erp.versions import VERSIONS
 from include.sandbox.postgres import Postgres
-from include.sandbox.postgres_binaries import installed_postgres
 from include.steps.database.apply import gave_up, migrate, verify_migrated
 from include.steps.database.backup import prove, retain, take, utc_now
 from include.steps.database.confirm import confirm
@@ -48,11 +37,8 @@ from include.steps.database.gate import decided_about, question
 from include.steps.database.look import look
 from include.steps.database.old_version import run_suite
 from include.steps.database.rehearse import SuiteResult, Trying, rehearse
-from include.steps.database.site import Site, site_of
 from include.steps.database.way_back import state_way_back, take_back
-from include.steps.gate import record_decision
-from include.steps.record import all_recorded, record
-from include.steps.run import ReleaseRun
+from include.steps.record import record
 from include.steps.schema_proof import (
     LEFT_OLD,
     MIGRATED,
@@ -61,112 +47,16 @@ from include.steps.schema_proof import (
     TAKEN_BACK,
     schema_proof,
 )
-from tests.contract.migrations import OWNER, World, surveyed, world
-from tests.contract.trees import revision, sql, tree
+from tests.contract.migrations import surveyed
+from tests.contract.places import NEW, OLD, Place, demo_place, generated, old_version
+from tests.contract.trees import revision, sql
 from tests.memory import MemoryLedger
 from tests.unit.steps.database.worlds import a_run
-
-OLD, NEW = {"0002_orders"}, {"0003_delivery_date"}
-QUICK = {"lock_seconds": 0.5, "statement_seconds": 20, "attempts": 2, "pause_seconds": 0.1}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
-        admin.execute(f"ALTER ROLE {OWNER} CREATEDB")
-    yield postgres
-    postgres.remove()
-
-
-@dataclass
-class Place:
-    """One application at one version, about to be migrated."""
-
-    erp: World
-    run: ReleaseRun
-    site: Site
-    ledger: Ledger = field(default_factory=lambda: cast("Ledger", MemoryLedger()))
-    decided_at: datetime = field(default_factory=utc_now)
-
-    def databases(self) -> set[str]:
-        return {name for (name,) in self.erp.ask("SELECT datname::text FROM pg_database WHERE NOT datistemplate")}
-
-    def rows(self, table: str) -> int:
-        return int(self.erp.ask(f"SELECT count(*) FROM public.{table}")[0][0])
-
-    def decide(self) -> None:
-        run = decided_about(self.run, self.ledger)
-        for role, users in run.environment.gate.roles.items():
-            said = {"choice": GO, "user": users[0], "at": self.decided_at, "comment": ""}
-            record_decision(self.ledger, run, role=role, **said)  # type: ignore[arg-type]
-
-    def rehearse(self, trying: Trying | None = None) -> dict[str, Any]:
-        take(self.run, self.site, self.ledger, "rehearsal")
-        prove(self.run, self.site, self.ledger, "rehearsal")
-        look(self.run, self.site, self.ledger)
-        return rehearse(self.run, self.site, self.ledger, trying)
-
-    def secure(self) -> None:
-        take(self.run, self.site, self.ledger, "safety")
-        prove(self.run, self.site, self.ledger, "safety")
-
-    def migrate(self) -> dict[str, Any]:
-        self.rehearse(Trying(old_version))
-        self.decide()
-        self.secure()
-        return migrate(self.run, self.site, self.ledger)
-
-    def count(self, kind: str) -> int:
-        return len(all_recorded(self.ledger, self.run, kind))
-
-
-def old_version(database: Database) -> SuiteResult:
-    """What 2.9.0 does with an order, which knows nothing of delivery dates."""
-    with psycopg.connect(**database.parameters()) as connection:
-        connection.execute("INSERT INTO orders (article_id, quantity, total_cents) VALUES (1, 1, 100)")
-        row = connection.execute("SELECT count(*) FROM orders").fetchone()
-    return SuiteResult("orders of 2.9.0", ok=row is not None and row[0] > 10, sentences=("an order was placed",))
-
-
-def place(erp: World, folder: Path, given: dict[str, Any], **section: Any) -> Place:
-    """A place whose plan names this tree."""
-    named = {"limits": QUICK, "rehearsal": {"old_version": {"program": ["/suite"]}}, **section}
-    run = a_run(tree=given, backups=f"file://{folder}/backups", **named)
-    clients = find_clients(installed_postgres() / "bin")
-    site = site_of(run, erp.database, Store(UPath(str(folder / "backups"))), clients, find())
-    return Place(erp, run, site)
 
 
 @pytest.fixture
 def demo(server: Postgres, tmp_path: Path) -> Place:
-    """The demo ERP as 2.9.0 has left it, with ten orders; the run brings 3.0.0."""
-    app = build_folder(VERSIONS["3.0.0"]) / "app"
-    given = {
-        "folder": str(app),
-        "interpreter": [sys.executable, "-I", "-S"],
-        "search_path": [str(app), str(app / "lib")],
-        "script_location": str(app / "erp" / "migrations"),
-    }
-    erp = world(server, "erp")
-    made = place(erp, tmp_path, given)
-    first = surveyed(made.site.tree, erp.database, target=tuple(OLD))
-    Migration(first.job("first"), erp.database).run()
-    columns = "(article_id, quantity, total_cents)"
-    erp.do(f"INSERT INTO public.orders {columns} SELECT 1, 1, 100 FROM generate_series(1, 10)")
-    return made
-
-
-def generated(server: Postgres, folder: Path, revisions: dict[str, str], **section: Any) -> Place:
-    """A place with a tree of the test's own, of which the first revision is in the database."""
-    made = tree(folder / "tree", revisions)
-    given = {"folder": str(made.folder), "interpreter": list(made.interpreter), "config": str(made.config)}
-    erp = world(server, "erp")
-    first = dict(list(revisions.items())[:1])
-    old: Tree = tree(folder / "old", first)
-    Migration(surveyed(old, erp.database, target=HEADS).job("first"), erp.database).run()
-    return place(erp, folder, given, **section)
+    return demo_place(server, tmp_path)
 
 
 # -- the way it goes -----------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from include.database.confirmation import LossConfirmation
 from include.errors import LossNotConfirmed, MigrationRefused
 from include.migration import squawk
 from include.migration.apply import Migration
 from include.migration.observe import connection, state
 from include.migration.policy import Acceptance, Policy, decide
 from include.migration.preflight import HEADS
-from include.migration.way_back import Confirmation, confirmed
+from include.migration.way_back import confirmed
 from include.sandbox.postgres import Postgres
 from tests.contract.migrations import QUICK, World, surveyed, surveyed_back, world
 from tests.contract.trees import revision, sql, tree
@@ -55,7 +56,7 @@ def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> No
     refused = confirmed(back.statement, None, back.statement)
     assert isinstance(refused, LossNotConfirmed)
     assert "12 (confirmed up to 13) values of orders.Größe" in str(refused)
-    anna = Confirmation(back.statement.digest, "anna", "the outage is worse")
+    anna = LossConfirmation(digest=back.statement.digest, by="anna", reason="the outage is worse")
 
     erp.do("INSERT INTO notes VALUES (1)")
     now = surveyed_back(given, erp.database, found.preflight.current)

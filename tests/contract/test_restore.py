@@ -18,12 +18,13 @@ from upath import UPath
 
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
-from include.backup.loss import LossConfirmation, LossStatement
+from include.backup.loss import RestoreLoss
 from include.backup.manifest import Format, Manifest
 from include.backup.restore import restore, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
+from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
 from include.database.properties import read_properties
@@ -62,12 +63,12 @@ def damage(world: World) -> None:
         connection.execute('DROP TABLE "Größe ""A"" b"."Tabelle mit ""Zeichen"""')
 
 
-def stated(world: World, **more: object) -> LossStatement:
+def stated(world: World, **more: object) -> RestoreLoss:
     return what_would_be_lost(world.database, world.workshop, "one", made_at=datetime.now(UTC), **more)  # type: ignore[arg-type]
 
 
-def yes(statement: LossStatement) -> LossConfirmation:
-    return LossConfirmation(digest=statement.digest, by="anna", at=datetime.now(UTC))
+def yes(statement: RestoreLoss) -> LossConfirmation:
+    return LossConfirmation(digest=statement.digest, by="anna", reason="the data are damaged")
 
 
 def count(world: World, query: str, name: str = NAME) -> int:
@@ -337,7 +338,8 @@ from pathlib import Path
 from upath import UPath
 import include.backup.copies as copies, include.backup.exchange as exchange, include.backup.restore as module
 from include.backup.copies import Workshop
-from include.backup.loss import LossConfirmation, LossStatement
+from include.backup.loss import RestoreLoss
+from include.database.confirmation import LossConfirmation
 from include.backup.store import Store
 from include.database.clients import find_clients
 from include.database.connection import Database
@@ -365,13 +367,13 @@ Store.read = dying
 database = Database(host, int(port), name, user, sys.stdin.read())
 module.restore(
     database, Workshop(Store(UPath(folder)), find_clients(Path(clients))),
-    LossStatement.model_validate_json(statement), LossConfirmation.model_validate_json(confirmation),
+    RestoreLoss.model_validate_json(statement), LossConfirmation.model_validate_json(confirmation),
 )
 print(seen)
 """
 
 
-def child(world: World, statement: LossStatement, point: str) -> subprocess.CompletedProcess[str]:
+def child(world: World, statement: RestoreLoss, point: str) -> subprocess.CompletedProcess[str]:
     database = world.database
     arguments = [database.host, str(database.port), database.name, database.user, world.store.root.path]
     said = [statement.model_dump_json(), yes(statement).model_dump_json()]
@@ -419,7 +421,7 @@ def take_again(world: World) -> None:
     take_backup(world.database, world.store, world.clients, Wanted("one"))
 
 
-def _converges(world: World, statement: LossStatement) -> None:
+def _converges(world: World, statement: RestoreLoss) -> None:
     for _ in range(50):
         try:
             restored = restore(world.database, world.workshop, statement, yes(statement))

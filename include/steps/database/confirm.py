@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from include.database.confirmation import LossConfirmation
 from include.errors import ApprovalRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -43,7 +44,9 @@ def confirm(ledger: Ledger, run: ReleaseRun, answer: Mapping[str, Any], *, at: d
     return record(ledger, run, LOSS_CONFIRMED, payload, actor=by, number=f"{digest[:16]}:{by}", at=at)
 
 
-def confirmation(ledger: Ledger, run: ReleaseRun, digest: str) -> Entry | None:
+def confirmation(ledger: Ledger, run: ReleaseRun, digest: str) -> LossConfirmation | None:
     """The run's confirmation of a statement; None while there is none, or of somebody who may not (any more)."""
     found = newest(ledger, run, LOSS_CONFIRMED, digest=digest)
-    return found if found and found.payload["by"] in may_confirm(run) else None
+    if found is None or found.payload["by"] not in may_confirm(run):
+        return None
+    return LossConfirmation.model_validate(found.payload)

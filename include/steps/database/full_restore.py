@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from include.backup.loss import LossConfirmation, LossStatement
+from include.backup.loss import RestoreLoss
 from include.backup.restore import restore, what_would_be_lost
 from include.errors import BackupMissing, RestoreUnconfirmed
 from include.ledger.store import Ledger
@@ -78,12 +78,9 @@ def restore_fully(
             expected=f"a ledger entry {RESTORE_STATED} of this run",
             remedy="clear the task that states the loss",
         )
-    statement = LossStatement.model_validate_json(stated.payload["statement"])
+    statement = RestoreLoss.model_validate_json(stated.payload["statement"])
     given = confirmation(ledger, run, statement.digest)
-    answer = None
-    if given is not None:
-        answer = LossConfirmation(digest=statement.digest, by=str(given.payload["by"]), at=given.at)
-    restored = restore(site.database, site.workshop, statement, answer, now=now)
+    restored = restore(site.database, site.workshop, statement, given, now=now)
     payload = {
         "backup": restored.backup,
         "kept": restored.kept,

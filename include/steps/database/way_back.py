@@ -12,7 +12,7 @@ from include.ledger.store import Ledger
 from include.migration.apply import Migration
 from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
-from include.migration.way_back import Confirmation, LossStatement, confirmed
+from include.migration.way_back import WayBackLoss, confirmed
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import WAY_BACK_INTENDED, WAY_BACK_STATED, newest, note, open_migration
 from include.steps.database.intent import described, identity_in, job_of, named
@@ -94,9 +94,8 @@ def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: En
     stated = newest(ledger, run, WAY_BACK_STATED, began=began.sequence)
     given = None
     if stated is not None:
-        asked = LossStatement.from_record(stated.payload)
-        entry = confirmation(ledger, run, asked.digest)
-        given = Confirmation(asked.digest, entry.payload["by"], entry.payload["reason"]) if entry else None
+        asked = WayBackLoss.from_record(stated.payload)
+        given = confirmation(ledger, run, asked.digest)
     if error := confirmed(asked, given, back.statement):
         raise error
 

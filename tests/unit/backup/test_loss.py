@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.backup.loss import LossConfirmation, LossStatement, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
 from include.backup.manifest import Format, Manifest, Piece
+from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import RestoreUnconfirmed
 
@@ -40,7 +41,7 @@ def manifest(rows: Mapping[str, int | None]) -> Manifest:
     )
 
 
-def stated(then: Mapping[str, int | None], now: Mapping[str, int | None] | None, **more: object) -> LossStatement:
+def stated(then: Mapping[str, int | None], now: Mapping[str, int | None] | None, **more: object) -> RestoreLoss:
     facts = {"target_missing": False, "made_at": NOW, **more}
     return state_loss(manifest(then), ERP, now, **facts)  # type: ignore[arg-type]
 
@@ -83,8 +84,8 @@ def test_no_table_in_which_something_changed_is_left_out(
         assert (name in told) == (before is None or after is None or before != after)
 
 
-def confirmed(statement: LossStatement, **more: object) -> LossConfirmation:
-    return LossConfirmation.model_validate({"digest": statement.digest, "by": "anna", "at": NOW, **more})
+def confirmed(statement: RestoreLoss, **more: object) -> LossConfirmation:
+    return LossConfirmation.model_validate({"digest": statement.digest, "by": "anna", "reason": "damaged", **more})
 
 
 def test_a_confirmation_is_of_this_statement() -> None:
@@ -102,7 +103,7 @@ def test_a_confirmation_is_of_this_statement() -> None:
 
 def test_nobody_and_too_late_are_refused() -> None:
     statement = stated({}, {})
-    for nobody in (None, confirmed(statement, by="")):
+    for nobody in (None, confirmed(statement, by=""), confirmed(statement, reason=" ")):
         with pytest.raises(RestoreUnconfirmed, match="nobody"):
             must_be_confirmed(statement, nobody, now=NOW)
     must_be_confirmed(statement, confirmed(statement), now=NOW + timedelta(minutes=59))
@@ -112,4 +113,4 @@ def test_nobody_and_too_late_are_refused() -> None:
 
 def test_the_digest_is_the_same_after_it_was_recorded() -> None:
     statement = stated({"ä": 5}, {"ä": None})
-    assert LossStatement.model_validate_json(statement.model_dump_json()).digest == statement.digest
+    assert RestoreLoss.model_validate_json(statement.model_dump_json()).digest == statement.digest

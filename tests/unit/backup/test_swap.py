@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.backup.loss import LossStatement
+from include.backup.loss import RestoreLoss
 from include.backup.swap import Seen, Standing, Step, names, next_step
 from include.database.facts import DatabaseIdentity
 from include.errors import RestoreRefused
@@ -18,7 +18,7 @@ MARK = "0123456789"
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
-def statement(name: str, **more: object) -> LossStatement:
+def statement(name: str, **more: object) -> RestoreLoss:
     identity = DatabaseIdentity(system_identifier="1", name=name)
     facts: dict[str, object] = {
         "database": identity,
@@ -32,7 +32,7 @@ def statement(name: str, **more: object) -> LossStatement:
         "tables": (),
         "revisions_then": {},
     }
-    return LossStatement.model_validate({**facts, **more})
+    return RestoreLoss.model_validate({**facts, **more})
 
 
 def acted(seen: Seen, step: Step) -> Seen:

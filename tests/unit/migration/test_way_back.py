@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.migration.tree import Rendered, Step
 from include.migration.way_back import (
-    Confirmation,
     Loss,
-    LossStatement,
+    WayBackLoss,
     confirmed,
     losses,
     refuse_unknown_way,
@@ -28,12 +28,12 @@ def rendered(*sql: str, why: str = "", revision: str = "0003") -> Rendered:
     return Rendered(revision, f"{revision}.py", tuple((one, 1) for one in sql), why)
 
 
-def statement(*found: Loss) -> LossStatement:
-    return LossStatement(HERE, frozenset({"0003"}), frozenset({"0002"}), found)
+def statement(*found: Loss) -> WayBackLoss:
+    return WayBackLoss(HERE, frozenset({"0003"}), frozenset({"0002"}), found)
 
 
-def yes(asked: LossStatement) -> Confirmation:
-    return Confirmation(asked.digest, "anna", "the new dates are worth less than the outage")
+def yes(asked: WayBackLoss) -> LossConfirmation:
+    return LossConfirmation(digest=asked.digest, by="anna", reason="the new dates are worth less than the outage")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ ORDERS = Loss("column", "orders", "delivery_date", "0003: ALTER TABLE …", 1240
 def test_a_loss_is_said_with_its_rows_and_needs_somebody() -> None:
     asked = statement(ORDERS)
     assert "1240 (confirmed up to 1400) values of orders.delivery_date (0003: ALTER TABLE …)" in str(asked)
-    for nobody in (None, replace(yes(asked), by=""), replace(yes(asked), reason="")):
+    for nobody in (None, yes(asked).model_copy(update={"by": ""}), yes(asked).model_copy(update={"reason": ""})):
         refused = confirmed(asked, nobody, asked)
         assert refused is not None
         assert refused.seen == "nobody has confirmed it"
@@ -106,7 +106,7 @@ def test_a_confirmation_is_for_one_statement_and_for_no_more_than_it_says() -> N
 
 def test_a_statement_is_the_same_after_it_was_recorded() -> None:
     asked = statement(ORDERS, Loss("unknown", "", "", "0003: DO …"))
-    again = LossStatement.from_record(json.loads(json.dumps(asked.record())))
+    again = WayBackLoss.from_record(json.loads(json.dumps(asked.record())))
     assert (again, again.digest) == (asked, asked.digest)
 
 

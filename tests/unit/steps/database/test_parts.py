@@ -93,7 +93,7 @@ def test_only_who_decides_about_migrations_may_confirm_a_loss_and_says_why() -> 
     confirm(ledger, run, {"digest": "d", "by": "anna", "reason": "the outage is worse"}, at=at)
     found = confirmation(ledger, run, "d")
     assert found is not None
-    assert (found.actor, found.payload["reason"]) == ("anna", "the outage is worse")
+    assert (found.by, found.reason) == ("anna", "the outage is worse")
     assert confirmation(ledger, run, "another statement") is None
 
 
