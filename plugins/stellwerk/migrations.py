@@ -9,16 +9,14 @@ from airflow.sdk import TaskGroup
 
 from stellwerk.gates import go_no_go
 from stellwerk.operators.database import (
-    AskTakeBack,
     BackUp,
     Migrate,
     Rehearse,
-    StateWayBack,
     Survey,
-    TakeBack,
     VerifyBackup,
     VerifyMigrated,
 )
+from stellwerk.operators.way_back import AskTakeBack, StateWayBack, TakeBack
 
 #: A migration that was stopped goes on where it was: what breaks around it costs a try and must not end it.
 PATIENCE: Final = {"retries": 5, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2}

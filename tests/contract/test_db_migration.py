@@ -47,7 +47,7 @@ from include.steps.schema_proof import (
     TAKEN_BACK,
     schema_proof,
 )
-from tests.contract.migrations import surveyed
+from tests.contract.migrations import surveyed, world
 from tests.contract.places import NEW, OLD, Place, demo_place, generated, old_version
 from tests.contract.trees import revision, sql
 from tests.memory import MemoryLedger
@@ -291,6 +291,15 @@ def test_a_lock_that_is_not_to_be_had_leaves_the_old_state_and_says_so(demo: Pla
     assert gave_up(demo.run, demo.site, demo.ledger) == {"old": True, "revisions": sorted(OLD)}
     assert (demo.count(LEFT_OLD), schema_proof(demo.run, demo.ledger)) == (1, "unchanged")
     assert not state_way_back(demo.run, demo.site, demo.ledger)["needed"]
+
+
+def test_a_connection_that_leads_elsewhere_says_nothing_about_the_migration(server: Postgres, demo: Place) -> None:
+    demo.migrate()
+    site = replace(demo.site, database=world(server, "another erp", template="erp").database)
+    for step in (verify_migrated, gave_up, state_way_back, take_back):
+        with pytest.raises(MigrationRefused, match="another database than the one that was migrated"):
+            step(demo.run, site, demo.ledger)
+    assert (demo.erp.revisions(), schema_proof(demo.run, demo.ledger)) == (NEW, "rehearsed")
 
 
 ORDERS = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}

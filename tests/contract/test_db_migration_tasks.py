@@ -23,19 +23,16 @@ from include.steps.schema_proof import schema_proof
 from stellwerk.gates import GO, Approve, GateRoles, RoleDecision
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import (
-    TAKE,
-    AskTakeBack,
     BackUp,
     Migrate,
     OnlyInMode,
     Rehearse,
     RetainBackups,
-    StateWayBack,
     Survey,
-    TakeBack,
     VerifyBackup,
     VerifyMigrated,
 )
+from stellwerk.operators.way_back import TAKE, AskTakeBack, StateWayBack, TakeBack
 from tests.contract.places import NEW, OLD, Place, demo_place
 
 SUITE = """
@@ -58,7 +55,7 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     password = quote(database.password, safe="")
     url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
     monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
-    for module in ("stellwerk.operators.base", "stellwerk.operators.database", "stellwerk.gates"):
+    for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
         monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
     monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: made.ledger)
     monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)

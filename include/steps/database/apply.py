@@ -9,6 +9,7 @@ from typing import Any
 
 from include.backup.dump import find_backup
 from include.backup.verify import last_verification, must_be_verified
+from include.database.facts import DatabaseIdentity
 from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -79,12 +80,7 @@ def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, An
     surveyed = require(ledger, run, SURVEYED, before="the verification").payload
     with connection(site.database) as opened:
         found, schema = state(opened), schema_now(opened)
-    if found.identity != (wanted := identity_in(surveyed)):
-        raise WrongDatabase(
-            "the connection leads to another database than the one that was migrated",
-            expected=wanted.shown,
-            seen=found.identity.shown,
-        )
+    _must_be(found.identity, identity_in(surveyed))
     table = the_table(site.tree, found)
     revisions = sorted(table.revisions) if table else []
     if revisions != list(tried["target"]):
@@ -176,6 +172,16 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
         )
 
 
+def _must_be(seen: DatabaseIdentity, wanted: DatabaseIdentity) -> None:
+    if seen != wanted:
+        raise WrongDatabase(
+            "the connection leads to another database than the one that was migrated",
+            expected=wanted.shown,
+            seen=seen.shown,
+            remedy="mend the connection; nothing was touched",
+        )
+
+
 def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
@@ -202,10 +208,14 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     Then nothing stands in the way of going back, and the next run begins from the beginning.
 
     :return: ``old`` whether nothing was changed, and ``revisions``
+    :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
     with connection(site.database) as opened:
-        table, schema = the_table(site.tree, state(opened)), schema_now(opened)
+        found, schema = state(opened), schema_now(opened)
+    if intent is not None:
+        _must_be(found.identity, identity_in(intent.payload))
+    table = the_table(site.tree, found)
     revisions = sorted(table.revisions) if table else []
     if intent is None or recorded(ledger, run, MIGRATED):
         return {"old": intent is None, "revisions": revisions}

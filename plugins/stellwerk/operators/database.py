@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param
-from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
-from stellwerk.operators.base import StellwerkOperator, airflow_errors
-from stellwerk.runs import release_run
+from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from airflow.sdk import Context
 
@@ -30,9 +25,6 @@ MODES: Final = {
     "rehearse": "back up, and try the migration out on a copy",
     "apply": "that, then ask for a Go and migrate",
 }
-
-TAKE: Final = "Take back"
-KEEP: Final = "Keep"
 
 
 class DatabaseOperator(StellwerkOperator):
@@ -178,108 +170,6 @@ class WatchSchema(StellwerkOperator):
         from include.steps.database.watch import watch_schema
 
         return self.wait_for(watch_schema(run, self.ledger(run)))
-
-
-class StateWayBack(DatabaseOperator):
-    """Look where the migration has left the database, and say what going back to the recorded set would lose."""
-
-    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
-        """See :func:`include.steps.database.way_back.state_way_back`; skip where there is nothing to take back."""
-        from include.steps.database.apply import gave_up
-        from include.steps.database.way_back import state_way_back
-
-        gave_up(run, site, ledger)
-        stated = state_way_back(run, site, ledger)
-        if not stated["needed"]:
-            raise AirflowSkipException(stated["text"])
-        return stated
-
-
-class AskTakeBack(HITLOperator):
-    """Ask one of those who may whether the schema is taken back, and record what they take the responsibility for.
-
-    Silence keeps the schema: nothing is lost by waiting, and the question can be asked again. The form carries the
-    digest of the statement that is shown, so that an answer is about that one, whatever was stated meanwhile.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": _form()}
-        super().__init__(**{**kwargs, **fixed})
-
-    def execute(self, context: Context) -> Any:
-        """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
-        from include.steps.database.confirm import may_confirm
-
-        with airflow_errors(self.log):
-            run = release_run(context, with_digest=False)
-            stated, people = self._stated(run), may_confirm(run)
-        release, name = run.release, run.environment.name
-        self.subject = f"{release.version} to {name}: take the schema back to that of {release.previous}?"
-        self.body = f"{stated['text']}\n\nstatement `{stated['digest'][:16]}`"
-        self.params = ParamsDict(_form(stated["digest"]))
-        self.assigned_users = [{"id": user, "name": user} for user in people]
-        self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Record a confirmation of what was shown; skip what follows where the schema is kept."""
-        from include.steps.database.confirm import confirm
-        from stellwerk.hooks.ledger import open_ledger
-
-        if "error" in event:
-            raise AirflowSkipException(f"no answer, the schema is kept: {event['error']}")
-        with airflow_errors(self.log):
-            run = release_run(context, with_digest=False)
-            answer = super().execute_complete(context, event)
-            if answer["chosen_options"] != [TAKE]:
-                raise AirflowSkipException("the schema is kept")
-            ledger = open_ledger(run.environment.connections.ledger)
-            user, form = answer["responded_by_user"], answer["params_input"]
-            said = {
-                "digest": self._stated(run, digest=form.get("statement"))["digest"],
-                "by": user["id"] if user else "",
-                "reason": str(form.get("reason", "")),
-            }
-            confirm(ledger, run, said, at=answer["responded_at"])
-        return said
-
-    @staticmethod
-    def _stated(run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
-        from include.errors import ApprovalMissing
-        from include.steps.database.entries import WAY_BACK_STATED, newest
-        from stellwerk.hooks.ledger import open_ledger
-
-        found = newest(open_ledger(run.environment.connections.ledger), run, WAY_BACK_STATED, **wanted)
-        if found is None:
-            raise ApprovalMissing(
-                "nobody was shown what going back would lose",
-                expected=f"a ledger entry {WAY_BACK_STATED} of this run",
-                seen=str(wanted.get("digest") or "none"),
-                remedy="clear the task that states it",
-            )
-        return found.payload
-
-
-def _form(digest: str = "") -> dict[str, Param]:
-    """What is filled in beside the answer.
-
-    :param digest: of the statement that is shown; its field offers nothing else
-    """
-    statement = Param(digest, type="string", title="Statement", description="What is confirmed")
-    if digest:
-        statement.schema["enum"] = [digest]
-    reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
-    return {"reason": reason, "statement": statement}
-
-
-class TakeBack(DatabaseOperator):
-    """Go down to the recorded revision set, after a human has confirmed what that loses."""
-
-    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
-        """See :func:`include.steps.database.way_back.take_back`."""
-        from include.steps.database.way_back import take_back
-
-        return take_back(run, site, ledger, started=self._ends_with_us)
 
 
 class RetainBackups(DatabaseOperator):

@@ -33,9 +33,11 @@ from include.steps.database.site import Site, site_of
 from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import MIGRATION_INTENDED
 from stellwerk import gates
 from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
+from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -55,7 +57,7 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("stellwerk.operators.base", "stellwerk.operators.database", "stellwerk.gates"):
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
             monkeypatch.setattr(f"{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
@@ -141,7 +143,7 @@ def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[
     [
         (tasks.Rehearse(task_id="t"), "rehearse.rehearse", _rehearsing),
         (tasks.Migrate(task_id="t"), "apply.migrate", _started),
-        (tasks.TakeBack(task_id="t"), "way_back.take_back", _started),
+        (way_back.TakeBack(task_id="t"), "way_back.take_back", _started),
     ],
 )
 def test_killed_it_cancels_the_migration_that_runs_at_that_moment(
@@ -203,19 +205,29 @@ def test_where_nothing_was_migrated_nothing_is_watched(world: World) -> None:
 
 
 def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(world: World) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
     done: list[str] = []
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
     world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_: done.append("stated") or stated)
-    assert tasks.StateWayBack(task_id="state").execute(CONTEXT) == stated
+    assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
     assert done == ["looked", "stated"]
 
 
 def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
     world.step("apply.gave_up")
     world.step("way_back.state_way_back", {"needed": False, "text": "no migration is in the database"})
     with pytest.raises(AirflowSkipException, match="no migration is in the database"):
-        tasks.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+
+
+def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_begun(world: World) -> None:
+    record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, {})
+    looked = world.step("apply.gave_up")
+    with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+    assert looked == []
 
 
 def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
@@ -228,13 +240,13 @@ def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str 
     }
 
 
-def asking(world: World) -> tasks.AskTakeBack:
+def asking(world: World) -> way_back.AskTakeBack:
     """A task that has asked about the newest statement."""
-    task = tasks.AskTakeBack(task_id="ask")
+    task = way_back.AskTakeBack(task_id="ask")
     with pytest.raises(TaskAwaitingInput) as waiting:
         task.execute(CONTEXT)
     assert waiting.value.timeout is not None
-    return tasks.AskTakeBack(task_id="ask")  # it is resumed by another process
+    return way_back.AskTakeBack(task_id="ask")  # it is resumed by another process
 
 
 def test_those_who_decide_about_migrations_are_shown_what_is_lost(world: World) -> None:
@@ -242,7 +254,7 @@ def test_those_who_decide_about_migrations_are_shown_what_is_lost(world: World) 
     asking(world)
     [asked] = world.asked
     assert [user["id"] for user in asked["assigned_users"]] == ["anna", "bo"]
-    assert (asked["options"], asked["defaults"]) == ([tasks.TAKE, tasks.KEEP], None)
+    assert (asked["options"], asked["defaults"]) == ([way_back.TAKE, way_back.KEEP], None)
     assert "3 values are lost" in asked["body"]
     assert asked["params"]["statement"]["value"] == "d1"
     assert asked["params"]["statement"]["schema"]["enum"] == ["d1"]
@@ -250,7 +262,7 @@ def test_those_who_decide_about_migrations_are_shown_what_is_lost(world: World) 
 
 def test_nobody_is_asked_about_what_was_not_stated(world: World) -> None:
     with pytest.raises(AirflowFailException, match="nobody was shown"):
-        tasks.AskTakeBack(task_id="ask").execute(CONTEXT)
+        way_back.AskTakeBack(task_id="ask").execute(CONTEXT)
     assert world.asked == []
 
 
@@ -258,7 +270,7 @@ def test_a_yes_is_about_the_statement_that_was_shown(world: World) -> None:
     world.state("d1")
     task = asking(world)
     world.state("d2")
-    said = task.execute_complete(CONTEXT, answer(tasks.TAKE, "d1"))
+    said = task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1"))
     assert said == {"digest": "d1", "by": "anna", "reason": "the outage is worse"}
     (entry,) = all_recorded(world.ledger, world.run, LOSS_CONFIRMED)
     assert (entry.payload["digest"], entry.actor, entry.at) == ("d1", "anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
@@ -267,10 +279,10 @@ def test_a_yes_is_about_the_statement_that_was_shown(world: World) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (answer(tasks.TAKE, "d1", by="carl"), "carl may not confirm"),
-        (answer(tasks.TAKE, "d1", by=None), "nobody may not confirm"),
-        (answer(tasks.TAKE, "d1", reason=" "), "without a reason"),
-        (answer(tasks.TAKE, "made up"), "nobody was shown"),
+        (answer(way_back.TAKE, "d1", by="carl"), "carl may not confirm"),
+        (answer(way_back.TAKE, "d1", by=None), "nobody may not confirm"),
+        (answer(way_back.TAKE, "d1", reason=" "), "without a reason"),
+        (answer(way_back.TAKE, "made up"), "nobody was shown"),
     ],
 )
 def test_a_yes_of_others_without_a_reason_or_about_something_else_is_none(
@@ -284,7 +296,7 @@ def test_a_yes_of_others_without_a_reason_or_about_something_else_is_none(
 
 
 @pytest.mark.parametrize(
-    "given", [answer(tasks.KEEP, "d1"), {"error": "The timeout has passed", "error_type": "timeout"}]
+    "given", [answer(way_back.KEEP, "d1"), {"error": "The timeout has passed", "error_type": "timeout"}]
 )
 def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
     world.state("d1")
