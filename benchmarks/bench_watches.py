@@ -32,6 +32,7 @@ from include.report.table import tables
 from include.sandbox.environment import REPOSITORY
 from include.sandbox.signals import end_on_signals
 from include.watch import WatchConfig, WatchOutcome, World, watch
+from include.watch.collector import settle
 
 LAG_GOAL_SECONDS = 0.25
 _TICK_SECONDS = 0.01
@@ -70,6 +71,7 @@ class Lag:
 async def measure(application: Application, wanted: dict[SourceName, int], seconds: float) -> list[Measure]:
     """Run all watches at once and look at the loop they share."""
     process, lag, counting = psutil.Process(), Lag(), Counting()
+    settle()
     async with (
         Cluster.from_kubeconfig(application.kubeconfig, application.namespace) as cluster,
         shared(Access(application.prometheus_url)) as prometheus,

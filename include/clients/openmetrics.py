@@ -7,8 +7,10 @@ errors and never a value: no data is not zero.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,6 +25,8 @@ from include.plan.rules import Metrics
 from include.slo.samples import PodSample, Snapshot
 
 _TOGETHER: Final = 16
+
+_NAME: Final = re.compile(r"[^\s{]+")
 
 STANDARD: Final = Metrics()
 """The names of the plan that ships."""
@@ -96,10 +100,11 @@ async def snapshot(
     errors: list[str] = []
     unread: list[str] = []
     try:
-        pods = await cluster.pods(traffic.selector_for(slot))
+        pods, endpoints = await asyncio.gather(
+            cluster.pods(traffic.selector_for(slot)), _endpoints(cluster, traffic, slot, errors)
+        )
     except ClusterError as error:
         return Snapshot(taken_at=now, slot=slot, errors=(str(error),))
-    endpoints = await _endpoints(cluster, traffic, slot, errors)
     port = _port(endpoints, traffic.port)
     together = asyncio.Semaphore(_TOGETHER)
 
@@ -171,12 +176,33 @@ def _by_name(text: str, names: Metrics) -> dict[str, list[Sample]]:
     wanted = {names.latency + "_bucket", names.requests, names.sse_connections, names.memory_bytes}
     wanted |= {names.cpu_seconds, names.db_connections, names.started_at}
     # Parsing a line costs a hundred times more than leaving it out, and a page may have thousands.
-    kept = [line for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] in wanted]
+    kept = [line for line in text.splitlines() if (named := _NAME.match(line)) and named[0] in wanted]
     found: dict[str, list[Sample]] = defaultdict(list)
-    for family in text_string_to_metric_families("\n".join([*kept, ""])):
-        for sample in family.samples:
-            found[sample.name].append(sample)
+    for line in kept:
+        series, value = _split(line)
+        name, labels = _series(series)
+        found[name].append(Sample(name, labels, value))
     return dict(found)
+
+
+def _split(line: str) -> tuple[str, float]:
+    """A line's series and its value; a time that may follow it is left out."""
+    series, brace, rest = line.rpartition("}")
+    if not brace:
+        series, *numbers = line.split()
+    else:
+        numbers = rest.split()
+    if not 1 <= len(numbers) <= 2:
+        raise ValueError(f"no value, or more than a value and a time: {line!r}")
+    return series + brace, float(numbers[0])
+
+
+@lru_cache(maxsize=16_384)
+def _series(text: str) -> tuple[str, dict[str, str]]:
+    """Name and labels; they are the same at every look, and reading them is nearly all the work."""
+    (family,) = text_string_to_metric_families(f"{text} 0\n")
+    (sample,) = family.samples
+    return sample.name, sample.labels
 
 
 def _requests(samples: Iterable[Sample], health_paths: Collection[str], names: Metrics) -> dict[str, float]:

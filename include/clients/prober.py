@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -12,12 +13,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+import aiohttp
 import httpx
 
+from include.clients.proxies import proxy_for
 from include.plan.models import SmokeCheck
 
 _LONGEST_BODY: Final = 1 << 20
-_HEADERS: Final = {"User-Agent": "stellwerk-prober", "Connection": "close", "Cache-Control": "no-cache"}
+_HEADERS: Final = {
+    "User-Agent": "stellwerk-prober",
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate",
+    "Connection": "close",
+    "Cache-Control": "no-cache",
+}
+_CUT_OFF: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,9 @@ def describe(error: BaseException) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause.reason or cause}"
+    for cause in causes:
+        if isinstance(cause, _CUT_OFF):
+            return f"no HTTP answer: {cause}"
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):
@@ -96,13 +109,11 @@ def _between(error: BaseException) -> bool:
 
 
 async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
-    # The limit of each operation is the caller's for everything, which also covers DNS and slow bodies.
-    async with (
-        httpx.AsyncClient(
-            verify=_trust(), follow_redirects=False, timeout=smoke.timeout_seconds, headers=_HEADERS
-        ) as client,
-        client.stream("GET", url) as response,
-    ):
+    # How long it may take is the caller's limit for everything, which also covers DNS and slow bodies. The
+    # transport alone: of httpx's client, which is as much work again, only the proxy would be of use.
+    request = httpx.Request("GET", url, headers=_HEADERS)
+    transport = httpx.AsyncHTTPTransport(verify=_trust(), proxy=proxy_for(url))
+    async with transport, contextlib.aclosing(await transport.handle_async_request(request)) as response:
         body = b""
         endless = response.headers.get("Content-Type", "").startswith("text/event-stream")
         if endless and smoke.contains is None and smoke.sha256 is None:

@@ -36,6 +36,9 @@ USERS: Mapping[str, str] = {
 HEARTBEAT_TIMEOUT_SECONDS = 30
 """After this time without a sign of life a task counts as killed."""
 
+TRIGGERER_TIMEOUT_SECONDS = 10
+"""The same for a triggerer: another one (or its successor) takes up its watches."""
+
 _DROPPED = ("AIRFLOW", "PYTHON", "_AIRFLOW")
 
 
@@ -160,6 +163,11 @@ class AirflowEnvironment:
             "api_auth": {"jwt_secret": keys["jwt_secret"]},
             # A worker waits up to this long for a task process that is ending; 5 s by default.
             "workers": {"min_heartbeat_interval": "1"},
+            # A watch whose triggerer was killed is taken up again after this long instead of 30 s.
+            "triggerer": {
+                "job_heartbeat_sec": "2",
+                "triggerer_health_check_threshold": str(TRIGGERER_TIMEOUT_SECONDS),
+            },
             "logging": {"base_log_folder": str(self.home / "logs"), "colored_console_log": "False"},
             "scheduler": {
                 # The pause between two steps of a run; 1 s by default.

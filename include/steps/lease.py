@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -138,22 +139,33 @@ async def renewed_beside(
 
     async def renew() -> None:
         said = ""
+        kept: LeaseState | None = None
+        observed: LeaseState | None = None
+        # After a restart hundreds may begin at once: from the second time on each has its own moment.
+        pause = every_seconds * random.uniform(0.1, 1.0)  # noqa: S311 - no secret
         while True:
             sentence = ""
             try:
-                observed = await cluster.lease(terms.name)
+                # What was written last is what is there, or the server refuses to replace it.
+                kept, observed = observed, observed or await cluster.lease(terms.name)
                 now = datetime.now(UTC)
                 decision = decide(observed, terms.release_id, now=now)
                 if isinstance(decision, HeldByOther):
+                    observed = None
                     sentence = f"the environment is {decision.lease.describe()}; the watch goes on all the same"
                 else:
-                    await _write(cluster, observed, decision, terms, now)
+                    observed = await _write(cluster, observed, decision, terms, now)
             except StellwerkError as error:
+                observed = None
+                if kept and isinstance(error, PatchRefused):
+                    kept = None
+                    continue  # somebody changed it meanwhile: read it
                 sentence = f"the Lease could not be renewed: {error}"
             if sentence and sentence != said:
                 log.warning("%s", sentence)
             said = sentence
-            await asyncio.sleep(every_seconds)
+            await asyncio.sleep(pause)
+            pause = every_seconds
 
     renewal = asyncio.create_task(renew())
     try:

@@ -16,7 +16,7 @@ from include.slo.samples import LogSample
 from include.watch.logs import Level, Seen, compared, signatures
 
 EVERY_SECONDS: Final = 30.0
-SELDOM_SECONDS: Final = 45.0
+SELDOM_SECONDS: Final = 90.0
 # More than so many lines of usual length: the server cuts an answer that is too long at its newest end.
 _LINES: Final = 500
 _BYTES: Final = 512 * 1024

@@ -40,7 +40,7 @@ def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
         every = max(poll, _BESIDE_SECONDS if streams else _BESIDE_SELDOM_SECONDS)
         yield Feed("slot that was left", every, _Beside(config, world, seen).read, needed=False)
     if criteria.logs:
-        every = min(max(3 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
+        every = min(max(6 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
         yield Feed("logs", every, _Logs(config, world, seen).read, needed=False)
 
 

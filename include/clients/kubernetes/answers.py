@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from include.clients.kubernetes.requests import Request
 from include.errors import ClusterError, ClusterRefused, ClusterUnreachable
+
+T = TypeVar("T")
 
 BUSY: Final = 429
 GONE: Final = 410
@@ -68,18 +71,23 @@ def decode(request: Request, body: str) -> dict[str, Any]:
 
     :raises ClusterUnreachable: something that is no JSON object answered, for example a login page
     """
+    return decode_as(request, body, dict[str, Any])
+
+
+def decode_as(request: Request, body: str, kind: type[T]) -> T:
+    """The JSON of a success as a type of msgspec's; what the type does not name is left out unread.
+
+    :raises ClusterUnreachable: something else answered, for example a login page
+    """
     try:
-        data = json.loads(body)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
+        return msgspec.json.decode(body, type=kind)
+    except ValueError as error:
         raise ClusterUnreachable(
             f"the answer for {request.what} cannot be used",
             expected="a JSON object of the Kubernetes API",
             seen=repr(body[:80]),
             remedy="check that the server's address in the kubeconfig is a Kubernetes API server",
-        )
-    return data
+        ) from error
 
 
 def wait_seconds(headers: Mapping[str, str]) -> float:
@@ -101,7 +109,7 @@ def _details(body: str) -> Mapping[str, Any]:
 
 def _object(body: str) -> Mapping[str, Any]:
     try:
-        data = json.loads(body)
+        data = msgspec.json.decode(body)
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}

@@ -16,12 +16,12 @@ from kubernetes_asyncio.client import Configuration as ApiConfiguration
 from include.bluegreen.lease import LeaseState
 from include.bluegreen.state import DeploymentState, Endpoint, HpaState, PodState, ServiceState
 from include.clients.kubernetes import parse, requests
-from include.clients.kubernetes.answers import decode, failure, is_failed_test, reason
+from include.clients.kubernetes.answers import decode, decode_as, failure, is_failed_test, reason
 from include.clients.kubernetes.inspection import Inspector
 from include.clients.kubernetes.parse import ClusterEvent
 from include.clients.kubernetes.release_secrets import ReleaseSecrets
 from include.clients.kubernetes.requests import Kind, Request
-from include.clients.kubernetes.transport import Transport
+from include.clients.kubernetes.transport import Transport, settle_proxy
 from include.errors import ClusterRefused, KubeconfigUnusable, PatchRefused
 
 
@@ -58,6 +58,7 @@ class Cluster:
                 remedy="name a kubeconfig whose current context leads to the cluster (kubectl get ns shows it)",
             ) from error
         async with api:
+            settle_proxy(api)
             yield cls(api, namespace, timeout_seconds=timeout_seconds)
 
     @property
@@ -93,8 +94,9 @@ class Cluster:
 
     async def pods(self, labels: Mapping[str, str]) -> tuple[PodState, ...]:
         """The pods with these labels, by name."""
-        items = await self._list("pods", labels=labels)
-        return tuple(sorted((parse.pod(item) for item in items), key=lambda pod: pod.name))
+        request = requests.select("pods", self.namespace, labels=labels)
+        found = decode_as(request, await self._transport.text(request), parse.Pods)
+        return tuple(sorted((parse.pod(item.parts) for item in found.items or ()), key=lambda pod: pod.name))
 
     async def deployment(self, name: str) -> DeploymentState | None:
         """A Deployment, None when there is none of that name."""

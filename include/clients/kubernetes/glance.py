@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, Final, TypeVar
 
-from include.bluegreen.state import Endpoint, PodState
+from include.bluegreen.state import Endpoint, PodState, ServiceState
 from include.clients.kubernetes.client import Cluster
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ SAME_SECONDS: Final = 0.3
 
 
 class Glance(Cluster):
-    """Pods and endpoints as they were at most 0.3 s ago; everything else is the cluster's own.
+    """Pods, endpoints and Services as they were at most 0.3 s ago; everything else is the cluster's own.
 
     For those who observe. Whoever is about to change something takes :attr:`fresh`.
     """
@@ -29,6 +29,10 @@ class Glance(Cluster):
     async def pods(self, labels: Mapping[str, str]) -> tuple[PodState, ...]:
         """See :meth:`Cluster.pods`."""
         return await self._once(("pods", tuple(sorted(labels.items()))), lambda: self.fresh.pods(labels))
+
+    async def service(self, name: str) -> ServiceState | None:
+        """See :meth:`Cluster.service`."""
+        return await self._once(("service", name), lambda: self.fresh.service(name))
 
     async def endpoints(self, service: str) -> tuple[Endpoint, ...]:
         """See :meth:`Cluster.endpoints`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
@@ -13,7 +13,27 @@ from kubernetes_asyncio.config import ConfigException
 
 from include.clients.kubernetes.answers import BUSY, decode, failure, wait_seconds
 from include.clients.kubernetes.requests import Request
+from include.clients.proxies import proxy_for
 from include.errors import ClusterUnreachable, KubeconfigUnusable
+
+_READ_BUFFER_BYTES: Final = 2 << 20
+"""As the API client has it: no object is larger."""
+
+
+def settle_proxy(api: ApiClient) -> None:
+    """Look once whether a proxy of the environment stands before the API server, and not at every request.
+
+    The library does so at each, in two threads, which is half of a small request's time; and a password for the
+    API server in a netrc file would end every request that has a token. To be called before the first request.
+    """
+    if proxy_for(api.configuration.host or ""):
+        return
+    rest = api.rest_client
+    before: aiohttp.ClientSession = rest.pool_manager
+    rest.pool_manager = aiohttp.ClientSession(
+        connector=before.connector, trust_env=False, read_bufsize=_READ_BUFFER_BYTES
+    )
+    before.detach()
 
 
 class Transport:

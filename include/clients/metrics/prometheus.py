@@ -96,7 +96,7 @@ class PrometheusSource:
         if not self._needs_pods:
             return Assembly()
         try:
-            answer = await self._prometheus.query(self._asked(slot))
+            answer = await self._prometheus.query(self._asked(slot), newest=True)
             check_matrix(answer)
         except MetricsError as error:
             errors.append(str(error))

@@ -12,7 +12,9 @@ from typing import Final
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
+import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from include.clients.prober import describe
 from include.clients.prometheus.access import Access
@@ -21,7 +23,8 @@ from include.errors import MetricsUnreachable, MetricsUnusable
 
 MOST_SERIES: Final = 20_000
 _LONGEST_BYTES: Final = 16 << 20
-_TOGETHER: Final = 64
+_TOGETHER: Final = 20
+"""Questions at a time: as many as Prometheus computes together (``--query.max-concurrency``)."""
 
 
 class Prometheus:
@@ -32,27 +35,30 @@ class Prometheus:
 
     def __init__(self, access: Access, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.access = access
+        self._trust = access.trust()
         # The transport alone, without httpx's client: no line of log for each poll, no cookies, no redirects, and
-        # no proxy or netrc of the environment. What is asked is asked of this address.
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            verify=access.trust(),
-            limits=httpx.Limits(
-                max_connections=_TOGETHER, max_keepalive_connections=_TOGETHER, keepalive_expiry=60
-            ),
-        )
+        # no proxy or netrc of the environment. What is asked is asked of this address. Of aiohttp, because httpx's
+        # own pool loses a connection for ever with each question that is given up on its way.
+        self._transport = transport or AiohttpTransport(client=self._session)
+        self._turns = asyncio.Semaphore(_TOGETHER)
         self.skew_seconds: float | None = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=_TOGETHER, ssl=self._trust or True, keepalive_timeout=60)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def query(
         self, promql: str, *, at: float | None = None, timeout_seconds: float | None = None,
-        most_series: int = MOST_SERIES,
+        most_series: int = MOST_SERIES, newest: bool = False,
     ) -> Answer:  # fmt: skip
         """Evaluate a query at one moment.
 
         :param at: seconds since the epoch; None lets Prometheus take its own now
+        :param newest: of each series the last sample alone
         :raises MetricsError: no answer, a refusal, or an answer without numbers
         """
         fields = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
-        return await self._ask("query", fields, timeout_seconds, most_series)
+        return await self._ask("query", fields, timeout_seconds, most_series, newest=newest)
 
     async def query_range(
         self, promql: str, *, since: float, until: float, step_seconds: float, most_series: int = MOST_SERIES
@@ -69,22 +75,29 @@ class Prometheus:
         await self._transport.aclose()
 
     async def _ask(
-        self, what: str, fields: Mapping[str, str], timeout_seconds: float | None, most_series: int
+        self,
+        what: str,
+        fields: Mapping[str, str],
+        timeout_seconds: float | None,
+        most_series: int,
+        *,
+        newest: bool = False,
     ) -> Answer:
         seconds = timeout_seconds or self.access.timeout_seconds
         # Prometheus gives up when we do, and stops at one series more than we would take.
         fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._turns:
                 response, body = await self._exchange(url, fields, seconds)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
             raise self._unreachable(describe(error)) from error
         if response.status_code != httpx.codes.OK:
             body = self.access.hidden(body)  # something in between may repeat what it was sent
-        return read(response.status_code, _lower(response.headers), body, most_series=most_series)
+        headers = _lower(response.headers)
+        return read(response.status_code, headers, body, most_series=most_series, newest=newest)
 
     async def _exchange(self, url: str, fields: Mapping[str, str], seconds: float) -> tuple[httpx.Response, bytes]:
         # A form keeps queries out of the logs of what stands in between, and has no longest length.

@@ -84,12 +84,15 @@ class ClusterHook:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
         from kubernetes_asyncio.config import ConfigException
 
+        from include.clients.kubernetes.transport import settle_proxy
+
         hook = AsyncKubernetesHook(conn_id=self.conn_id, connection_extras=self._extras)
         try:
             context = hook.get_conn()
             api = await context.__aenter__()
         except (ConfigException, OSError, yaml.YAMLError) as error:
             raise self._unusable(error) from error
+        settle_proxy(api)
         try:
             yield api
         finally:

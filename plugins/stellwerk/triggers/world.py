@@ -14,6 +14,7 @@ from include.clients.metrics import open_sources
 from include.clients.metrics.openmetrics import OpenMetricsSource
 from include.errors import LedgerError, MetricsError, StellwerkError
 from include.steps.watch import keep_account, kept_account
+from include.watch.collector import settle
 from include.watch.world import World
 from stellwerk.hooks.kubernetes import ClusterHook
 from stellwerk.hooks.ledger import aopen_ledger
@@ -43,6 +44,7 @@ async def open_world(config: Armed, progress: Callable[[Progress], Awaitable[Non
 
     :raises ClusterError: there is no access to the cluster
     """
+    settle()
     async with AsyncExitStack() as stack:
         hook = await ClusterHook.aread(config.connection)
         # Source and watch look at the same pods at the same moments; the switch takes the cluster itself.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from include.bluegreen.state import PodState
+from include.bluegreen.state import PodState, ServiceState
 from include.clients.kubernetes import Glance, fresh
 from include.errors import ClusterUnreachable
 from tests.unit.watch.worlds import Erp
@@ -15,6 +15,11 @@ from tests.unit.watch.worlds import Erp
 
 class Counted(Erp):
     asked = 0
+    services = 0
+
+    async def service(self, name: str) -> ServiceState:
+        self.services += 1
+        return await super().service(name)
 
     async def pods(self, labels: Mapping[str, str]) -> tuple[PodState, ...]:
         self.asked += 1
@@ -36,6 +41,15 @@ async def test_two_at_once_ask_once_and_a_third_later_asks_again() -> None:
     await asyncio.sleep(0.35)
     await looking.pods({"app": "x"})
     assert erp.asked == 3
+
+
+async def test_a_service_is_asked_for_once_by_all_who_look() -> None:
+    erp = Counted()
+    looking = glance(erp)
+    one, two = await asyncio.gather(looking.service("valeo-erp"), looking.service("valeo-erp"))
+    assert (one, erp.services) == (two, 1)
+    await fresh(looking).service("valeo-erp")
+    assert erp.services == 2
 
 
 async def test_who_gives_up_takes_the_answer_from_nobody() -> None:

@@ -77,6 +77,22 @@ def test_not_a_number_stays_what_it_is():
     assert math.isnan(sample.sse_connections)
 
 
+def test_a_line_may_bear_a_time_and_labels_may_hold_anything():
+    text = (
+        'http_requests_total{path="/a b} 7",status="200"} 4 1700000000000\n'
+        'http_requests_total{path="a\\"c",status="500"}   2\n'
+        "process_cpu_seconds_total 7.5 1700000000000\n"
+        "sse_connections_active\t3\n"
+    )
+    sample = parsed(text)
+    assert sample.requests == {"200": 4.0, "500": 2.0}
+    assert (sample.cpu_seconds, sample.sse_connections) == (7.5, 3)
+
+
+def test_the_same_line_counts_as_what_it_says_now():
+    assert [parsed(f'http_requests_total{{status="200"}} {n}\n').requests["200"] for n in (1, 5)] == [1, 5]
+
+
 def test_several_processes_behind_one_page_are_added_up():
     text = 'sse_connections_active{pid="1"} 2\nsse_connections_active{pid="2"} 3\nprocess_cpu_seconds_total 1\n'
     assert parsed(text).sse_connections == 5
@@ -90,6 +106,9 @@ def test_several_processes_behind_one_page_are_added_up():
         "go_goroutines 12\n",
         "http_requests_total{status=200} oops\n",
         'http_requests_total{status="200" 4',
+        'http_requests_total{status="200"} 4 5 6',
+        'http_requests_total{status="200"}',
+        "http_requests_total",
         '{"kind": "Status"}',
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import logging
@@ -14,9 +15,11 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from aiohttp import web
 
 from include.clients.prometheus import Access, Answer, Prometheus, shared
 from include.errors import MetricsError, MetricsRefused, MetricsUnreachable, MetricsUnusable
+from tests.unit.clients.api_server import serving
 
 URL = "https://prometheus.example.com/base"
 SECRET = "s3cret-w0rd"
@@ -49,6 +52,65 @@ def test_a_vector_a_matrix_and_a_scalar_become_numbers():
     assert ask(lambda _: answer([7, "3"], "scalar")).series[0].samples == ((7.0, 3.0),)
     assert ask(lambda _: answer([7, "text"], "string")).series == ()
     assert ask(lambda _: answer([])).series == ()
+
+
+def matrix(*series: Any) -> Handler:
+    return lambda _: answer(list(series), "matrix", warnings=["a part is missing"])
+
+
+def test_the_newest_alone_is_what_the_whole_answer_ends_with():
+    one = {"metric": {"pod": "a", "path": "/[1"}, "values": [[1.5, "1"], [2.5, "NaN"], [3.5, "+Inf"]]}
+    two = {"metric": {}, "values": []}
+    whole, newest = ask(matrix(one, two)), ask(matrix(one, two), newest=True)
+    assert newest.series[0].samples == whole.series[0].samples[-1:] == ((3.5, float("inf")),)
+    assert (newest.kind, newest.series[1].samples, newest.warnings) == ("matrix", (), ("a part is missing",))
+    assert newest.series[0].labels == {"pod": "a", "path": "/[1"}
+    assert ask(lambda _: answer([sample("1")]), newest=True).kind == "vector", "not what was asked for"
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (matrix({"metric": {}, "values": [[1, "many"]]}), "many"),
+        (matrix({"metric": {}, "values": [[1]]}), "ValueError"),
+        (lambda _: answer([{"metric": {}, "values": [[1, "2"]]}] * 4, "matrix"), "at most 3"),
+        (lambda _: httpx.Response(200, text="<html>Sign in</html>"), "Sign in"),
+        (lambda _: httpx.Response(200, json={"status": "error", "error": "no"}), "seen: no"),
+    ],
+)
+def test_a_newest_that_cannot_be_read_says_why(handler: Handler, words: str) -> None:
+    with pytest.raises(MetricsUnusable, match=words):
+        ask(handler, newest=True, most_series=3)
+
+
+async def test_questions_given_up_on_their_way_leave_every_connection_of_use() -> None:
+    slow = True
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"status":"success",', b" " * 50_000, b'"data":{"resultType":"vector","result":[]}}'):
+            with contextlib.suppress(ConnectionError):
+                await response.write(piece)
+            await asyncio.sleep(0.01 if slow else 0)
+        return response
+
+    async with serving(slowly) as url:
+        prometheus = Prometheus(Access(url))
+        given_up = 0
+        for number in range(120):
+            try:
+                await asyncio.gather(
+                    *(prometheus.query("up", timeout_seconds=0.002 * (number % 20) + 0.001) for _ in range(8))
+                )
+            except MetricsUnreachable:
+                given_up += 1
+        slow = False
+        answers = await asyncio.gather(*(prometheus.query("up", timeout_seconds=5) for _ in range(60)))
+        await prometheus.close()
+    assert given_up > 50
+    assert [one.series for one in answers] == [()] * 60
 
 
 def test_a_question_is_a_form_with_the_time_it_may_take():
