@@ -112,6 +112,32 @@ def state_loss(
     )
 
 
+def grown(confirmed: RestoreLoss, now: RestoreLoss) -> tuple[str, ...]:
+    """What is lost beyond what a human has confirmed, a sentence each; nothing where that covers it.
+
+    Time alone does not count: it passes between every question and its answer, and :data:`VALID` bounds it.
+
+    :param now: the loss as it is now
+    """
+    same = ("database", "source", "backup", "backup_sha256", "target_missing", "readable")
+    if other := [name for name in same if getattr(confirmed, name) != getattr(now, name)]:
+        return (f"another restore than the one that was confirmed: {', '.join(other)}",)
+    shown = {table.table: _lost(table) for table in confirmed.tables}
+    more = []
+    for table in now.tables:
+        before, after = shown.get(table.table, 0), _lost(table)
+        if before is None or (after is not None and after <= before):
+            continue
+        count = "an unknown number of" if after is None else str(after)
+        more.append(f"{table.table}: {count} rows are lost, {before} were confirmed")
+    return tuple(more)
+
+
+def _lost(table: TableLoss) -> int | None:
+    """Rows that are lost; None when that is not known."""
+    return None if table.then is None or table.now is None else max(0, table.now - table.then)
+
+
 def must_be_confirmed(statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime) -> None:
     """Refuse unless a human has confirmed this very statement, and it is not too old.
 

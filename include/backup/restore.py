@@ -19,7 +19,7 @@ from include.backup.described import BackupContents, read_contents_of
 from include.backup.dump import find_backup
 from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
 from include.backup.manifest import Manifest
-from include.backup.preflight import must_allow_copy, observe_target
+from include.backup.preflight import must_allow_copy, objections, observe_powers, observe_target
 from include.backup.reading import read_back
 from include.backup.swap import Names, Seen, Step, names, next_step
 from include.database.confirmation import LossConfirmation
@@ -74,13 +74,7 @@ def what_would_be_lost(
     with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
         here = server_facts(administration).identity.model_copy(update={"name": database.name})
         exists = observe_target(administration, database.name).exists
-    if manifest.database not in (here, accept_source):
-        raise ArchiveForeign(
-            f"backup {backup} is of another database",
-            expected=here.shown,
-            seen=manifest.database.shown,
-            remedy="use a backup of this database, or say by name that the other one is meant",
-        )
+    _must_be_of(manifest, here, accept_source)
     rows = None
     if exists:
         try:
@@ -88,6 +82,55 @@ def what_would_be_lost(
         except DatabaseError as error:
             log.warning("the rows of %s cannot be counted: %s", database.shown, error)
     return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
+
+
+def what_stands_in_the_way(database: Database, workshop: Workshop, manifest: Manifest) -> tuple[str, ...]:
+    """Why this backup could not replace the database, a sentence for each reason. Nothing is touched.
+
+    :raises ArchiveForeign: it is of another database
+    :raises ArchiveUnusable: it is damaged
+    :raises DatabaseUnreachable, DatabaseRefused: the server does not answer, or lets nobody ask
+    """
+    contents = read_contents_of(workshop.store, manifest)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        here = server_facts(administration).identity.model_copy(update={"name": database.name})
+        _must_be_of(manifest, here, None)
+        target = observe_target(administration, database.name)
+        return objections(observe_powers(administration), manifest, contents, workshop.clients, target)
+
+
+def give_up(database: Database, workshop: Workshop, statement: RestoreLoss) -> bool:
+    """Find out how a restore that is not tried again has ended; users may connect to whatever is there.
+
+    :return: whether the backup is in place; otherwise nothing is left of the attempt
+    :raises RestoreBusy: another process goes on with it
+    :raises DatabaseError: the server gives no answer
+    """
+    call = names(statement)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        if not try_lock(administration, f"restore {database.name}"):
+            raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
+        target = exchange.standing(administration, call.target)
+        seen = (target.state, target.mark) if target else ("", "")
+        if seen == ("restored", call.mark):
+            exchange.allow(administration, call.target, connections=True)
+            return True
+        if seen == ("replacing", call.mark):
+            exchange.reopen(administration, call)
+        left = exchange.standing(administration, call.new)
+        if left is not None and left.mark == call.mark:
+            drop(administration, call.new)
+        return False
+
+
+def _must_be_of(manifest: Manifest, here: DatabaseIdentity, accept_source: DatabaseIdentity | None) -> None:
+    if manifest.database not in (here, accept_source):
+        raise ArchiveForeign(
+            f"backup {manifest.id} is of another database",
+            expected=here.shown,
+            seen=manifest.database.shown,
+            remedy="use a backup of this database, or say by name that the other one is meant",
+        )
 
 
 def restore(
@@ -119,7 +162,8 @@ def restore(
             )
         if not try_lock(administration, f"restore {database.name}"):
             raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
-        if call.next(administration) is not Step.DONE:
+        # Once the names are exchanged nothing more can be lost, and users must get in however late it is.
+        if call.next(administration) not in (Step.OPEN, Step.DONE):
             call.must_be_confirmed(administration, confirmation, now())
         while (step := call.next(administration)) is not Step.DONE:
             log.info("restore of %s from backup %s: %s", database.name, statement.backup, step.value)

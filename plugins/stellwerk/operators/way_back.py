@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.database import DatabaseOperator
 from stellwerk.runs import release_run
@@ -50,16 +52,34 @@ class StateWayBack(DatabaseOperator):
         return stated
 
 
-class AskTakeBack(HITLOperator):
-    """Ask one of those who may whether the schema is taken back, and record what they take the responsibility for.
+class AskLoss(HITLOperator):
+    """Ask one of those who may whether something is lost, and record what they take the responsibility for.
 
-    Silence keeps the schema: nothing is lost by waiting, and the question can be asked again. The form carries the
-    digest of the statement that is shown, so that an answer is about that one, whatever was stated meanwhile.
+    The form carries the digest of the statement that is shown, so that an answer is about that one, whatever was
+    stated meanwhile. Silence loses nothing, and the question can be asked again.
     """
 
+    #: what is asked, the ledger's kind of statement, and the answers
+    question: ClassVar[str]
+    statement: ClassVar[str]
+    yes: ClassVar[str]
+    no: ClassVar[str]
+
     def __init__(self, **kwargs: Any) -> None:
-        fixed = {"subject": "Take the schema back?", "options": [TAKE, KEEP], "params": _form()}
+        fixed = {"subject": self.question, "options": [self.yes, self.no], "params": _form()}
         super().__init__(**{**kwargs, **fixed})
+
+    @abstractmethod
+    def subject_of(self, run: ReleaseRun) -> str:
+        """The question for this run."""
+
+    @abstractmethod
+    def text_of(self, stated: Mapping[str, Any]) -> str:
+        """What is lost, in Markdown."""
+
+    @abstractmethod
+    def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
+        """End the task without a loss."""
 
     def execute(self, context: Context) -> Any:
         """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
@@ -68,28 +88,27 @@ class AskTakeBack(HITLOperator):
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             stated, people = self._stated(run), may_confirm(run)
-        release, name = run.release, run.environment.name
-        self.subject = f"{release.version} to {name}: take the schema back to that of {release.previous}?"
-        self.body = f"{stated['text']}\n\nstatement `{stated['digest'][:16]}`"
+        self.subject = self.subject_of(run)
+        self.body = f"{self.text_of(stated)}\n\nstatement `{stated['digest'][:16]}`"
         self.params = ParamsDict(_form(stated["digest"]))
         self.assigned_users = [{"id": user, "name": user} for user in people]
         self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Record a confirmation of what was shown; skip what follows where the schema is kept."""
+        """Record a confirmation of what was shown; anything else loses nothing."""
         from include.steps.database.confirm import confirm
         from stellwerk.hooks.ledger import open_ledger
 
-        if "error" in event:
-            raise AirflowSkipException(f"no answer, the schema is kept: {event['error']}")
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
+            if "error" in event:
+                self.kept(run, f"no answer: {event['error']}", said_no=False)
             answer = super().execute_complete(context, event)
-            if answer["chosen_options"] != [TAKE]:
-                raise AirflowSkipException("the schema is kept")
-            ledger = open_ledger(run.environment.connections.ledger)
             user, form = answer["responded_by_user"], answer["params_input"]
+            if answer["chosen_options"] != [self.yes]:
+                self.kept(run, f"{user['id'] if user else 'nobody'} said {self.no}", said_no=True)
+            ledger = open_ledger(run.environment.connections.ledger)
             said = {
                 "digest": self._stated(run, digest=form.get("statement"))["digest"],
                 "by": user["id"] if user else "",
@@ -98,21 +117,41 @@ class AskTakeBack(HITLOperator):
             confirm(ledger, run, said, at=answer["responded_at"])
         return said
 
-    @staticmethod
-    def _stated(run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
+    def _stated(self, run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
         from include.errors import ApprovalMissing
-        from include.steps.database.entries import WAY_BACK_STATED, newest
+        from include.steps.database.entries import newest
         from stellwerk.hooks.ledger import open_ledger
 
-        found = newest(open_ledger(run.environment.connections.ledger), run, WAY_BACK_STATED, **wanted)
+        found = newest(open_ledger(run.environment.connections.ledger), run, self.statement, **wanted)
         if found is None:
             raise ApprovalMissing(
                 "nobody was shown what going back would lose",
-                expected=f"a ledger entry {WAY_BACK_STATED} of this run",
+                expected=f"a ledger entry {self.statement} of this run",
                 seen=str(wanted.get("digest") or "none"),
                 remedy="clear the task that states it",
             )
         return found.payload
+
+
+class AskTakeBack(AskLoss):
+    """Ask whether the schema is taken back; silence keeps it."""
+
+    question = "Take the schema back?"
+    statement = WAY_BACK_STATED
+    yes, no = TAKE, KEEP
+
+    def subject_of(self, run: ReleaseRun) -> str:
+        """Which schema."""
+        release = run.release
+        return f"{release.version} to {run.environment.name}: take the schema back to that of {release.previous}?"
+
+    def text_of(self, stated: Mapping[str, Any]) -> str:
+        """The statement."""
+        return str(stated["text"])
+
+    def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
+        """Skip what follows."""
+        raise AirflowSkipException(f"the schema is kept: {why}")
 
 
 def _form(digest: str = "") -> dict[str, Param]:

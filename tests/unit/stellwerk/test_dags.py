@@ -88,7 +88,28 @@ def test_every_option_is_offered_and_the_form_explains_it(dags: DagBag) -> None:
     )
     assert documentation() in dag.doc_md
     assert all(f"| `{name}` |" in dag.doc_md for name in option.schema["enum"])
-    assert "the database part is not there yet" in dag.doc_md
+    assert "`full-restore` has to be asked for by name" in dag.doc_md
+
+
+def test_a_full_restore_stands_in_nobodys_way_and_a_human_stands_before_it(dags: DagBag) -> None:
+    dag = dags.dags["rollback"]
+    assert dag.get_task("bring_back").upstream_task_ids == {"eligibility", "full_restore.restore"}
+    assert dag.get_task("bring_back").trigger_rule == "none_failed"
+    before = _all_upstream(dag, "full_restore.restore")
+    assert {
+        "full_restore.ask",
+        "full_restore.stop",
+        "full_restore.count_again",
+        "full_restore.ask_again",
+    } <= before
+    assert _all_upstream(dag, "full_restore.stop") == {
+        "eligibility",
+        "full_restore.state_loss",
+        "full_restore.ask",
+    }
+    assert dag.get_task("full_restore.resume").trigger_rule == "one_failed"
+    skipped = {task.task_id for task in dag.get_task("eligibility")._of_the_restore()}
+    assert skipped == {task.task_id for task in dag.tasks if task.task_id.startswith("full_restore.")}
 
 
 def test_every_deadline_of_the_plan_calls_back(dags: DagBag) -> None:
