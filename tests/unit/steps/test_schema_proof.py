@@ -14,8 +14,12 @@ from include.steps.schema_proof import (
     MIGRATED,
     MIGRATION_INTENDED,
     REHEARSED,
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
+    SchemaFact,
+    schema_fact,
     schema_proof,
     schema_proof_if_any,
 )
@@ -57,6 +61,10 @@ OURS = ("3.0.0", "production")
         ([(MIGRATED, *OURS), (TAKEN_BACK, *OURS)], "unchanged"),
         ([(MIGRATED, *OURS), (RESTORED, *OURS), (REHEARSED, *OURS)], "unchanged"),
         ([(MIGRATED, *OURS), (TAKEN_BACK, *OURS), (MIGRATED, *OURS)], "unproven"),
+        ([(MIGRATED, *OURS), (REHEARSED, *OURS), (RESTORE_STOPPED, *OURS)], "restoring"),
+        ([(MIGRATED, *OURS), (REHEARSED, *OURS), (RESTORE_STOPPED, *OURS), (RESTORE_RESUMED, *OURS)], "rehearsed"),
+        ([(MIGRATED, *OURS), (RESTORE_STOPPED, *OURS), (RESTORED, *OURS)], "unchanged"),
+        ([(MIGRATED, *OURS), (RESTORE_STOPPED, "3.0.0", "staging")], "unproven"),
     ],
 )
 def test_the_proof_is_what_this_releases_entries_of_this_environment_say(entries, proof) -> None:
@@ -70,6 +78,18 @@ def test_a_rehearsal_proves_the_schema_that_it_ended_with_and_no_other(rehearsed
     for kind, fingerprint in ((REHEARSED, rehearsed), (MIGRATED, "one")):
         memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"fingerprint": fingerprint}))
     assert schema_proof(RUN, cast("Ledger", memory)) == proof
+
+
+def test_the_fact_names_the_newest_rehearsal_that_proves_it() -> None:
+    memory = MemoryLedger()
+    for kind, payload in (
+        (REHEARSED, {"fingerprint": "one", "id": "r1"}),
+        (REHEARSED, {"fingerprint": "one", "id": "r2"}),
+        (REHEARSED, {"fingerprint": "another", "id": "r3"}),
+        (MIGRATED, {"fingerprint": "one"}),
+    ):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", payload))
+    assert schema_fact(RUN, cast("Ledger", memory)) == SchemaFact("rehearsed", "r2")
 
 
 def test_going_back_waits_for_no_ledger() -> None:
