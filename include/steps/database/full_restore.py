@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from include.backup.dump import find_backup
 from include.backup.loss import VALID, RestoreLoss, grown
@@ -25,6 +26,8 @@ from include.steps.schema_proof import RESTORED
 
 log = logging.getLogger(__name__)
 
+LONGEST_SECONDS: Final = 20.0
+
 
 def restorable(run: ReleaseRun, open_site: Callable[[], Site], ledger: Callable[[], Ledger]) -> Restorable:
     """Whether there is a backup that a full restore could bring back; never raises: it is one option of several.
@@ -37,27 +40,54 @@ def restorable(run: ReleaseRun, open_site: Callable[[], Site], ledger: Callable[
         opened = ledger()
         if recorded(opened, run, RESTORED):
             return Restorable(usable=True, reason="this run has restored the database")
-        return _looked_at(run, open_site, opened)
+        return _known(run, open_site, opened)
     except BackupMissing as error:
         return Restorable(usable=False, reason=error.what)
     except StellwerkError as error:
         return Restorable(usable=False, reason=f"whether the backup can be restored is not known: {error}")
 
 
-def _looked_at(run: ReleaseRun, open_site: Callable[[], Site], ledger: Ledger) -> Restorable:
+def _known(run: ReleaseRun, open_site: Callable[[], Site], ledger: Ledger) -> Restorable:
     backup = backup_to_restore(run, ledger)
     found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
     proof = next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
     if proof is None:
         return Restorable(usable=False, reason=f"nobody has verified backup {backup}")
     site = open_site()
+    return _in_time(lambda: _looked_at(site, backup, str(proof.payload["sha256"])))
+
+
+def _looked_at(site: Site, backup: str, sha256: str) -> Restorable:
     manifest = find_backup(site.store, backup)
-    if manifest.sha256 != proof.payload["sha256"]:
+    if manifest.sha256 != sha256:
         return Restorable(usable=False, reason=f"backup {backup} is not the one that was verified")
     if why := what_stands_in_the_way(site.database, site.workshop, manifest):
         return Restorable(usable=False, reason=f"backup {backup} cannot be restored here: {'; '.join(why)}")
     at = f"{manifest.snapshot_at:%Y-%m-%d %H:%M} UTC"
     return Restorable(usable=True, reason=f"backup {backup} of {at} is verified")
+
+
+def _in_time(look: Callable[[], Restorable]) -> Restorable:
+    """What was found, or that it was not in time: a store that hangs must not hold up who waits to be told."""
+    found: list[Restorable] = []
+    failed: list[StellwerkError] = []
+
+    def looking() -> None:
+        try:
+            found.append(look())
+        except StellwerkError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=looking, daemon=True)
+    thread.start()
+    thread.join(LONGEST_SECONDS)
+    if failed:
+        raise failed[0]
+    if found:
+        return found[0]
+    return Restorable(
+        usable=False, reason=f"whether the backup can be restored was not known in {LONGEST_SECONDS:g} s"
+    )
 
 
 def backup_to_restore(run: ReleaseRun, ledger: Ledger) -> str:
@@ -70,7 +100,7 @@ def backup_to_restore(run: ReleaseRun, ledger: Ledger) -> str:
         raise BackupMissing(
             f"no migration of {run.release.version} is in the database of {run.environment.name}",
             expected="a migration of this release, with the safety backup that it began with",
-            remedy="name the backup by hand (docs/rollback.md), or leave the database as it is",
+            remedy="leave the database as it is, or restore another backup by hand",
         )
     return str(began.payload["backup"])
 

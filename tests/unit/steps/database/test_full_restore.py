@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from include.backup.loss import RestoreLoss, TableLoss, grown
 from include.database.facts import DatabaseIdentity
-from include.errors import DatabaseUnreachable, LedgerUnavailable, RestoreUnconfirmed, RollbackBlocked
+from include.errors import (
+    BackupMissing,
+    DatabaseUnreachable,
+    LedgerUnavailable,
+    RestoreUnconfirmed,
+    RollbackBlocked,
+)
 from include.ledger.store import Ledger
 from include.steps.database import full_restore
 from include.steps.database.confirm import confirm
@@ -182,6 +189,22 @@ def test_what_gives_no_answer_is_a_reason_and_no_error(run: ReleaseRun) -> None:
     found = restorable(run, gone, lambda: ledger)
     assert not found.usable
     assert "is not known: no answer" in found.reason
+
+
+def test_a_store_that_hangs_holds_nobody_up(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, answers = a_ledger(), threading.Event()
+    record(ledger, run, MIGRATION_INTENDED, {"backup": "b1"})
+    record(ledger, run, BACKUP_PROVEN, {"backup": "b1", "sha256": "a"})
+
+    def hangs(*_: object) -> None:
+        answers.wait(10)
+        raise BackupMissing("too late")
+
+    monkeypatch.setattr(full_restore, "LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(full_restore, "find_backup", hangs)
+    found = restorable(run, lambda: cast(Any, SimpleNamespace(store=None)), lambda: ledger)
+    answers.set()
+    assert (found.usable, "not known in 0.05 s" in found.reason) == (False, True)
 
 
 def test_a_run_that_has_restored_may_go_on(run: ReleaseRun) -> None:
