@@ -100,6 +100,11 @@ def migration_started(occasion: Occasion, *, at: datetime) -> Message:
     return _status(occasion, "migration-started", "Database migration started", at)
 
 
+def database_restored(occasion: Occasion, *, at: datetime) -> Message:
+    """The database is its backup's, whatever users have written since then."""
+    return _status(occasion, "database-restored", "Database restored from its backup", at)
+
+
 def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
     """The schema is the release's, and was looked at."""
     return _status(occasion, "migration-completed", "Database migration completed", at)

@@ -14,6 +14,7 @@ from stellwerk.operators.full_restore import (
     StateLoss,
     StopApplication,
 )
+from stellwerk.operators.message import Announce
 from stellwerk.operators.rollback import GROUP
 
 
@@ -34,4 +35,6 @@ def full_restore() -> tuple[TaskGroup, BaseOperator]:
         resume = ResumeApplication(task_id="resume", trigger_rule="one_failed", **patient)
         StateLoss(task_id="state_loss") >> AskRestore(task_id="ask") >> stop >> count >> again >> restore
         [stop, count, again, restore] >> resume
+        # The rollback's own messages may be out long since: it works after a switch back, too.
+        restore >> Announce(task_id="announce", event="database-restored")
     return group, restore

@@ -205,21 +205,27 @@ def restore_gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> bool:
     return True
 
 
-def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger) -> None:
+def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | None = None) -> None:
     """Refuse to touch anything that nobody has said yes to; what is done already needs no other yes.
 
+    :param now: refuse a yes to what was counted more than an hour ago, too; None where no more is touched by it
     :raises RestoreUnconfirmed: nobody was shown what is lost, or nobody has confirmed it
     """
     if recorded(ledger, run, RESTORED):
         return
     stated = newest(ledger, run, RESTORE_STATED)
-    if stated is None or confirmation(ledger, run, str(stated.payload["digest"])) is None:
-        raise RestoreUnconfirmed(
-            "nothing was touched: nobody has confirmed what is lost",
-            expected="a confirmation of the newest statement",
-            seen=f"none of {stated.payload['digest'][:16]}" if stated else "no statement",
-            remedy="clear the task that states the loss",
-        )
+    seen = "no statement" if stated is None else f"none of {stated.payload['digest'][:16]}"
+    if stated is not None and confirmation(ledger, run, str(stated.payload["digest"])):
+        made_at = _statement(stated).made_at
+        if now is None or now - made_at <= VALID:
+            return
+        seen = f"one of {made_at:%Y-%m-%d %H:%M} UTC"
+    raise RestoreUnconfirmed(
+        "nothing was touched: nobody has confirmed what is lost",
+        expected="a confirmation of the newest statement, not older than an hour",
+        seen=seen,
+        remedy="clear the task that states the loss",
+    )
 
 
 def must_be_restored(run: ReleaseRun, ledger: Ledger) -> None:

@@ -34,9 +34,15 @@ class _RestoreStep(RollbackOperator):
         """Do the step."""
 
     def stop(self, run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
-        """See :func:`include.steps.stopping.stop_application`."""
-        from include.steps.stopping import stop_application
+        """Stop what a human has said yes to; see :func:`include.steps.stopping.stop_application`.
 
+        :raises RestoreUnconfirmed: nobody has, or too long ago to stop for it now
+        """
+        from include.steps.database.backup import utc_now
+        from include.steps.database.full_restore import must_be_confirmed_now
+        from include.steps.stopping import open_stop, stop_application
+
+        must_be_confirmed_now(run, ledger, now=None if open_stop(run, ledger) else utc_now())
         return self.with_cluster(run, lambda run, cluster: stop_application(run, cluster, ledger))
 
 
@@ -54,13 +60,7 @@ class StopApplication(_RestoreStep):
     """Scale both slots to zero: from here on nobody writes."""
 
     def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
-        """Stop what a human has said yes to.
-
-        :raises RestoreUnconfirmed: nobody has
-        """
-        from include.steps.database.full_restore import must_be_confirmed_now
-
-        must_be_confirmed_now(run, ledger)
+        """See :meth:`stop`."""
         return self.stop(run, ledger)
 
 
@@ -72,9 +72,8 @@ class RestoreDatabase(_RestoreStep):
 
         :raises RestoreUnconfirmed: nobody has confirmed the newest statement
         """
-        from include.steps.database.full_restore import must_be_confirmed_now, restore_fully
+        from include.steps.database.full_restore import restore_fully
 
-        must_be_confirmed_now(run, ledger)
         self.stop(run, ledger)
         return restore_fully(run, site, ledger)
 

@@ -76,7 +76,7 @@ def test_the_tasks_of_a_restore_are_skipped_at_once_where_another_way_is_taken(
     monkeypatch.setattr("include.steps.rollback_choice.choose", choose)
     with pytest.raises(DownstreamTasksSkipped) as skipped:
         eligibility.execute(world.context)
-    assert set(skipped.value.tasks) == GROUP | {"full_restore.resume"}
+    assert set(skipped.value.tasks) == GROUP | {"full_restore.resume", "full_restore.announce"}
     assert world.instance.pushed["return_value"] == {"option": option, "done": False}
     assert len(all_recorded(world.ledger, world.run, ROLLBACK_CHOSEN)) == 1
 

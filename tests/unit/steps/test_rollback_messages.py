@@ -25,6 +25,7 @@ from include.messages.model import Message
 from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
+from include.steps.announce import announce
 from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
@@ -408,3 +409,14 @@ def test_without_a_restore_the_messages_say_that_the_database_was_left_alone() -
     for duty in ("alert", "mail"):
         tell(desk, cast("Any", duty))
     assert all("nicht verändert" in message.text for message in servers.got)
+
+
+def test_a_restore_is_told_by_its_own_run_whatever_was_told_before() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    tell(desk, "alert")
+    announce(desk.run, "database-restored", desk.ledger, desk.send)
+    announce(desk.run, "database-restored", desk.ledger, desk.send)
+    assert servers.names == ["rollback-alert", "database-restored"]
+    assert servers.got[1].run_id == "rb1"
+    assert "was seither eingegeben wurde, fehlt" in servers.got[1].text

@@ -136,6 +136,11 @@ def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch:
     ledger = a_ledger()
     first = state(run, ledger, monkeypatch, a_loss({}))
     say_yes(run, ledger, first)
+    must_be_confirmed_now(run, ledger, now=NOON + timedelta(minutes=59))
+    with pytest.raises(RestoreUnconfirmed, match="nobody has confirmed") as refused:
+        must_be_confirmed_now(run, ledger, now=NOON + timedelta(minutes=61))
+    assert refused.value.seen == "one of 2030-05-01 12:00 UTC"
+    must_be_confirmed_now(run, ledger)
     assert state(run, ledger, monkeypatch, a_loss({}, minutes=61)) != first
 
 
