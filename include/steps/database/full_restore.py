@@ -41,10 +41,8 @@ def restorable(run: ReleaseRun, open_site: Callable[[], Site], ledger: Callable[
         if recorded(opened, run, RESTORED):
             return Restorable(usable=True, reason="this run has restored the database")
         return _known(run, open_site, opened)
-    except BackupMissing as error:
-        return Restorable(usable=False, reason=error.what)
     except StellwerkError as error:
-        return Restorable(usable=False, reason=f"whether the backup can be restored is not known: {error}")
+        return _none_because(error)
 
 
 def _known(run: ReleaseRun, open_site: Callable[[], Site], ledger: Ledger) -> Restorable:
@@ -70,24 +68,23 @@ def _looked_at(site: Site, backup: str, sha256: str) -> Restorable:
 def _in_time(look: Callable[[], Restorable]) -> Restorable:
     """What was found, or that it was not in time: a store that hangs must not hold up who waits to be told."""
     found: list[Restorable] = []
-    failed: list[StellwerkError] = []
 
     def looking() -> None:
         try:
             found.append(look())
-        except StellwerkError as error:
-            failed.append(error)
+        except Exception as error:  # noqa: BLE001 - one option of several: whatever it is, it is only a reason
+            found.append(_none_because(error))
 
     thread = threading.Thread(target=looking, daemon=True)
     thread.start()
     thread.join(LONGEST_SECONDS)
-    if failed:
-        raise failed[0]
-    if found:
-        return found[0]
-    return Restorable(
-        usable=False, reason=f"whether the backup can be restored was not known in {LONGEST_SECONDS:g} s"
-    )
+    return found[0] if found else _none_because(TimeoutError(f"no answer in {LONGEST_SECONDS:g} s"))
+
+
+def _none_because(error: Exception) -> Restorable:
+    if isinstance(error, BackupMissing):
+        return Restorable(usable=False, reason=error.what)
+    return Restorable(usable=False, reason=f"whether the backup can be restored is not known: {error}")
 
 
 def backup_to_restore(run: ReleaseRun, ledger: Ledger) -> str:

@@ -209,7 +209,7 @@ def test_a_store_that_hangs_holds_nobody_up(run: ReleaseRun, monkeypatch: pytest
     monkeypatch.setattr(full_restore, "find_backup", hangs)
     found = restorable(run, lambda: cast(Any, SimpleNamespace(store=None)), lambda: ledger)
     answers.set()
-    assert (found.usable, "not known in 0.05 s" in found.reason) == (False, True)
+    assert (found.usable, "is not known: no answer in 0.05 s" in found.reason) == (False, True)
 
 
 def test_a_run_that_has_restored_may_go_on(run: ReleaseRun) -> None:
