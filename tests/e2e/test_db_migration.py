@@ -201,7 +201,8 @@ def test_a_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated_on
     run = trigger_migration(sandbox.airflow, "3.0.0", "apply")
     answer_gate(sandbox.airflow, run, people=MIGRATION_DECIDERS)
     with erp.locked("orders", "ACCESS SHARE"):
-        wait_until(lambda: erp.waiting(), deadline_seconds=120, what="the migration to wait", poll_seconds=0.1)
+        client.wait_for_task(run, "migration.migrate", deadline_seconds=90, states=frozenset({"running"}))
+        wait_until(lambda: erp.waiting(), deadline_seconds=30, what="the migration to wait", poll_seconds=0.1)
         assert erp.revisions() == OLD
         os.kill(_worker(sandbox), signal.SIGKILL)
         wait_until(lambda: not erp.backends(), deadline_seconds=30, what="the end of its backends")
