@@ -39,6 +39,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   ├── RollbackRefused            nothing to roll back, or no such option
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    │       └── FailsOnNewSchema       the running version, after a migration: humans decide, no retry does
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
     │   └── LeaseLost                  it was taken over from this release, or not renewed in time
@@ -303,6 +304,12 @@ class VerificationFailed(TrafficError):
     """A health endpoint, a smoke check or the final state is not as it has to be."""
 
     retryable = True
+
+
+class FailsOnNewSchema(VerificationFailed):
+    """The running version fails on a schema that was migrated under it: no retry helps, humans decide at once."""
+
+    retryable = False
 
 
 class LeaseError(StellwerkError):

@@ -33,6 +33,7 @@ from include.sandbox.programs import program
 from include.sandbox.prometheus import NOWHERE, PrometheusServer, Scraping
 from include.sandbox.settings import load_settings
 from include.sandbox.world import (
+    FIRST_VERSION,
     Addresses,
     create_namespace,
     create_world,
@@ -44,7 +45,6 @@ from include.sandbox.world import (
 REPOSITORY = Path(__file__).parents[2]
 PLAN_TEMPLATE = Path(__file__).parent / "plan"
 CHART = REPOSITORY / "include" / "charts" / "valeo-erp"
-FINAL_SCHEMA = "head"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ class Sandbox:
     def _application(self) -> None:
         options, cluster = self.options, self.cluster
         build_images(cluster.import_image)
-        migrate_erp(self.postgres.url("valeo_erp"), FINAL_SCHEMA)
+        # As the old version left it: what 3.0.0 brings is db-migration's to apply.
+        migrate_erp(self.postgres.url("valeo_erp"), version=FIRST_VERSION)
         allow_copies(self.postgres.url("postgres", SUPERUSER), "valeo_erp")
         link_trees(options.state / "trees")
         database = self.postgres.url("valeo_erp", host=cluster.host_address)

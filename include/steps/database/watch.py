@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from include.clients.prober import ProbeResult, run_smoke
-from include.errors import VerificationFailed
+from include.errors import FailsOnNewSchema
 from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.entries import MIGRATION_WATCHED
@@ -65,7 +65,7 @@ async def watch_schema(
     """Watch the running version after its schema was migrated; ends at once where nothing was.
 
     :param ask: makes one round of checks; None: the environment's, at its public URL
-    :raises VerificationFailed: it failed for longer than the environment's ``down_seconds``, or at the end, or no
+    :raises FailsOnNewSchema: it failed for longer than the environment's ``down_seconds``, or at the end, or no
         round said anything; humans decide about the recorded way back
     """
     environment = run.environment
@@ -97,14 +97,14 @@ def _public(run: ReleaseRun) -> Ask:
     return ask
 
 
-def _fired(seen: Seen, now: datetime) -> VerificationFailed:
+def _fired(seen: Seen, now: datetime) -> FailsOnNewSchema:
     if seen.failing_since is None:
         what = "nobody knows how the running version does on the new schema"
         told = f"{seen.unknown} of {seen.rounds} rounds said nothing"
     else:
         what = f"the running version fails on the new schema for {seen.failed_for(now):.0f} s"
         told = seen.last
-    return VerificationFailed(
+    return FailsOnNewSchema(
         what,
         expected="every check answered as it should",
         seen=told,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.clients.prober import ProbeResult
-from include.errors import VerificationFailed
+from include.errors import FailsOnNewSchema
 from include.ledger.store import Ledger
 from include.steps.database.watch import Seen, watch_schema
 from include.steps.record import record
@@ -84,8 +84,9 @@ async def test_a_failure_that_lasts_fires_it() -> None:
     slo = run.environment.slo.model_copy(update={"triggers": triggers})
     run = replace(run, environment=run.environment.model_copy(update={"slo": slo}))
     world = World(GOOD, BAD, GOOD, BAD)
-    with pytest.raises(VerificationFailed, match=r"fails on the new schema for 20 s.*alive: 500"):
+    with pytest.raises(FailsOnNewSchema, match=r"fails on the new schema for 20 s.*alive: 500") as fired:
         await watch_schema(run, migrated(), ask=world.ask, now=world.now)
+    assert not fired.value.retryable, "the way back is offered at once, not after another watch"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ async def test_a_failure_that_lasts_fires_it() -> None:
 )
 async def test_the_end_of_the_time_alone_is_no_success(answer: ProbeResult, said: str) -> None:
     world = World(answer)
-    with pytest.raises(VerificationFailed, match=said):
+    with pytest.raises(FailsOnNewSchema, match=said):
         await watch_schema(a_run(watch_seconds=60), migrated(), ask=world.ask, now=world.now)
 
 
