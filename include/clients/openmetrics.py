@@ -27,6 +27,7 @@ from include.slo.samples import PodSample, Snapshot
 _TOGETHER: Final = 16
 
 _NAME: Final = re.compile(r"[^\s{]+")
+_SERIES: Final = re.compile(r'[^\s{]+\s*(\{([^"}]|"([^"\\]|\\.)*")*\})?')
 
 STANDARD: Final = Metrics()
 """The names of the plan that ships."""
@@ -179,10 +180,24 @@ def _by_name(text: str, names: Metrics) -> dict[str, list[Sample]]:
     kept = [line for line in text.splitlines() if (named := _NAME.match(line)) and named[0] in wanted]
     found: dict[str, list[Sample]] = defaultdict(list)
     for line in kept:
-        series, value = _split(line)
-        name, labels = _series(series)
-        found[name].append(Sample(name, labels, value))
+        sample = _sample(line)
+        found[sample.name].append(sample)
     return dict(found)
+
+
+def _sample(line: str) -> Sample:
+    # What follows a value and this sign (an exemplar of OpenMetrics) may look like a value itself.
+    if " # " in line:
+        return _one(line)
+    series, value = _split(line)
+    name, labels = _series(series)
+    return Sample(name, labels, value)
+
+
+def _one(line: str) -> Sample:
+    (family,) = text_string_to_metric_families(line + "\n")
+    (sample,) = family.samples
+    return sample
 
 
 def _split(line: str) -> tuple[str, float]:
@@ -200,8 +215,9 @@ def _split(line: str) -> tuple[str, float]:
 @lru_cache(maxsize=16_384)
 def _series(text: str) -> tuple[str, dict[str, str]]:
     """Name and labels; they are the same at every look, and reading them is nearly all the work."""
-    (family,) = text_string_to_metric_families(f"{text} 0\n")
-    (sample,) = family.samples
+    if not _SERIES.fullmatch(text):
+        raise ValueError(f"no series: {text[:200]!r}")
+    sample = _one(f"{text} 0")
     return sample.name, sample.labels
 
 

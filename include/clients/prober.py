@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from include.clients.proxies import proxy_for
 from include.plan.models import SmokeCheck
@@ -27,7 +28,19 @@ _HEADERS: Final = {
     "Connection": "close",
     "Cache-Control": "no-cache",
 }
-_CUT_OFF: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
+_CUT_OFF: Final[tuple[type[Exception], ...]] = (
+    httpx.RemoteProtocolError,
+    aiohttp.ClientOSError,
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+)
+
+
+NO_ANSWER: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, ValueError,
+)  # fmt: skip
+"""Of httpx's types (TLS's are OSErrors), of aiohttp's, and of an address or a proxy that nobody could ask."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ async def check(base_url: str, smoke: SmokeCheck, *, expected_slot: str | None =
         problem = _judge(response, body, smoke, expected_slot)
     except TimeoutError:
         problem = f"no answer within {smoke.timeout_seconds:g} s"
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError) as error:
+    except NO_ANSWER as error:
         problem = describe(error)
         usable = not _between(error)
     return _result(smoke, url, response, problem, time.monotonic() - started, usable=usable)
@@ -84,23 +97,27 @@ async def run_smoke(
 
 def describe(error: BaseException) -> str:
     """Why there was no answer, in words: a certificate is told from a refused connection and a slow server."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate not accepted: {cause.verify_message or cause.reason}"
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason or cause}"
-    for cause in causes:
-        if isinstance(cause, _CUT_OFF):
-            return f"no HTTP answer: {cause}"
+    # aiohttp's own errors of TLS are called ssl's as well and know less than those that they stand for.
+    causes = [cause for cause in _causes(error) if not isinstance(cause, aiohttp.ClientSSLError)]
+    if distrust := _first(causes, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {distrust.verify_message or distrust.reason}"
+    if failure := _first(causes, ssl.SSLError):
+        return f"TLS failed: {failure.reason or failure}"
+    # These before the timeouts: httpx-aiohttp makes timeouts of them.
+    if nobody := _first(causes, aiohttp.ClientConnectorError, httpx.ConnectError):
+        return f"no connection: {nobody}"
+    if cut_off := _first(causes, *_CUT_OFF):
+        return f"no HTTP answer: {cut_off}"
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
-    if isinstance(error, httpx.ConnectError):
-        return f"no connection: {error}"
-    if isinstance(error, httpx.RemoteProtocolError):
-        return f"no HTTP answer: {error}"
     return f"{type(error).__name__}: {error}"
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def _first(causes: Sequence[BaseException], *kinds: type[E]) -> E | None:
+    return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
 
 def _between(error: BaseException) -> bool:
@@ -112,7 +129,8 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
     # How long it may take is the caller's limit for everything, which also covers DNS and slow bodies. The
     # transport alone: of httpx's client, which is as much work again, only the proxy would be of use.
     request = httpx.Request("GET", url, headers=_HEADERS)
-    transport = httpx.AsyncHTTPTransport(verify=_trust(), proxy=proxy_for(url))
+    proxy = proxy_for(url, any_scheme=True)
+    transport = AiohttpTransport(verify=_trust(), client=_session, proxy=httpx.Proxy(proxy) if proxy else None)
     async with transport, contextlib.aclosing(await transport.handle_async_request(request)) as response:
         body = b""
         endless = response.headers.get("Content-Type", "").startswith("text/event-stream")
@@ -128,6 +146,11 @@ async def _fetch(url: str, smoke: SmokeCheck) -> tuple[httpx.Response, bytes]:
             if response.status_code != smoke.status and len(body) >= 200:
                 break
         return response, body
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(ssl=_trust(), force_close=True)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _judge(response: httpx.Response, content: bytes, smoke: SmokeCheck, expected_slot: str | None) -> str:

@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -56,7 +56,7 @@ def whole(sample: PodSample) -> Growth:
 
 def carried(before: PodSample, after: PodSample) -> PodSample:
     """``after``, with what ``before`` knew of series that are missing now."""
-    if restarted_between(before, after):
+    if restarted_between(before, after) or _lacks_nothing(after, before):
         return after
     return replace(
         after,
@@ -64,6 +64,16 @@ def carried(before: PodSample, after: PodSample) -> PodSample:
         requests={**before.requests, **after.requests},
         latency_buckets=after.latency_buckets or before.latency_buckets,
         cpu_seconds=before.cpu_seconds if after.cpu_seconds is None else after.cpu_seconds,
+    )
+
+
+def _lacks_nothing(after: PodSample, before: PodSample) -> bool:
+    """Whether a sample knows every series that an earlier one knew, as it nearly always does."""
+    return (
+        before.requests.keys() <= after.requests.keys()
+        and (bool(after.latency_buckets) or not before.latency_buckets)
+        and (after.started_at is not None or before.started_at is None)
+        and (after.cpu_seconds is not None or before.cpu_seconds is None)
     )
 
 
@@ -81,8 +91,7 @@ def restarted_between(before: PodSample, after: PodSample) -> bool:
 
 def not_numbers(sample: PodSample) -> bool:
     """Whether a counter of the sample is NaN, infinite or negative: then none of them is believed."""
-    numbers: Iterable[float] = (*sample.requests.values(), *(count for _, count in sample.latency_buckets))
-    return not all(math.isfinite(number) and number >= 0 for number in numbers)
+    return not sample.countable
 
 
 def number(value: float | None) -> float | None:

@@ -6,8 +6,10 @@ rate is the business of :mod:`include.slo.window`. A value a pod did not report 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from include.plan.models import Slot
@@ -36,6 +38,12 @@ class PodSample:
     memory_bytes: float | None = None
     cpu_seconds: float | None = None
     db_connections: float | None = None
+
+    @cached_property
+    def countable(self) -> bool:
+        """Whether every counter is a number that a counter can be; asked at every look, computed once."""
+        numbers = (*self.requests.values(), *(count for _, count in self.latency_buckets))
+        return all(math.isfinite(number) and number >= 0 for number in numbers)
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ async def drain_after_back(environment: Environment, cluster: Cluster, slot: Slo
     """
     if environment.drain == "leave":
         return
+    cluster = fresh(cluster)
     waited = (datetime.now(UTC) - at).total_seconds()
     await asyncio.sleep(min(SETTLE_SECONDS, max(0.0, SETTLE_SECONDS - waited)))
     try:

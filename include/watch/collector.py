@@ -18,5 +18,6 @@ def settle() -> None:
     through all of them, a third of a second in which no watch sees anything, and reading hundreds of sources calls
     for several in ten seconds. What is freed by counting references, nearly everything, does not change.
     """
+    gc.collect()  # what is garbage now would stay for ever
     gc.freeze()
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])

@@ -78,6 +78,7 @@ class _Watching:
         self.verdict: Verdict | None = None
         self.detected_at: float | None = None
         self.last_look = False
+        self.reading: tuple[Feed, ...] = ()
         self.needed: tuple[Feed, ...] = ()
 
     async def run(self) -> WatchOutcome:
@@ -85,9 +86,9 @@ class _Watching:
         config, world = self.config, self.world
         async with _starting():
             await remember(config, world, self.seen, self.account)
-        reading = tuple(feeds(config, world, self.seen))
-        self.needed = tuple(feed for feed in reading if feed.needed)
-        async with feeding(reading, key=config.release_id, now=world.now, first_seconds=_FIRST_SECONDS):
+        self.reading = tuple(feeds(config, world, self.seen))
+        self.needed = tuple(feed for feed in self.reading if feed.needed)
+        async with feeding(self.reading, key=config.release_id, now=world.now, first_seconds=_FIRST_SECONDS):
             while True:
                 await self._news()
                 if outcome := await self._look():
@@ -169,7 +170,7 @@ class _Watching:
         """The end of the window: one more look at everything, then the judgement of all of it."""
         if not self.last_look:
             self.last_look = True
-            await look_once(self.config, self.world, self.seen)
+            await look_once(self.reading, now)
             return None
         if self.config.hold_until is not None:
             return undecided(self.config, self.account.tally.state, now)

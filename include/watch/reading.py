@@ -16,10 +16,11 @@ from include.slo.samples import LogSample
 from include.watch.logs import Level, Seen, compared, signatures
 
 EVERY_SECONDS: Final = 30.0
-SELDOM_SECONDS: Final = 90.0
+SELDOM_SECONDS: Final = 45.0
 # More than so many lines of usual length: the server cuts an answer that is too long at its newest end.
 _LINES: Final = 500
 _BYTES: Final = 512 * 1024
+_SHORT: Final = 16 * 1024
 _MOST_PODS: Final = 8
 _TOGETHER: Final = 2
 
@@ -45,6 +46,7 @@ class LogComparison:
         self._since: dict[Slot, float | None] = {watched: since, left: None}
         self._seen: dict[Slot, Seen] = {watched: Seen({}), left: Seen({})}
         self._crashed: set[tuple[str, int]] = set()
+        self._one_at_a_time = asyncio.Lock()
 
     async def look(self, at: float) -> LogSample:
         """Read what is new in both slots and compare; never raises.
@@ -52,10 +54,11 @@ class LogComparison:
         :param at: seconds since the epoch, what the sample will bear
         """
         try:
-            for slot in self._slots:
-                found = await self._read(slot)
-                self._seen[slot] = self._seen[slot].adding(found)
-                self._since[slot] = at
+            async with self._one_at_a_time:
+                for slot in self._slots:
+                    found = await self._read(slot)
+                    self._seen[slot] = self._seen[slot].adding(found)
+                    self._since[slot] = at
         except ClusterError as error:
             return LogSample(at, problem=f"the logs could not be compared: {error}")
         watched, left = (self._seen[slot].counts for slot in self._slots)
@@ -76,8 +79,9 @@ class LogComparison:
                     since=None if since is None or previous else datetime.fromtimestamp(since, UTC),
                     limit_bytes=_BYTES,
                 )
-            # Half a megabyte takes milliseconds that belong to the other watches of this process.
-            return await asyncio.to_thread(signatures, text)
+            # Half a megabyte takes milliseconds that belong to the other watches of this process; of a short text
+            # it is the thread that would.
+            return signatures(text) if len(text) <= _SHORT else await asyncio.to_thread(signatures, text)
 
         async def lenient(pod: PodState) -> Counter[tuple[Level, str]]:
             try:

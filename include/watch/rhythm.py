@@ -39,6 +39,7 @@ class Feed:
 
     :param read: given the time (seconds since the epoch); an exception of it is logged and it is tried again
     :param needed: whether a verdict is worth nothing without it
+    :param at_end: whether it is read once more when the window ends
     :param read_at: when the newest read that has ended began; of no time before the first
     """
 
@@ -46,6 +47,7 @@ class Feed:
     every_seconds: float
     read: Callable[[float], Awaitable[None]]
     needed: bool = True
+    at_end: bool = False
     read_at: float = -math.inf
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from include.errors import ClusterError
@@ -31,7 +31,7 @@ def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
     """Everything that is read beside each other; none of it waits for another."""
     poll, criteria = config.environment.watch.poll_seconds, config.environment.slo.criteria
     for name, source in world.sources.items():
-        yield Feed(f"metrics of {name}", poll, _Metrics(config, world, seen, name, source).read)
+        yield Feed(f"metrics of {name}", poll, _Metrics(config, world, seen, name, source).read, at_end=True)
     yield Feed("traffic Service", poll, _Service(config, world, seen).read)
     yield Feed("slot", poll, _Slot(config, world, seen).read)
     yield Feed("prober", config.environment.prober.every_seconds, _Prober(config, world, seen).read)
@@ -40,16 +40,21 @@ def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
         every = max(poll, _BESIDE_SECONDS if streams else _BESIDE_SELDOM_SECONDS)
         yield Feed("slot that was left", every, _Beside(config, world, seen).read, needed=False)
     if criteria.logs:
-        every = min(max(6 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
-        yield Feed("logs", every, _Logs(config, world, seen).read, needed=False)
+        every = min(max(3 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
+        yield Feed("logs", every, _Logs(config, world, seen).read, needed=False, at_end=True)
 
 
-async def look_once(config: WatchConfig, world: World, seen: Sightings) -> None:
-    """One more look through every source, whenever the next one is due."""
-    now = world.now()
-    await asyncio.gather(
-        *(_Metrics(config, world, seen, name, source).read(now) for name, source in world.sources.items())
-    )
+async def look_once(reading: Iterable[Feed], now: float) -> None:
+    """One more look through every source and at the logs, whenever the next one is due."""
+
+    async def once(feed: Feed) -> None:
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                await feed.read(now)
+        except Exception as error:  # noqa: BLE001 - as anywhere in the window: what is not known is judged as such
+            log.warning("%s, at the end: %s: %s", feed.name, type(error).__name__, error)
+
+    await asyncio.gather(*(once(feed) for feed in reading if feed.at_end))
 
 
 class _Reader:

@@ -14,7 +14,7 @@ from include.plan.models import Environment
 from include.plan.slots import Slot
 from include.slo.samples import SlotSample
 
-_SIZE_SECONDS: Final = 15.0
+_SIZE_SECONDS: Final = 60.0
 
 
 class SlotReader:
@@ -38,9 +38,11 @@ class SlotReader:
                 self._cluster.pods(traffic.selector_for(self._slot)),
                 self._size(at),
             )
+            present = [pod for pod in pods if not pod.deleting and pod.phase != "Succeeded"]
+            if sum(pod.ready for pod in present) < (wanted or 0):
+                wanted = await self._size(at, within=0.0)  # an autoscaler may have asked for fewer meanwhile
         except ClusterError as error:
             return SlotSample(at=at, problem=str(error))
-        present = [pod for pod in pods if not pod.deleting and pod.phase != "Succeeded"]
         return SlotSample(
             at=at,
             ready_endpoints=usable_endpoints(endpoints, traffic.port),
@@ -51,9 +53,9 @@ class SlotReader:
             not_ready=tuple(_why(pod) for pod in present if not pod.ready),
         )
 
-    async def _size(self, at: float) -> int | None:
+    async def _size(self, at: float, *, within: float = _SIZE_SECONDS) -> int | None:
         asked_at, wanted = self._wanted
-        if at - asked_at >= _SIZE_SECONDS:
+        if at - asked_at >= within and at != asked_at:
             deployment = await self._cluster.deployment(self._environment.slot_release(self._slot))
             wanted = deployment.replicas if deployment else None
             self._wanted = (at, wanted)

@@ -44,20 +44,21 @@ class _PodSpec(msgspec.Struct):
 
 
 class _Pod(msgspec.Struct):
-    metadata: _PodMetadata
-    spec: _PodSpec
-    status: dict[str, Any] = {}
+    metadata: _PodMetadata | None = None
+    spec: _PodSpec | None = None
+    status: dict[str, Any] | None = None
 
     @property
     def parts(self) -> Object:
         """What :func:`pod` reads."""
+        head, spec = self.metadata or _PodMetadata(), self.spec or _PodSpec()
         metadata = {
-            "name": self.metadata.name,
-            "uid": self.metadata.uid,
-            "labels": self.metadata.labels,
-            "deletionTimestamp": self.metadata.deletion_timestamp,
+            "name": head.name,
+            "uid": head.uid,
+            "labels": head.labels,
+            "deletionTimestamp": head.deletion_timestamp,
         }
-        return {"metadata": metadata, "spec": {"containers": self.spec.containers}, "status": self.status}
+        return {"metadata": metadata, "spec": {"containers": spec.containers}, "status": self.status}
 
 
 class Pods(msgspec.Struct):

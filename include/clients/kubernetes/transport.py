@@ -92,16 +92,18 @@ class Transport:
             await asyncio.sleep(pause)
 
     async def _once(self, request: Request) -> tuple[int, Mapping[str, str], str]:
-        headers = {"Accept": "*/*" if request.relayed else request.accept}
+        headers = {"Accept": "*/*" if request.relayed else request.accept, **self._api.default_headers}
         if request.content_type:
             headers["Content-Type"] = request.content_type
-        response: aiohttp.ClientResponse = await self._api.call_api(
-            request.path,
+        query = list(request.query)
+        await self._api.update_params_for_auth(headers, query, ["BearerToken"])
+        # Not call_api: it searches each header and body for what ours never hold, which is a third of its time.
+        response: aiohttp.ClientResponse = await self._api.request(
             request.method,
-            query_params=list(request.query),
-            header_params=headers,
+            f"{self._api.configuration.host}{request.path}",
+            query_params=query,
+            headers=headers,
             body=request.body.encode() if isinstance(request.body, str) else request.body,
-            auth_settings=["BearerToken"],
             _preload_content=False,
         )
         async with response:

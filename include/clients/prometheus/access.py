@@ -27,7 +27,9 @@ class Access:
     :param secret: password or token; it is sent over https or to this machine, and is in no message
     :param ca_file: certificates that are trusted instead of the machine's
     :param verify: False accepts every certificate, which whoever sets up the connection has to ask for
-    :param timeout_seconds: what one question may take in all, its way through a full pool included
+    :param timeout_seconds: what one question may take in all, waiting for its turn included
+    :param together: how many questions are asked at a time by one process; Prometheus computes 20 together by
+        default, those behind a slow store want more
     """
 
     url: str
@@ -36,6 +38,7 @@ class Access:
     ca_file: str = ""
     verify: bool = True
     timeout_seconds: float = 5.0
+    together: int = 20
 
     def __post_init__(self) -> None:
         """:raises MetricsRefused: an address that cannot be asked, or one that would give the secret away"""

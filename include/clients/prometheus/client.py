@@ -16,15 +16,14 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from include.clients.prober import describe
+from include.clients.prober import NO_ANSWER, describe
 from include.clients.prometheus.access import Access
 from include.clients.prometheus.answers import Answer, read
 from include.errors import MetricsUnreachable, MetricsUnusable
 
 MOST_SERIES: Final = 20_000
 _LONGEST_BYTES: Final = 16 << 20
-_TOGETHER: Final = 20
-"""Questions at a time: as many as Prometheus computes together (``--query.max-concurrency``)."""
+_LONGEST_HEADER_BYTES: Final = 64 << 10
 
 
 class Prometheus:
@@ -40,12 +39,17 @@ class Prometheus:
         # no proxy or netrc of the environment. What is asked is asked of this address. Of aiohttp, because httpx's
         # own pool loses a connection for ever with each question that is given up on its way.
         self._transport = transport or AiohttpTransport(client=self._session)
-        self._turns = asyncio.Semaphore(_TOGETHER)
+        self._turns = asyncio.Semaphore(access.together)
         self.skew_seconds: float | None = None
 
     def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=_TOGETHER, ssl=self._trust or True, keepalive_timeout=60)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        connector = aiohttp.TCPConnector(limit=self.access.together, ssl=self._trust or True, keepalive_timeout=60)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LONGEST_HEADER_BYTES,
+            max_field_size=_LONGEST_HEADER_BYTES,
+        )
 
     async def query(
         self, promql: str, *, at: float | None = None, timeout_seconds: float | None = None,
@@ -84,15 +88,17 @@ class Prometheus:
         newest: bool = False,
     ) -> Answer:
         seconds = timeout_seconds or self.access.timeout_seconds
-        # Prometheus gives up when we do, and stops at one series more than we would take.
-        fields = {**fields, "timeout": f"{round(seconds * 1000)}ms", "limit": str(most_series + 1)}
+        fields = {**fields, "limit": str(most_series + 1)}  # one series more than we would take
         url = f"{self.access.url.rstrip('/')}/api/v1/{what}"
         try:
-            async with asyncio.timeout(seconds), self._turns:
-                response, body = await self._exchange(url, fields, seconds)
+            async with asyncio.timeout(seconds) as limit, self._turns:
+                # Prometheus gives up when we do.
+                left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+                timeout = f"{max(1, round(left * 1000))}ms"
+                response, body = await self._exchange(url, {**fields, "timeout": timeout}, seconds)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {seconds:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+        except NO_ANSWER as error:
             raise self._unreachable(describe(error)) from error
         if response.status_code != httpx.codes.OK:
             body = self.access.hidden(body)  # something in between may repeat what it was sent

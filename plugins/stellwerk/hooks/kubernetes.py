@@ -92,8 +92,8 @@ class ClusterHook:
             api = await context.__aenter__()
         except (ConfigException, OSError, yaml.YAMLError) as error:
             raise self._unusable(error) from error
-        settle_proxy(api)
         try:
+            settle_proxy(api)
             yield api
         finally:
             await context.__aexit__(None, None, None)

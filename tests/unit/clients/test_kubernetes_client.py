@@ -244,3 +244,18 @@ async def test_a_kubeconfig_names_server_and_credentials(tmp_path):
         async with Cluster.from_kubeconfig(tmp_path / "kubeconfig", "production") as cluster:
             assert await cluster.server_version() == "v1.34.4"
     assert seen == ["Bearer hunter2-token"]
+
+
+async def test_pods_without_half_of_what_a_pod_has_are_pods_all_the_same():
+    items = [
+        {"metadata": {"name": "b"}},
+        {"metadata": {"name": "a", "labels": None}, "spec": None, "status": None},
+    ]
+    for body in ({"items": items}, {"items": [*items, {"metadata": None}]}):
+        async with cluster_answering(answering(ok(body))) as cluster:
+            assert [pod.name for pod in await cluster.pods({}) if pod.name] == ["a", "b"]
+    async with cluster_answering(answering(ok({"items": None}))) as cluster:
+        assert await cluster.pods({}) == ()
+    async with cluster_answering(answering(ok({"items": "login"}))) as cluster:
+        with pytest.raises(ClusterUnreachable, match="cannot be used"):
+            await cluster.pods({})

@@ -89,6 +89,18 @@ def test_a_line_may_bear_a_time_and_labels_may_hold_anything():
     assert (sample.cpu_seconds, sample.sse_connections) == (7.5, 3)
 
 
+def test_an_exemplar_is_not_the_value():
+    text = (
+        'http_requests_total{status="500"} 7 # {trace_id="a"} 0.67\n'
+        'http_request_duration_seconds_bucket{le="0.5"} 9 1.7e9 # {trace_id="b"} 0.2 1.7e9\n'
+        'process_cpu_seconds_total 5 # {a="b"} 1\n'
+        'http_requests_total{path="/ # ",status="200"} 4\n'
+    )
+    sample = parsed(text)
+    assert sample.requests == {"500": 7.0, "200": 4.0}
+    assert (sample.latency_buckets, sample.cpu_seconds) == (((0.5, 9.0),), 5.0)
+
+
 def test_the_same_line_counts_as_what_it_says_now():
     assert [parsed(f'http_requests_total{{status="200"}} {n}\n').requests["200"] for n in (1, 5)] == [1, 5]
 
@@ -107,6 +119,7 @@ def test_several_processes_behind_one_page_are_added_up():
         "http_requests_total{status=200} oops\n",
         'http_requests_total{status="200" 4',
         'http_requests_total{status="200"} 4 5 6',
+        'http_requests_total{status="200"} 4 http_requests_total{status="500"} 7',
         'http_requests_total{status="200"}',
         "http_requests_total",
         '{"kind": "Status"}',

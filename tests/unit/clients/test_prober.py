@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import hashlib
 import socket
 import ssl
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from include.clients.prober import check, run_smoke
 from include.plan.models import SmokeCheck
 from tests.unit.clients.api_server import close, hang, serving
+from tests.unit.clients.certificates import self_signed
 
 SLOT = {"X-Slot": "green", "X-Version": "3.0.0"}
 
@@ -172,30 +168,6 @@ async def test_a_broken_body(encoding):
     assert "DecodingError" in result.sentence
 
 
-def self_signed(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "erp")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "both.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return pem
-
-
 async def test_the_content_has_to_be_exactly_what_it_was():
     digest = hashlib.sha256(b"all orders").hexdigest()
     assert (await probe(page(), sha256=digest)).ok
@@ -227,3 +199,21 @@ async def test_nobody_listening_and_no_answer_are_the_applications():
         refused = await check(f"http://127.0.0.1:{unused.getsockname()[1]}", smoke())
     late = await probe(hang, timeout_seconds=0.2)
     assert (refused.ok, refused.usable, late.ok, late.usable) == (False, True, False, True)
+
+
+async def test_a_proxy_that_nobody_can_ask_is_a_result(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.invalid:1080")
+    result = await check("http://erp.example.com", smoke())
+    assert not result.ok
+    assert not result.usable
+    assert "proxy.invalid" in result.sentence
+
+
+async def test_a_page_is_asked_for_through_the_proxy(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(page()) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        assert (await check("http://erp.example.com", smoke())).ok

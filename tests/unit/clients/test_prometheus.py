@@ -8,8 +8,10 @@ import email.utils
 import json
 import logging
 import pickle
+import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,7 +21,8 @@ from aiohttp import web
 
 from include.clients.prometheus import Access, Answer, Prometheus, shared
 from include.errors import MetricsError, MetricsRefused, MetricsUnreachable, MetricsUnusable
-from tests.unit.clients.api_server import serving
+from tests.unit.clients.api_server import close, serving
+from tests.unit.clients.certificates import self_signed
 
 URL = "https://prometheus.example.com/base"
 SECRET = "s3cret-w0rd"
@@ -111,6 +114,31 @@ async def test_questions_given_up_on_their_way_leave_every_connection_of_use() -
         await prometheus.close()
     assert given_up > 50
     assert [one.series for one in answers] == [()] * 60
+
+
+async def problem_of(url: str) -> str:
+    prometheus = Prometheus(Access(url, timeout_seconds=3))
+    try:
+        with pytest.raises(MetricsUnreachable) as unreachable:
+            await prometheus.query("up")
+    finally:
+        await prometheus.close()
+    return str(unreachable.value)
+
+
+async def test_why_nobody_answers_is_said_as_it_is(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    distrusted = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with distrusted:
+        port = distrusted.sockets[0].getsockname()[1]
+        assert "certificate not accepted: self-signed certificate" in await problem_of(f"https://127.0.0.1:{port}")
+    async with serving(close) as url:
+        assert "no HTTP answer" in await problem_of(url)
+        assert "TLS failed" in await problem_of(url.replace("http", "https"))
+    assert "no connection" in await problem_of(f"http://127.0.0.1:{port}")
+    assert "no connection" in await problem_of("http://prometheus.invalid")
+    assert "Prometheus does not answer" in await problem_of("http://a..b")
 
 
 def test_a_question_is_a_form_with_the_time_it_may_take():

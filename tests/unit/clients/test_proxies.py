@@ -34,6 +34,16 @@ def test_a_proxy_stands_before_what_its_scheme_and_exceptions_say(monkeypatch: p
     assert proxy_for("https://erp.example.com") == "http://proxy.example.com:3128"
 
 
+def test_an_exception_may_name_a_port_and_all_proxy_is_for_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example.com:3128")
+    assert proxy_for("https://erp.example.com") is None
+    assert proxy_for("https://erp.example.com", any_scheme=True) == "http://proxy.example.com:3128"
+    monkeypatch.setenv("NO_PROXY", "erp.example.com:8443")
+    assert proxy_for("https://erp.example.com:8443", any_scheme=True) is None
+    assert proxy_for("https://erp.example.com:9443", any_scheme=True)
+    assert proxy_for("https://[::1", any_scheme=True) is None, "no address at all"
+
+
 async def test_the_api_server_is_asked_with_the_token_whatever_a_netrc_file_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

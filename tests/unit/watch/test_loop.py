@@ -49,6 +49,16 @@ class TestHealth:
         assert held.result == "HELD"
         assert "error rate" in held.sentence
 
+    def test_what_is_logged_at_the_very_end_is_read_before_anything_passes(self) -> None:
+        class LateError(Erp):
+            async def log_tail(self, pod: str, **_: Any) -> str:
+                late = since_cutover(virtual_time.now()) >= LENGTH - 0.5
+                return '{"level": "error", "logger": "erp", "message": "late"}' if late and "green" in pod else ""
+
+        outcome = Watching(LateError()).run()
+        assert outcome.result == "HELD", outcome.sentence
+        assert "late" in outcome.sentence
+
     def test_progress_is_told_at_a_sane_rate_and_at_every_change(self) -> None:
         watching = Watching()
         watching.run()

@@ -144,7 +144,7 @@ MUTANTS = (
     _mutant(
         "NaN is zero",
         "slo.counters",
-        ("return not all(", "return False and not all("),
+        ("return not sample.countable", "return False"),
         (
             "return after - before if after >= before else after",
             "return 0.0 if not abs(after) < 1e300 else max(0.0, after - before)",
