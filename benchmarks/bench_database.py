@@ -7,7 +7,6 @@ generated schemas come back as they were. About a quarter of an hour and 6 GB of
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,70 +14,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from upath import UPath
-
 from benchmarks.database import raw
 from benchmarks.database.data import connect, create, drop, fill
+from benchmarks.database.place import Place
 from benchmarks.database.process import Done, run
 from benchmarks.database.results import Observed, measures_of
 from benchmarks.database.round_trip import RoundTrips, delete, difference, round_trips
-from benchmarks.database.task import Order, Work
-from include.backup.copies import Workshop
 from include.backup.dump import find_backup
-from include.backup.manifest import folder_name
-from include.backup.store import Store
-from include.database.clients import find_clients
-from include.database.connection import Database
 from include.errors import StellwerkError
 from include.report.evidence import Evidence, write
 from include.report.table import tables
 from include.sandbox.environment import REPOSITORY
-from include.sandbox.postgres import SUPERUSER, Postgres
-from include.sandbox.postgres_binaries import installed_postgres
 from include.sandbox.signals import end_on_signals
-
-NAME = "benchmark"
-
-
-class Place:
-    """A server and a folder for this benchmark alone; gone when the context ends.
-
-    :param state: a folder that nobody else uses
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._server = Postgres(state / "postgres")
-        self.folder = state / "files"
-        self.workshop = Workshop(
-            Store(UPath(str(self.folder / "backups"))), find_clients(installed_postgres() / "bin")
-        )
-
-    def __enter__(self) -> Place:
-        self.__exit__()  # what a killed one left
-        self.folder.mkdir(parents=True)
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.remove()
-        shutil.rmtree(self._state, ignore_errors=True)
-
-    @property
-    def database(self) -> Database:
-        """The one that is backed up."""
-        return Database("127.0.0.1", self._server.port, NAME, SUPERUSER, self._server.password(SUPERUSER))
-
-    def order(self, work: Work, backup: str) -> Order:
-        """For a task."""
-        return Order(work, backup, self.database, self.folder / "backups", self.workshop.clients.folder)
 
 
 def observe(place: Place, wanted_bytes: int, rounds: int, trips: RoundTrips) -> Observed:
     """Measure everything with one amount of data."""
     workshop = place.workshop
     with connect(place.database.named("postgres")) as administration:
-        create(administration, NAME)
+        create(administration, place.database.name)
     size = fill(place.database, wanted_bytes)
     try:
         print(f"{size / 1e6:,.0f} MB: {rounds} backups and as many by hand …", flush=True)
@@ -90,19 +44,22 @@ def observe(place: Place, wanted_bytes: int, rounds: int, trips: RoundTrips) -> 
             after=lambda number: delete(workshop, f"round-{number - 1}"),
         )
         last = find_backup(workshop.store, f"round-{rounds - 1}")
-        archive = place.folder / "backups" / folder_name(last.id) / last.pieces[0].name
+        archive = place.archive(last)
         print(f"{size / 1e6:,.0f} MB: {rounds} restores and as many by hand …", flush=True)
         restores, raw_restores = in_turn(
             rounds,
             lambda _: run(place.order("restore", last.id)),
             lambda _: raw.restore(place.database.named("by_hand"), workshop.clients, archive),
         )
+        print(f"{size / 1e6:,.0f} MB: there and back, and a backup into an object store …", flush=True)
         trips.add((), difference(place.database, workshop, last.id))
         delete(workshop, last.id)
+        away = run(place.order("backup", "away", away=True))
+        delete(place.away, "away")
     finally:
         with connect(place.database.named("postgres")) as administration:
-            drop(administration, NAME)
-    return Observed(wanted_bytes, size, last.size, backups, raw_backups, restores, raw_restores)
+            drop(administration, place.database.name)
+    return Observed(wanted_bytes, size, last.size, backups, raw_backups, restores, raw_restores, away)
 
 
 def in_turn(

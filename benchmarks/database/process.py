@@ -28,11 +28,13 @@ class Done:
     :param seconds: from the call of the product's first function to the end of the last one
     :param verification_seconds: the part of it that verifying took
     :param above_idle_bytes: the most that was resident meanwhile, beyond what was before it began
+    :param opening_bytes: what opening the store had taken before
     """
 
     seconds: float
     verification_seconds: float
     above_idle_bytes: int
+    opening_bytes: int
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,16 @@ def run(order: Order) -> Done:
         assert process.stdout is not None
         _tell(process.stdin, order.to_json())
         _hear(process.stdout, order)
+        started = Resident.of(process.pid)
+        _tell(process.stdin, "open")
+        _hear(process.stdout, order)
         idle = Resident.of(process.pid)
         _tell(process.stdin, "begin")
         sampled = _sample(process, idle.now)
         answer = json.loads(_hear(process.stdout, order))
         end = Resident.of(process.pid)
-        return Done(answer["seconds"], answer["verification_seconds"], above_idle(idle, end, sampled))
+        above, opening = above_idle(idle, end, sampled), max(0, idle.now - started.now)
+        return Done(answer["seconds"], answer["verification_seconds"], above, opening)
     finally:
         for stream in (process.stdin, process.stdout):
             if stream:

@@ -15,7 +15,8 @@ RATIO_GOAL: Final = 1.1
 JUDGED_FROM_BYTES: Final = 10**8
 """With less data the ratio tells what starting programs costs."""
 MEMORY_GOAL_MB: Final = 64.0
-FLAT_GOAL_MB: Final = 8.0
+FLAT_GOAL_MB: Final = 16.0
+"""A few buffers: with little data an object store gets everything in one part that is not full."""
 _MB: Final = 1_000_000
 _UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
@@ -29,6 +30,7 @@ class Observed:
     :param archive_bytes: of the archive
     :param raw_backups: seconds of ``pg_dump`` and ``pg_restore --list``, one for each of `backups`
     :param raw_restores: seconds of ``pg_restore``, one for each of `restores`
+    :param away: a backup into an object store
     """
 
     wanted_bytes: int
@@ -38,10 +40,11 @@ class Observed:
     raw_backups: tuple[float, ...]
     restores: tuple[Done, ...]
     raw_restores: tuple[float, ...]
+    away: Done
 
     @property
     def above_idle_mb(self) -> tuple[float, ...]:
-        """The memory of every task."""
+        """The memory of every task whose backups are in a folder."""
         return tuple(done.above_idle_bytes / _MB for done in (*self.backups, *self.restores))
 
 
@@ -57,11 +60,11 @@ def measures_of(observed: Sequence[Observed], trips: RoundTrips) -> list[Measure
     """Every figure, with its goal."""
     ordered = sorted(observed, key=lambda one: one.wanted_bytes)
     found = [measure for one in ordered for measure in _times(one)]
-    found += [_memory(one) for one in ordered]
-    if len(ordered) > 1:
-        growth = max(ordered[-1].above_idle_mb) - max(ordered[0].above_idle_mb)
-        name = f"memory.{shown(ordered[-1].wanted_bytes)}_beyond_{shown(ordered[0].wanted_bytes)}"
-        found.append(Measure(name, growth, "MB", FLAT_GOAL_MB, "<="))
+    here = [(one.wanted_bytes, one.above_idle_mb) for one in ordered]
+    away = [(one.wanted_bytes, (one.away.above_idle_bytes / _MB,)) for one in ordered]
+    found += [*_memory("memory", here), *_memory("memory.object_store", away)]
+    opening = max(one.away.opening_bytes for one in ordered) / _MB
+    found.append(Measure("memory.object_store.opening", opening, "MB"))
     return [*found, *_round_trips(trips)]
 
 
@@ -93,10 +96,13 @@ def _restores(size: str, seconds: tuple[float, ...], raws: tuple[float, ...]) ->
     yield Measure(f"restore.{size}.ratio", statistics.median(seconds) / raw, "1", samples=ratios)
 
 
-def _memory(one: Observed) -> Measure:
-    every = one.above_idle_mb
-    name = f"memory.{shown(one.wanted_bytes)}.above_idle"
-    return Measure(name, max(every), "MB", MEMORY_GOAL_MB, "<=", samples=every)
+def _memory(name: str, found: Sequence[tuple[int, tuple[float, ...]]]) -> Iterator[Measure]:
+    """The peak with every amount, and how much more it is with the largest than with the smallest."""
+    for wanted_bytes, every in found:
+        yield Measure(f"{name}.{shown(wanted_bytes)}", max(every), "MB", MEMORY_GOAL_MB, "<=", samples=every)
+    if len(found) > 1:
+        growth = max(found[-1][1]) - max(found[0][1])
+        yield Measure(f"{name}.growth", growth, "MB", FLAT_GOAL_MB, "<=")
 
 
 def _round_trips(trips: RoundTrips) -> Iterator[Measure]:

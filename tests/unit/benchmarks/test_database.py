@@ -17,12 +17,14 @@ from include.errors import SandboxError
 from include.report.evidence import Measure
 
 MB = 1_000_000
-ORDER = Order("backup", "one", Database("127.0.0.1", 1, 'a "b"', "u", "p:w"), Path("/store"), Path("/nowhere"))
+DATABASE = Database("127.0.0.1", 1, 'a "b"', "u", "p:w")
+ORDER = Order("backup", "one", DATABASE, "/store", Path("/nowhere"), {"secret": "s:w"})
 
 
 def observed(wanted: int, *, ours: tuple[float, ...], raw: tuple[float, ...], memory: int = 5 * MB) -> Observed:
-    done = tuple(Done(seconds, seconds / 10, memory) for seconds in ours)
-    return Observed(wanted, wanted + 1, wanted // 2, done, raw, done, raw)
+    done = tuple(Done(seconds, seconds / 10, memory, 1) for seconds in ours)
+    away = Done(1.0, 0.1, 8 * memory, 30 * MB)
+    return Observed(wanted, wanted + 1, wanted // 2, done, raw, done, raw, away)
 
 
 def measured(*amounts: Observed, trips: RoundTrips | None = None) -> dict[str, Measure]:
@@ -64,12 +66,15 @@ def test_the_ratio_is_that_of_the_medians_and_judged_where_there_is_much_data() 
 def test_memory_has_to_be_small_with_every_amount_and_not_to_grow() -> None:
     times = {"ours": (1.0,), "raw": (1.0,)}
     small = observed(10 * MB, memory=5 * MB, **times)
-    found = measured(observed(1000 * MB, memory=12 * MB, **times), small)
-    assert (found["memory.10MB.above_idle"].value, found["memory.1GB.above_idle"].value) == (5.0, 12.0)
-    assert (found["memory.1GB_beyond_10MB"].value, found["memory.1GB_beyond_10MB"].ok) == (7.0, True)
+    found = measured(observed(1000 * MB, memory=20 * MB, **times), small)
+    assert (found["memory.10MB"].value, found["memory.1GB"].value) == (5.0, 20.0)
+    assert (found["memory.growth"].value, found["memory.growth"].ok) == (15.0, True)
+    assert (found["memory.object_store.10MB"].ok, found["memory.object_store.1GB"].ok) == (True, False)
+    assert not found["memory.object_store.growth"].ok
+    assert found["memory.object_store.opening"].value == 30.0
     grown = measured(small, observed(1000 * MB, memory=65 * MB, **times))
-    assert not grown["memory.1GB.above_idle"].ok
-    assert not grown["memory.1GB_beyond_10MB"].ok
+    assert not grown["memory.1GB"].ok
+    assert not grown["memory.growth"].ok
 
 
 def test_one_database_that_came_back_changed_misses_the_goal_and_none_at_all_does_too() -> None:
@@ -105,7 +110,7 @@ def test_who_begins_changes_from_round_to_round() -> None:
 
     def ours(number: int) -> Done:
         said.append(f"ours {number}")
-        return Done(1.0, 0.1, number)
+        return Done(1.0, 0.1, number, 0)
 
     def theirs(number: int) -> float:
         said.append(f"theirs {number}")
@@ -120,6 +125,7 @@ def test_an_order_goes_through_a_pipe_and_shows_no_password() -> None:
     assert "\n" not in ORDER.to_json()
     assert Order.from_json(ORDER.to_json()) == ORDER
     assert "p:w" not in repr(ORDER)
+    assert "s:w" not in repr(ORDER)
 
 
 def test_a_task_that_fails_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
