@@ -119,9 +119,9 @@ def difference(source: Database, workshop: Workshop, backup: str) -> str:
         try:
             copied = make_copy(administration, copy, workshop, manifest, contents, mark="benchmark")
             if copied.comparison.verdict != "EQUAL":
-                return f"{copied.comparison.verdict}: {'; '.join(copied.comparison.sentences)}"
+                return f"{backup}: {copied.comparison.verdict}: {'; '.join(copied.comparison.sentences)}"
             same = text_digest(source, workshop.clients) == text_digest(copy, workshop.clients)
-            return "" if same else "pg_dump writes them differently"
+            return "" if same else f"{backup} of {manifest.size} bytes: pg_dump writes them differently"
         finally:
             drop(administration, copy.name)
 
