@@ -9,6 +9,7 @@ import pytest
 from benchmarks.bench_database import in_turn
 from benchmarks.database.data import units_missing
 from benchmarks.database.process import Done, Resident, above_idle, run
+from benchmarks.database.raw import lines_digest
 from benchmarks.database.results import Observed, measures_of, shown
 from benchmarks.database.round_trip import KINDS, RoundTrips, kinds_of
 from benchmarks.database.task import Order
@@ -132,3 +133,16 @@ def test_a_task_that_fails_is_an_error(capfd: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SandboxError, match="the task backup of one failed"):
         run(ORDER)
     assert "ClientUnusable" in capfd.readouterr().err
+
+
+def test_scripts_are_equal_whatever_the_order_of_rows_and_only_then() -> None:
+    def digest(*lines: str) -> str:
+        return lines_digest(f"{line}\n".encode() for line in lines)
+
+    script = ("CREATE TABLE a ();", "COPY a FROM stdin;", "1", "2", "\\.", "COPY b FROM stdin;", "3", "\\.")
+    moved = ("CREATE TABLE a ();", "COPY a FROM stdin;", "2", "1", "\\.", "COPY b FROM stdin;", "3", "\\.")
+    other_table = ("CREATE TABLE a ();", "COPY a FROM stdin;", "1", "3", "\\.", "COPY b FROM stdin;", "2", "\\.")
+    assert digest(*script) == digest(*moved)
+    assert digest(*script) != digest(*other_table)
+    assert digest(*script) != digest(*script[:3], *script[4:])
+    assert digest(*script) != digest(*script[:3], "2", *script[3:])
