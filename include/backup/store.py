@@ -25,11 +25,11 @@ from include.errors import ArchiveUnusable, BackupStoreFailed, StellwerkError
 
 CHUNK_BYTES: Final = 256 * 1024
 _PARTIAL: Final = ".partial"
-# S3 takes 10,000 parts of at least 5 MiB; a part is in memory until it is sent.
-_PART_BYTES: Final = 8 * 1024 * 1024
+# S3 takes 10,000 parts of at least 5 MiB; a part is in memory, and not only once, until it is sent.
+_PART_BYTES: Final = 5 * 1024 * 1024
 _MOST_PARTS: Final = 9000
-# What is asked for at once when reading, and stays in memory; s3fs itself would take 50 MiB.
-_READ_BYTES: Final = 8 * 1024 * 1024
+# What is asked for at once when reading, and is in memory up to four times; s3fs itself would take 50 MiB.
+_READ_BYTES: Final = 2 * 1024 * 1024
 # Object stores have no folders; asked for one, fsspec's drivers create the whole bucket where there is none.
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 

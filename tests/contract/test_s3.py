@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from upath import UPath
 
 from include.backup.copies import Workshop
 from include.backup.dump import Wanted, find_backup, take_backup
@@ -20,45 +18,12 @@ from include.backup.store import Store
 from include.backup.verify import verify
 from include.errors import BackupMissing, BackupStoreFailed, ProgramMissing
 from include.sandbox.postgres import Postgres
-from include.sandbox.processes import Process, free_port, wait_until
-from include.sandbox.programs import program
+from include.sandbox.processes import wait_until
 from tests.contract.databases import World
+from tests.contract.object_store import BUCKET, Server
 
-BUCKET, ACCESS = "backups", "stellwerk"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TWO_PARTS = 2 * 8 * 1024 * 1024
-
-
-class Server:
-    """An S3 server of this test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.secret = secrets.token_urlsafe(24)
-        self.host = f"127.0.0.1:{free_port()}"
-        (folder / "data" / BUCKET).mkdir(parents=True)
-        (folder / "metadata").mkdir()
-        argv = [program("versitygw"), "--port", self.host, "--quiet"]
-        argv += ["posix", "--sidecar", folder / "metadata", folder / "data"]
-        environment = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": self.secret}
-        self.process = Process("versitygw", argv, env=environment, cwd=folder, log=folder / "versitygw.log")
-
-    def answers(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://{self.host}/", trust_env=False).status_code == 403
-        return False
-
-    def store(self, *, secret: str | None = None, bucket: str = BUCKET) -> Store:
-        """A place for backups in it."""
-        root = UPath(
-            f"s3://{bucket}/erp",
-            key=ACCESS,
-            secret=secret or self.secret,
-            client_kwargs={"endpoint_url": f"http://{self.host}", "region_name": "us-east-1"},
-            config_kwargs={"retries": {"max_attempts": 1}, "connect_timeout": 2},
-            skip_instance_cache=True,
-        )
-        return Store(root)
+TWO_PARTS = 2 * 5 * 1024 * 1024
 
 
 @pytest.fixture

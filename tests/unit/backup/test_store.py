@@ -115,7 +115,7 @@ def test_parts_become_larger_where_there_would_be_too_many(remote: Store, monkey
     monkeypatch.setattr(ObjectStore, "open", noted)
     for expected in (0, 10**9, 10**12):
         remote.write("one", "a", [b"x"], expected_bytes=expected)
-    assert sizes[0] == sizes[1] == 8 * 1024 * 1024
+    assert sizes[0] == sizes[1] == 5 * 1024 * 1024
     assert 10**12 / sizes[2] < 10_000
 
 
