@@ -91,6 +91,7 @@ def access(conn_id: str, connection: Connection) -> Access:
         ca_file=str(extras.get("ca_file") or ""),
         verify=_verify(conn_id, extras),
         timeout_seconds=_timeout(conn_id, extras),
+        together=_together(conn_id, extras),
     )
 
 
@@ -98,6 +99,15 @@ def _verify(conn_id: str, extras: Mapping[str, Any]) -> bool:
     value = extras.get("verify", True)
     if not isinstance(value, bool):
         raise _unusable(conn_id, f"verify is {value!r} in the extras, and has to be true or false")
+    return value
+
+
+def _together(conn_id: str, extras: Mapping[str, Any]) -> int:
+    value = extras.get("together", Access.together)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 500:
+        raise _unusable(
+            conn_id, f"together is {value!r} in the extras, and has to be a whole number from 1 to 500"
+        )
     return value
 
 

@@ -36,7 +36,10 @@ def test_a_login_and_a_token():
 
 
 def test_the_extras():
-    found = access("p", connection(host="h", extra='{"ca_file": "/ca.pem", "timeout": 2, "verify": false}'))
+    found = access(
+        "p", connection(host="h", extra='{"ca_file": "/ca.pem", "timeout": 2, "together": 64, "verify": false}')
+    )
+    assert (found.together, access("p", connection(host="h")).together) == (64, 20)
     assert (found.ca_file, found.timeout_seconds, found.verify) == ("/ca.pem", 2.0, False)
     assert access("p", connection(host="h")).verify is True
 
@@ -47,6 +50,9 @@ def test_the_extras():
         ({}, "without a host"),
         ({"host": "h", "extra": '{"verify": "no"}'}, "verify is 'no'"),
         ({"host": "h", "extra": '{"timeout": 0}'}, "timeout is 0"),
+        ({"host": "h", "extra": '{"together": 0}'}, "together is 0"),
+        ({"host": "h", "extra": '{"together": 2.5}'}, "together is 2.5"),
+        ({"host": "h", "extra": '{"together": true}'}, "together is True"),
         ({"host": "h", "extra": '{"timeout": true}'}, "timeout is True"),
         ({"host": "http://h", "password": "hidden-word"}, "in the clear"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.bluegreen.state import PodState
+from include.bluegreen.state import DeploymentState, PodState
 from include.clients.prober import ProbeResult
 from include.slo.account import Account
 from include.slo.samples import SlotSample, Snapshot
@@ -109,6 +109,26 @@ class TestSlot:
         sample = await SlotReader(erp, erp.environment, "green").look(7.0)
         assert sample.not_ready == ("green-0 is not ready: CrashLoopBackOff, 4 restart(s), ended before: Error",)
         assert sample.cpu_cores == {"green-0": 0.5}
+
+    async def test_the_wanted_size_is_asked_for_seldom_and_at_once_when_pods_seem_to_be_missing(self) -> None:
+        class Scaled(Erp):
+            wanted, asked = 3, 0
+
+            async def deployment(self, name: str) -> DeploymentState | None:
+                self.asked += 1
+                found = await super().deployment(name)
+                return found and replace(found, replicas=self.wanted)
+
+        erp = Scaled()
+        reader = SlotReader(erp, erp.environment, "green")
+        assert [(await reader.look(at)).wanted for at in (0.0, 15.0, 30.0)] == [3, 3, 3]
+        assert erp.asked == 1
+        erp.wanted, erp.ready["green"] = 2, 2
+        assert (await reader.look(45.0)).wanted == 2, "an autoscaler asked for fewer: none is missing"
+        assert erp.asked == 2
+        erp.ready["green"] = 1
+        missing = await reader.look(60.0)
+        assert (missing.wanted, missing.ready, erp.asked) == (2, 1, 3)
 
     async def test_no_answer_is_no_statement(self) -> None:
         erp = Erp(unreachable=True)
