@@ -19,6 +19,7 @@ from stellwerk.operators.rollback import (
     VerifyTraffic,
 )
 from stellwerk.params import release_params
+from stellwerk.restores import full_restore
 
 with DAG(
     dag_id="rollback",
@@ -47,13 +48,18 @@ ends as "rolled back by hand".
 
 {documentation()}
 
+A full restore asks a human first, in the group `full_restore`, and needs the answer in time: until then nothing is
+touched, and silence ends the run.
+
 What is possible now is in the log of the first task, with the reason for each option; the gate showed it,
 too. Slack is told at once; the stakeholders get a mail, and an invitation to the post-mortem for their calendar.
 Nothing waits for them.
 """,
 ) as dag:
     eligibility = RollbackEligibility(task_id="eligibility")
-    bring_back = BringBack(task_id="bring_back")
+    restore, restored = full_restore()
+    # Skipped where another option is taken: then nothing stands between the choice and the way back.
+    bring_back = BringBack(task_id="bring_back", trigger_rule="none_failed")
     switch_back = SwitchBack(task_id="switch_back")
     drain = DrainBadSlot(task_id="drain")
     traffic = VerifyTraffic(task_id="verify_traffic")
@@ -64,7 +70,8 @@ Nothing waits for them.
     invitation = TellRollback(task_id="post_mortem_invitation", duty="post-mortem", trigger_rule="all_done")
 
     eligibility >> at_once
-    eligibility >> bring_back >> switch_back >> traffic >> summary
+    eligibility >> restore
+    [eligibility, restored] >> bring_back >> switch_back >> traffic >> summary
     switch_back >> [drain, slack, invitation]
     traffic >> mail
 

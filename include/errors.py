@@ -39,6 +39,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   ├── RollbackRefused            nothing to roll back, or no such option
     │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    │       └── FailsOnNewSchema       the running version, after a migration: humans decide, no retry does
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
     │   └── LeaseLost                  it was taken over from this release, or not renewed in time
@@ -61,6 +62,34 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
     │   └── MessageGivenUp             not delivered long after its deadline
+    ├── DatabaseError                  the application's database and PostgreSQL's client programs
+    │   ├── DatabaseUnreachable        no answer, or the connection broke (a retry can help)
+    │   ├── DatabaseRefused            wrong password, no such database, a missing privilege
+    │   ├── DatabaseBusy               somebody else's lock or session is in the way (a retry can help)
+    │   ├── ClientUnusable             pg_dump or pg_restore is missing, or older than the server
+    │   └── ClientFailed               one of them ended with an error of another kind
+    ├── MigrationError                 the application's schema and its Alembic tree
+    │   ├── TreeUnusable               the tree's interpreter does not run, or gives no usable answer
+    │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
+    │   │   ├── WrongDatabase          not the database that was backed up and looked at
+    │   │   └── LossNotConfirmed       going back destroys data, and nobody has confirmed just that
+    │   ├── MigrationBusy              another migration has the database (a retry can help)
+    │   ├── MigrationBlocked           locks were not to be had; who holds them is named (a retry can help)
+    │   ├── MigrationInterrupted       its process was stopped; the state is declared (a retry can help)
+    │   ├── MigrationFailed            a statement or the tree failed, or took too long; the state is declared
+    │   └── SchemaDiffers              it ran, and the result is not the expected one
+    ├── BackupError                    backups of the application's database
+    │   ├── BackupMissing              there is no backup of that id
+    │   ├── BackupBusy                 another process is at this very backup (a retry can help)
+    │   ├── BackupStoreFailed          where backups are kept refuses, or is full (a retry can help)
+    │   ├── SpoolFull                  the local folder of the parallel format would outgrow its bound
+    │   ├── ArchiveUnusable            empty, truncated, corrupt, or no archive at all
+    │   ├── ArchiveForeign             of another database, or of a newer server
+    │   └── BackupDiffers              what was read or restored from it is not what the database had
+    ├── RestoreError                   bringing a backup back
+    │   ├── RestoreRefused             it cannot succeed; nothing was touched
+    │   ├── RestoreUnconfirmed         nobody has confirmed what would be lost
+    │   └── RestoreBusy                another process is restoring this database (a retry can help)
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
@@ -277,6 +306,12 @@ class VerificationFailed(TrafficError):
     retryable = True
 
 
+class FailsOnNewSchema(VerificationFailed):
+    """The running version fails on a schema that was migrated under it: no retry helps, humans decide at once."""
+
+    retryable = False
+
+
 class LeaseError(StellwerkError):
     """Whose turn it is in an environment (DESIGN, invariant 8)."""
 
@@ -375,6 +410,147 @@ class MessageGivenUp(MessageError):
     """A message was not delivered, long after its deadline; nobody tries any more."""
 
     retryable = False
+
+
+class DatabaseError(StellwerkError):
+    """The application's database, or the client programs that work with it."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """The server gives no answer, or the connection to it broke."""
+
+    retryable = True
+
+
+class DatabaseRefused(DatabaseError):
+    """The server answers and does not let this role do what is needed."""
+
+
+class DatabaseBusy(DatabaseError):
+    """A lock or a session of somebody else is in the way."""
+
+    retryable = True
+
+
+class ClientUnusable(DatabaseError):
+    """A client program of PostgreSQL is missing, or too old for the server."""
+
+
+class ClientFailed(DatabaseError):
+    """A client program of PostgreSQL ended with an error."""
+
+
+class MigrationError(StellwerkError):
+    """The application's schema and its Alembic tree.
+
+    :param state: the declared state of the database, for records; "" when nothing was touched
+    """
+
+    def __init__(
+        self, what: str, *, expected: str = "", seen: str = "", remedy: str = "", state: str = ""
+    ) -> None:
+        super().__init__(what, expected=expected, seen=seen, remedy=remedy)
+        self.state = state
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; the database: {self.state}" if self.state else said
+
+
+class TreeUnusable(MigrationError):
+    """The tree's interpreter does not run, has no Alembic, or gives no usable answer."""
+
+
+class MigrationRefused(MigrationError):
+    """What was asked for cannot be done safely; nothing was touched."""
+
+
+class WrongDatabase(MigrationRefused):
+    """A connection leads to another database than the one that was backed up and looked at."""
+
+
+class LossNotConfirmed(MigrationRefused):
+    """Going back destroys data, and nobody has confirmed exactly that."""
+
+
+class MigrationBusy(MigrationError):
+    """Another migration has the database at this moment."""
+
+    retryable = True
+
+
+class MigrationBlocked(MigrationError):
+    """Locks were not to be had in time, in spite of retries."""
+
+    retryable = True
+
+
+class MigrationInterrupted(MigrationError):
+    """The migration's process or its connection was ended; ``state`` says where the database stands."""
+
+    retryable = True
+
+
+class MigrationFailed(MigrationError):
+    """A statement or the tree itself failed, or took too long; ``state`` says where the database stands."""
+
+
+class SchemaDiffers(MigrationError):
+    """The migration ran, and the schema or the revision set is not the expected one."""
+
+
+class BackupError(StellwerkError):
+    """Backups of the application's database."""
+
+
+class BackupMissing(BackupError):
+    """There is no backup of that id, or only what a killed attempt has left."""
+
+
+class BackupBusy(BackupError):
+    """Another process is making or reading this very backup."""
+
+    retryable = True
+
+
+class BackupStoreFailed(BackupError):
+    """The folder or object store of the backups refuses, is full, or gives no answer."""
+
+    retryable = True
+
+
+class SpoolFull(BackupError):
+    """The local folder that the parallel format needs would become larger than it may."""
+
+
+class ArchiveUnusable(BackupError):
+    """The archive is empty, truncated, corrupt, or no archive of ``pg_dump`` at all."""
+
+
+class ArchiveForeign(BackupError):
+    """The archive is of another database, or of a newer major version than the server's."""
+
+
+class BackupDiffers(BackupError):
+    """What was read or restored from the backup is not what the database had."""
+
+
+class RestoreError(StellwerkError):
+    """A backup is to be brought back."""
+
+
+class RestoreRefused(RestoreError):
+    """The restore cannot succeed as things are; nothing was touched."""
+
+
+class RestoreUnconfirmed(RestoreError):
+    """No human has confirmed the loss that this restore means."""
+
+
+class RestoreBusy(RestoreError):
+    """Another process is restoring this database."""
+
+    retryable = True
 
 
 class EvidenceError(StellwerkError):

@@ -1,4 +1,6 @@
-"""Backups of the application's database: dump, read back, restore. Owned by the DAG ``db-migration``.
+"""Backups of the application's database: dump, read back, keep, restore.
 
-Nothing is here yet.
+:mod:`~include.backup.dump` takes one, :mod:`~include.backup.verify` proves it, :mod:`~include.backup.expiry`
+deletes what need not be kept, :mod:`~include.backup.restore` brings one back. What they decide is in functions
+without I/O: in ``archive``, ``manifest``, ``retention``, ``loss``, ``preflight`` and ``swap``.
 """

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 OptionName = Literal["auto", "blue-cutover", "helm-rollback", "full-restore"]
 
-# How the old version is known to work on the schema that is live; "unknown" when the ledger gives no answer.
-SchemaProof = Literal["unchanged", "rehearsed", "unproven", "unknown"]
+# How the old version is known to work on the schema that is live; "unknown" when the ledger gives no answer,
+# "restoring" while the application is stopped because its database is being replaced.
+SchemaProof = Literal["unchanged", "rehearsed", "unproven", "restoring", "unknown"]
 
 _PROOFS: Final = {
     "unchanged": "the schema is unchanged",
@@ -44,9 +45,10 @@ KINDS: Final = (
     ),
     OptionKind(
         "full-restore",
-        "restores the database from the backup, then deploys the old version",
+        "stops the application, puts the migration's safety backup in the place of the database, brings the old "
+        "version back",
         "the data is damaged, or the old version does not work on the live schema",
-        "everything written since the backup; never taken by `auto`",
+        "everything written since the backup, once a named person has confirmed that; never taken by `auto`",
     ),
 )
 NEVER_BY_ITSELF: Final = "full-restore"
@@ -78,6 +80,18 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Restorable:
+    """What ``full-restore`` would put in the place of the database.
+
+    :param usable: whether it may be restored, by the account that would do it
+    :param reason: which backup it is, or why there is none
+    """
+
+    usable: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class WayBack:
     """What a way back depends on.
 
@@ -86,6 +100,8 @@ class WayBack:
     :param cleaned_up: whether that slot has been cleaned up
     :param candidate: what could be brought back into it; None while nobody has looked
     :param strange: images of its pods that the old version does not run: somebody changed it by hand
+    :param rehearsal: id of the rehearsal that has proven the old version on the new schema
+    :param restorable: the backup that could be restored; None while nobody has looked
     """
 
     schema: SchemaProof
@@ -94,11 +110,13 @@ class WayBack:
     cleaned_up: bool = False
     candidate: Candidate | None = None
     strange: tuple[str, ...] = ()
+    rehearsal: str = ""
+    restorable: Restorable | None = None
 
 
 def rollback_options(way: WayBack) -> tuple[RollbackOption, ...]:
     """Every option of the plan, eligible or not; ``auto``, the first, stands for the best eligible one."""
-    options = (_blue_cutover(way), _helm_rollback(way), _full_restore())
+    options = (_blue_cutover(way), _helm_rollback(way), _full_restore(way))
     return (_auto(options), *options)
 
 
@@ -123,7 +141,7 @@ def documentation() -> str:
     lines = ["| option | does | when | loses |", "|---|---|---|---|"]
     lines.append("| `auto` | the first of the following that is possible | always a good choice | see there |")
     lines += [f"| `{kind.name}` | {kind.does} | {kind.when} | {kind.loses} |" for kind in KINDS]
-    lines += ["", f"Today: `full-restore` is not possible: {_full_restore().reason}."]
+    lines += ["", "`full-restore` has to be asked for by name, and a human confirms what it loses."]
     return "\n".join(lines)
 
 
@@ -132,13 +150,23 @@ def _auto(options: Sequence[RollbackOption]) -> RollbackOption:
     if best:
         return RollbackOption("auto", eligible=True, reason=f"takes {best.name}: {best.reason}")
     why = "; ".join(f"{option.name}: {option.reason}" for option in options if option.name != NEVER_BY_ITSELF)
-    return RollbackOption("auto", eligible=False, reason=f"no option is possible ({why})")
+    last = next(option for option in options if option.name == NEVER_BY_ITSELF)
+    but = f" but {last.name}, which has to be asked for" if last.eligible else ""
+    return RollbackOption("auto", eligible=False, reason=f"no option is possible{but} ({why})")
 
 
 def _unproven(way: WayBack) -> str:
+    if way.schema == "restoring":
+        return "the database is being restored, and the application is stopped meanwhile"
     if way.schema != "unproven":
         return ""
     return "the old version is not proven on the schema that is live: rehearse the migration first"
+
+
+def _proof(way: WayBack) -> str:
+    """How the old version is known to work; the rehearsal's id finds its entry in the ledger."""
+    named = way.schema == "rehearsed" and way.rehearsal
+    return f"{_PROOFS[way.schema]} {way.rehearsal}" if named else _PROOFS[way.schema]
 
 
 def _blue_cutover(way: WayBack) -> RollbackOption:
@@ -155,7 +183,7 @@ def _blue_cutover(way: WayBack) -> RollbackOption:
     if way.ready < 1:
         return answer(eligible=False, reason="the old slot has no ready endpoint")
     few = "" if way.ready >= way.required else f" (fewer than the {way.required} required: scale it up)"
-    return answer(eligible=True, reason=f"{_PROOFS[way.schema]}, {way.ready} ready endpoint(s){few}")
+    return answer(eligible=True, reason=f"{_proof(way)}, {way.ready} ready endpoint(s){few}")
 
 
 def _helm_rollback(way: WayBack) -> RollbackOption:
@@ -168,12 +196,21 @@ def _helm_rollback(way: WayBack) -> RollbackOption:
         return answer(eligible=False, reason="nobody has looked what could be brought back")
     if not way.candidate.usable:
         return answer(eligible=False, reason=way.candidate.reason)
-    return answer(eligible=True, reason=f"{_PROOFS[way.schema]}, {way.candidate.reason}")
+    return answer(eligible=True, reason=f"{_proof(way)}, {way.candidate.reason}")
 
 
-def _full_restore() -> RollbackOption:
-    reason = (
-        "the database part is not there yet; it will need a verified backup of this database, a named person who "
-        "has been shown what is lost (minutes and rows since the backup), and the old version's Helm revision"
-    )
-    return RollbackOption("full-restore", eligible=False, reason=reason)
+def _full_restore(way: WayBack) -> RollbackOption:
+    def answer(*, eligible: bool, reason: str) -> RollbackOption:
+        return RollbackOption("full-restore", eligible, reason)
+
+    if way.schema == "unknown":
+        return answer(eligible=False, reason="the ledger gives no answer: nobody can confirm there what is lost")
+    if way.restorable is None:
+        return answer(eligible=False, reason="nobody has looked for a backup: ask for it by name to know")
+    if not way.restorable.usable:
+        return answer(eligible=False, reason=way.restorable.reason)
+    if way.candidate is None or not way.candidate.usable:
+        lacking = way.candidate.reason if way.candidate else "nobody has looked what could be brought back"
+        return answer(eligible=False, reason=f"{way.restorable.reason}, but the old version cannot: {lacking}")
+    needs = "a named person has to confirm what is lost since then"
+    return answer(eligible=True, reason=f"{way.restorable.reason}, {way.candidate.reason}; {needs}")

@@ -54,6 +54,7 @@ class Rollback:
     :param switched_at: when the traffic moved
     :param verified: what was checked afterwards, one sentence each
     :param warnings: what people have to look at, for example that too few pods took the traffic
+    :param restored: what became of the database, where it was restored
     """
 
     from_slot: str
@@ -63,6 +64,24 @@ class Rollback:
     switched_at: datetime
     verified: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    restored: DatabaseRestored | None = None
+
+
+@dataclass(frozen=True)
+class DatabaseRestored:
+    """What a full restore did.
+
+    :param backup_at: the database is what it was then
+    :param kept: what the database of until then is called now; empty when there was none
+    :param minutes: of writing that were lost
+    :param by: who has confirmed that
+    """
+
+    backup: str
+    backup_at: datetime
+    kept: str
+    minutes: float
+    by: str
 
 
 def deployment_started(occasion: Occasion, *, by: str, at: datetime) -> Message:
@@ -74,6 +93,21 @@ def slot_deployment_started(occasion: Occasion, *, slot: str, at: datetime) -> M
     """The idle slot gets the new version."""
     line = f"{slot.capitalize()} deployment started"
     return _status(occasion, "slot-deployment-started", line, at, slot=slot)
+
+
+def migration_started(occasion: Occasion, *, at: datetime) -> Message:
+    """The schema is about to change under the running version."""
+    return _status(occasion, "migration-started", "Database migration started", at)
+
+
+def database_restored(occasion: Occasion, *, at: datetime) -> Message:
+    """The database is its backup's, whatever users have written since then."""
+    return _status(occasion, "database-restored", "Database restored from its backup", at)
+
+
+def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
+    """The schema is the release's, and was looked at."""
+    return _status(occasion, "migration-completed", "Database migration completed", at)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
@@ -185,6 +219,7 @@ def rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
         "warnings": [shortened(sentence) for sentence in rollback.warnings],
+        "restored": rollback.restored,
         "mail_minutes": f"{occasion.deadlines.mail_seconds / 60:g}",
         "post_mortem_minutes": f"{occasion.deadlines.post_mortem_seconds / 60:g}",
     }

@@ -1,4 +1,6 @@
-"""Schema changes of the application: Alembic inspection, policy, execution. Owned by the DAG ``db-migration``.
+"""Schema changes of the application: its Alembic tree inspected, linted, applied and taken back.
 
-Nothing is here yet: a release moves traffic only, and its way back relies on a schema that did not change.
+Nothing of the application is imported here: whatever knows its revisions runs in a process of its own
+(``runner``), with the interpreter and the libraries of the application. This process holds the facts, decides,
+and watches over the database.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ class FingerprintInputs:
     :param image_digest: what the image name resolves to, where known; a moved tag then voids the approval
     :param chart_digest: as :func:`chart_digest` gives it
     :param values: merged Helm values of the slot
+    :param covers: what else is approved, by name: for a migration its survey, its backup, its rehearsal
     """
 
     image: ImageRef
@@ -33,6 +34,7 @@ class FingerprintInputs:
     watch_seconds: float
     roles: Mapping[str, tuple[str, ...]]
     stellwerk_version: str
+    covers: Mapping[str, str] = field(default_factory=dict)
 
 
 def fingerprint(inputs: FingerprintInputs) -> str:
@@ -47,6 +49,8 @@ def fingerprint(inputs: FingerprintInputs) -> str:
         # Whoever is listed decides; in which order they are listed does not matter.
         "roles": {role: sorted(users) for role, users in inputs.roles.items()},
     }
+    if not inputs.covers:
+        del content["covers"]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
 from include.plan.legacy import Legacy
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
@@ -22,7 +23,7 @@ from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Tr
 from include.plan.slots import SLOTS, Slot
 
 __all__ = [
-    "FROM_FILE", "SLOTS", "Connections", "Criteria", "Environment", "Gate", "ImageRef", "Legacy",
+    "FROM_FILE", "SLOTS", "Connections", "Criteria", "DatabasePlan", "Environment", "Gate", "ImageRef", "Legacy",
     "MessageDeadlines", "Messages", "PlanModel", "PostMortem", "Prober", "Ratio", "Release", "Seconds", "SloRules",
     "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
 ]  # fmt: skip
@@ -206,6 +207,14 @@ class Gate(PlanModel):
             )
         return self
 
+    def only(self, roles: tuple[str, ...]) -> Gate:
+        """The gate with these of its roles only; two of their people are enough.
+
+        :raises ValueError: their roles name fewer than two distinct people
+        """
+        some = {role: users for role, users in self.roles.items() if role in roles}
+        return Gate(roles=some, timeout_seconds=self.timeout_seconds)
+
 
 class Messages(PlanModel):
     """Where an environment's messages go.
@@ -235,6 +244,7 @@ class Environment(PlanModel):
     :param cleanup: what happens to that slot once the watch has passed
     :param chart_accept: rule or object (``hook``, ``Job/erp-migrate``) to the reason why preflight's finding is
         only a warning here
+    :param database: the application's database; None where Stellwerk leaves it alone
     """
 
     name: Literal["staging", "production"]
@@ -258,6 +268,7 @@ class Environment(PlanModel):
     drain: Literal["restart", "leave"] = "restart"
     cleanup: Literal["scale-to-zero", "uninstall"] = "scale-to-zero"
     chart_accept: Mapping[str, Text] = Field(default_factory=dict)
+    database: DatabasePlan | None = None
 
     @field_validator("smoke")
     @classmethod
@@ -282,6 +293,15 @@ class Environment(PlanModel):
             )
         if criteria.memory_growth_ratio and watch.seconds < 20 * watch.poll_seconds:
             raise ValueError("memory_growth_ratio needs a watch of at least 20 polls: no trend could be seen")
+        return self
+
+    @model_validator(mode="after")
+    def _migrations_can_be_decided(self) -> Self:
+        if self.database is None:
+            return self
+        if unknown := sorted(set(self.database.gate_roles) - set(self.gate.roles)):
+            raise ValueError(f"database.gate_roles names {', '.join(unknown)}, which is no role of gate.roles")
+        self.gate.only(self.database.gate_roles)
         return self
 
     @model_validator(mode="after")

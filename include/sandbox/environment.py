@@ -23,14 +23,17 @@ from include.sandbox.account import create_account
 from include.sandbox.airflow import AirflowRuntime
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
-from include.sandbox.erp.migrate import migrate_erp
+from include.sandbox.erp.migrate import link_trees, migrate_erp
 from include.sandbox.external_cluster import ExternalCluster
 from include.sandbox.postgres import SUPERUSER, Postgres
+from include.sandbox.postgres_binaries import installed_postgres
+from include.sandbox.postgres_roles import allow_copies
 from include.sandbox.processes import Process, free_port, wait_until
 from include.sandbox.programs import program
 from include.sandbox.prometheus import NOWHERE, PrometheusServer, Scraping
 from include.sandbox.settings import load_settings
 from include.sandbox.world import (
+    FIRST_VERSION,
     Addresses,
     create_namespace,
     create_world,
@@ -42,7 +45,6 @@ from include.sandbox.world import (
 REPOSITORY = Path(__file__).parents[2]
 PLAN_TEMPLATE = Path(__file__).parent / "plan"
 CHART = REPOSITORY / "include" / "charts" / "valeo-erp"
-FINAL_SCHEMA = "head"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,10 @@ class Sandbox:
     def _application(self) -> None:
         options, cluster = self.options, self.cluster
         build_images(cluster.import_image)
-        migrate_erp(self.postgres.url("valeo_erp"), FINAL_SCHEMA)
+        # As the old version left it: what 3.0.0 brings is db-migration's to apply.
+        migrate_erp(self.postgres.url("valeo_erp"), version=FIRST_VERSION)
+        allow_copies(self.postgres.url("postgres", SUPERUSER), "valeo_erp")
+        link_trees(options.state / "trees")
         database = self.postgres.url("valeo_erp", host=cluster.host_address)
         if isinstance(cluster, ExternalCluster):
             create_namespace(cluster.kubeconfig, options.namespace)
@@ -161,6 +166,10 @@ class Sandbox:
             "GATE_SECONDS": str(self.options.gate_seconds),
             "METRICS_SOURCE": "openmetrics" if self.options.scrape_seconds is None else "prometheus",
             "SCRAPE_SECONDS": str(self.options.scrape_seconds or 1.0),
+            "BACKUPS_URL": (self.options.state / "backups").absolute().as_uri(),
+            "PG_CLIENTS": str(installed_postgres() / "bin"),
+            "ERP_TREES": str((self.options.state / "trees").absolute()),
+            "PYTHON": sys.executable,
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
@@ -202,6 +211,7 @@ class Sandbox:
                 "KUBECONFIG_PATH": str(self.account),
                 "HEADS_URL": (self.options.state / "ledger-heads").absolute().as_uri(),
                 "PROMETHEUS_URL": self.prometheus.url if self.prometheus else NOWHERE,
+                "ERP_URL": self.postgres.url("valeo_erp"),
                 "LEDGER_URL": self.postgres.url("stellwerk", "stellwerk_append"),
                 "SLACK_TOKEN": self.slack_token,
                 "SLACK_URL": f"http://127.0.0.1:{self.slack_port}/api/",

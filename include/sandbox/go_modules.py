@@ -112,6 +112,7 @@ REGISTRY = Module(
     "github.com/distribution/distribution/v3",
     ("github.com/distribution/distribution/v3/version.version",),
 )
+S3 = Module("s3", "github.com/versity/versitygw", ("main.Version",))
 HELM3 = Module("helm3", "helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version.version",))
 PROMETHEUS = Module(
     "prometheus",
@@ -133,5 +134,6 @@ CATALOGUE: Catalogue = {
     "helm": (HELM, "helm.sh/helm/v4/cmd/helm"),
     "helm3": (HELM3, "helm.sh/helm/v3/cmd/helm"),
     "registry": (REGISTRY, "github.com/distribution/distribution/v3/cmd/registry"),
+    "versitygw": (S3, "github.com/versity/versitygw/cmd/versitygw"),
     "prometheus": (PROMETHEUS, "github.com/prometheus/prometheus/cmd/prometheus"),
 }

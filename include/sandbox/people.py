@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from include.errors import SandboxError
 from include.sandbox.airflow import AirflowRuntime
@@ -10,6 +11,7 @@ from include.sandbox.airflow_client import Question, Run
 
 RELEASE_MANAGER = "release-manager"
 DECIDERS = ("technical-lead", "business-owner", "on-call-lead")
+MIGRATION_DECIDERS = ("technical-lead", "on-call-lead")
 
 
 def trigger_release(airflow: AirflowRuntime, version: str, environment: str = "production") -> Run:
@@ -18,17 +20,29 @@ def trigger_release(airflow: AirflowRuntime, version: str, environment: str = "p
         return client.trigger("production-blue-green", {"release": version, "environment": environment})
 
 
+def trigger_migration(airflow: AirflowRuntime, version: str, mode: str, environment: str = "production") -> Run:
+    """Start ``db-migration`` as the release manager."""
+    with airflow.client(RELEASE_MANAGER) as client:
+        return client.trigger("db-migration", {"release": version, "environment": environment, "mode": mode})
+
+
 def answer_gate(
-    airflow: AirflowRuntime, run: Run, option: str = "Go", *, deadline_seconds: float = 120
+    airflow: AirflowRuntime,
+    run: Run,
+    option: str = "Go",
+    *,
+    people: Sequence[str] = DECIDERS,
+    deadline_seconds: float = 120,
 ) -> list[Question]:
     """Have everybody who is asked answer; return what they were asked.
 
+    :param people: who has to be asked
     :raises SandboxError: not everybody was asked in time, or the run ended first
     """
     answered: dict[str, Question] = {}
     deadline = time.monotonic() + deadline_seconds
     with airflow.client() as observer:
-        while len(answered) < len(DECIDERS):
+        while len(answered) < len(people):
             for question in observer.questions(run):
                 user = question.assigned_users[0]
                 if user not in answered:
@@ -39,7 +53,7 @@ def answer_gate(
             if state in ("failed", "success") or time.monotonic() > deadline:
                 raise SandboxError(
                     "the gate did not ask everybody",
-                    expected=", ".join(DECIDERS),
+                    expected=", ".join(people),
                     seen=f"{', '.join(answered) or 'nobody'}; the run is {state}: {observer.describe(run)}",
                 )
             time.sleep(0.3)

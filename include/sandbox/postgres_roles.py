@@ -14,6 +14,15 @@ def create_role(connection: psycopg.Connection, role: str, password: str) -> Non
     connection.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(verifier)))
 
 
+def allow_copies(url: str, role: str) -> None:
+    """Let a role create databases, as restoring and rehearsing beside the one it owns needs.
+
+    :param url: of the server, as superuser
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)))
+
+
 def create_database(connection: psycopg.Connection, database: str, owner: str, *, open_to_all: bool) -> None:
     """Create the database where it is missing; unless `open_to_all`, only its owner may connect."""
     if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone():

@@ -20,7 +20,10 @@ from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
-Event = Literal["deployment-started", "cutover", "cleanup", "released"]
+Event = Literal[
+    "deployment-started", "cutover", "cleanup", "released",
+    "migration-started", "migration-completed", "database-restored",
+]  # fmt: skip
 Transports = Mapping[str, Callable[[Message], object]]
 
 
@@ -50,8 +53,14 @@ async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | N
 def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message:
     if ledger is None:
         raise LedgerError("the ledger cannot be opened", remedy="bring its database back; the task tries again")
-    source, target = slots_of(ledger, run)
     now = datetime.now(UTC)
+    if event == "migration-started":
+        return compose.migration_started(occasion, at=now)
+    if event == "migration-completed":
+        return compose.migration_completed(occasion, at=now)
+    if event == "database-restored":
+        return compose.database_restored(occasion, at=now)
+    source, target = slots_of(ledger, run)
     if event == "deployment-started":
         return compose.slot_deployment_started(occasion, slot=target, at=now)
     if event == "cutover":

@@ -44,12 +44,19 @@ class _Slot:
 
 
 async def bring_back(
-    run: ReleaseRun, cluster: Cluster, helm: Helm | None, schema: SchemaProof, wanted: str
+    run: ReleaseRun,
+    cluster: Cluster,
+    helm: Helm | None,
+    schema: SchemaProof,
+    wanted: str,
+    *,
+    was_stopped: bool = False,
 ) -> dict[str, Any]:
     """Bring the old version back where that is needed, and prove it through the preview Service.
 
     Nothing is done where users are on the old slot already, or where its pods are there after all.
 
+    :param was_stopped: the application was stopped, so being on a slot says nothing about its pods
     :return: ``slot``, ``needed``, ``sentence``; and ``helm_release``, ``revision``, ``ready``, ``required`` and
         ``checks`` when it was needed
     :raises RollbackRefused: nothing to roll back, or no such option
@@ -60,7 +67,8 @@ async def bring_back(
     """
     found = await held(run, cluster)
     slot = found.old_slot
-    if found.moved.direction == "back" or found.by_hand(run.environment.traffic):
+    back_already = found.moved.direction == "back" or found.by_hand(run.environment.traffic)
+    if back_already and not was_stopped:
         return _nothing(slot, f"the traffic is on {slot} already")
     situation = await assess(run, cluster, helm, schema, found)
     option = situation.choose(wanted)

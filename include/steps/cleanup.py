@@ -51,7 +51,7 @@ async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger
             await remove_legacy(run, cluster, ledger, legacy)
         else:
             await _retire(run, cluster, helm, source)
-        await _until_gone(run, cluster, source)
+        await until_gone(run, cluster, source)
         what = (
             {"policy": "delete", "deployment": name}
             if legacy
@@ -151,16 +151,20 @@ async def _retire(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot) -> 
         await cluster.scale(name, 0)
 
 
-async def _until_gone(run: ReleaseRun, cluster: Cluster, slot: Slot) -> None:
+async def until_gone(run: ReleaseRun, cluster: Cluster, slot: Slot) -> None:
+    """Wait until no pod of the slot is left.
+
+    :raises SlotNotReady: pods do not end
+    """
     labels = run.environment.traffic.selector_for(slot)
     started = time.monotonic()
     while left := await cluster.pods(labels):
         if time.monotonic() - started >= run.environment.deploy_timeout_seconds:
             raise SlotNotReady(
-                "pods of the old slot do not end",
+                f"pods of {slot} do not end",
                 expected="no pod",
                 seen=", ".join(pod.name for pod in left),
-                remedy="see why they do not terminate; users are not affected",
+                remedy="see why they do not terminate",
             )
         await asyncio.sleep(0.5)
-    log.info("no pod of the old slot is left")
+    log.info("no pod of %s is left", slot)

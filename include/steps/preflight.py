@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from include.bluegreen.adopted import foreseen
 from include.bluegreen.capacity import usable_endpoints
 from include.bluegreen.decisions import Refused
-from include.bluegreen.eligibility import WayBack, automatic_allowed, rollback_options
+from include.bluegreen.eligibility import Restorable, WayBack, automatic_allowed, rollback_options
 from include.bluegreen.fence import release_id
 from include.bluegreen.guards import still_adopted, target_slot
 from include.bluegreen.slots import active_slot, other
@@ -36,7 +37,7 @@ from include.steps.metrics_check import check_metrics
 from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.record import STARTED, holder_ended, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import schema_proof
+from include.steps.schema_proof import schema_fact
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,12 @@ class Elsewhere:
 
     :param registry: where the tag of the release's image is looked up
     :param prometheus: where rules read that do not read the pods themselves
+    :param backup: looks for the backup that a full restore would bring back; slow, and never raises
     """
 
     registry: Registry | None = None
     prometheus: Prometheus | None = None
+    backup: Callable[[], Restorable] | None = None
 
 
 async def preflight(
@@ -65,7 +68,7 @@ async def preflight(
     elsewhere = elsewhere or Elsewhere()
     try:
         run, facts = await resolve_image(run, ledger, elsewhere.registry)
-        return await _look(run, cluster, helm, ledger, _Known(tuple(facts), elsewhere.prometheus))
+        return await _look(run, cluster, helm, ledger, _Known(tuple(facts), elsewhere))
     except ClusterRefused as error:
         if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
             raise lacking from error
@@ -75,7 +78,7 @@ async def preflight(
 @dataclass(frozen=True)
 class _Known:
     facts: tuple[str, ...]
-    prometheus: Prometheus | None
+    elsewhere: Elsewhere
 
 
 async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, known: _Known) -> dict[str, Any]:
@@ -107,7 +110,7 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, k
     services = [one for one in (service, preview) if one]
     # Both slots are rendered as Stellwerk would install them: the adopted one is replaced by its own, too.
     checked = await check_chart(run.adopting(None), cluster, helm, target, services)
-    sources = open_sources(environment, cluster, known.prometheus)
+    sources = open_sources(environment, cluster, known.elsewhere.prometheus)
     metrics = await check_metrics(environment, sources, active) if ready else ()
     lacking = surroundings(traffic, preview, active=active, ready=ready)
     facts += refuse(run, [*lacking, *checked.findings, *metrics])
@@ -117,7 +120,15 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, k
 
     # What the watch's end leaves: after the clean-up the slot that is active now has to be brought back.
     candidate = await find_candidate(run, cluster, helm, active, version=run.release.previous)
-    way = WayBack(schema_proof(run, ledger), ready, environment.replicas, candidate=candidate)
+    schema, look_for = schema_fact(run, ledger), known.elsewhere.backup
+    way = WayBack(
+        schema.proof,
+        ready,
+        environment.replicas,
+        candidate=candidate,
+        rehearsal=schema.rehearsal,
+        restorable=await asyncio.to_thread(look_for) if look_for else None,
+    )
     options = rollback_options(way)
     facts.extend(f"rollback {o.name}: {'possible' if o.eligible else 'no'}, {o.reason}" for o in options)
     lease = await hold(run, cluster, ledger, take_over=True)

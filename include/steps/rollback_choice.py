@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from include.bluegreen.eligibility import (
+    NEVER_BY_ITSELF,
     Candidate,
+    Restorable,
     RollbackOption,
     SchemaProof,
     WayBack,
@@ -46,6 +50,19 @@ class Held:
 
 
 @dataclass(frozen=True)
+class DatabaseSide:
+    """What is known of the database, and how to look for what is not.
+
+    :param rehearsal: id of the rehearsal that has proven the old version on the new schema
+    :param look: looks for the backup that could be restored; it may take its time, so nobody calls it while a way
+        is open that needs no backup
+    """
+
+    rehearsal: str = ""
+    look: Callable[[], Restorable] | None = None
+
+
+@dataclass(frozen=True)
 class Situation:
     """What was found about every option."""
 
@@ -72,6 +89,13 @@ class Situation:
                 expected="an option that is possible, see the log",
                 seen=known.reason,
                 remedy=f"trigger the rollback again with option auto: it {named['auto'].reason}",
+            )
+        if (last := named[NEVER_BY_ITSELF]).eligible:
+            raise RollbackBlocked(
+                f"rollback option {wanted} is not possible, only {last.name} is",
+                expected="an option that loses nothing",
+                seen=known.reason,
+                remedy=f"trigger the rollback again with option {last.name}: {last.reason}",
             )
         slot = self.held.old_slot
         raise NotEnoughEndpoints(
@@ -115,7 +139,13 @@ async def held(run: ReleaseRun, cluster: Cluster) -> Held:
 
 
 async def assess(
-    run: ReleaseRun, cluster: Cluster, helm: Helm | None, schema: SchemaProof, found: Held
+    run: ReleaseRun,
+    cluster: Cluster,
+    helm: Helm | None,
+    schema: SchemaProof,
+    found: Held,
+    *,
+    rehearsal: str = "",
 ) -> Situation:
     """Look at the old slot, and at what could be brought back into it.
 
@@ -133,6 +163,7 @@ async def assess(
         cleaned_up=deployment is None or deployment.replicas == 0,
         candidate=candidate,
         strange=strange_images(ready, candidate),
+        rehearsal=rehearsal,
     )
     return Situation(found, way, rollback_options(way))
 
@@ -144,10 +175,26 @@ def strange_images(pods: list[PodState], candidate: Candidate) -> tuple[str, ...
     return tuple(sorted({pod.image for pod in pods} - candidate.images))
 
 
+async def _with_backup(situation: Situation, wanted: str, database: DatabaseSide) -> Situation:
+    """The situation with the backup that could be restored, where that plays a part."""
+    needed = wanted == NEVER_BY_ITSELF or chosen(situation.options, "auto") is None
+    if not needed or database.look is None or situation.way.schema == "unknown":
+        return situation
+    way = replace(situation.way, restorable=await asyncio.to_thread(database.look))
+    return replace(situation, way=way, options=rollback_options(way))
+
+
 async def choose(
-    run: ReleaseRun, cluster: Cluster, helm: Helm | None, schema: SchemaProof, wanted: str
+    run: ReleaseRun,
+    cluster: Cluster,
+    helm: Helm | None,
+    schema: SchemaProof,
+    wanted: str,
+    database: DatabaseSide | None = None,
 ) -> dict[str, Any]:
     """Say for every option whether it is possible, and refuse the one that was asked for when it is not.
+
+    A full restore is also possible when the traffic is back already: that has not mended the data.
 
     :return: ``option`` that is taken, ``done`` whether the traffic is back already, ``release_id``, ``slot`` it
         returns to, and ``options`` with a reason each
@@ -157,14 +204,16 @@ async def choose(
     """
     found = await held(run, cluster)
     answer = {"release_id": found.holder, "slot": found.old_slot}
-    if found.moved.direction == "back":
+    database = database or DatabaseSide()
+    if found.moved.direction == "back" and wanted != NEVER_BY_ITSELF:
         moved = found.moved
         log.info("switched back already by %s at %s: %s", moved.by, moved.at.isoformat(), moved.reason)
         return {**answer, "option": "blue-cutover", "done": True, "options": {}}
-    if found.by_hand(run.environment.traffic):
+    if found.by_hand(run.environment.traffic) and wanted != NEVER_BY_ITSELF:
         log.warning("users are on %s: the selector of the traffic Service was changed by hand", found.old_slot)
         return {**answer, "option": "blue-cutover", "done": True, "options": {}}
-    situation = await assess(run, cluster, helm, schema, found)
+    situation = await assess(run, cluster, helm, schema, found, rehearsal=database.rehearsal)
+    situation = await _with_backup(situation, wanted, database)
     for option in situation.options:
         log.info("%s: %s, %s", option.name, "possible" if option.eligible else "not possible", option.reason)
     taken = situation.choose(wanted)

@@ -13,14 +13,16 @@ from include.errors import LedgerError, RollbackRefused, TrafficError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.messages import compose
-from include.messages.compose import Occasion, Rollback
+from include.messages.compose import DatabaseRestored, Occasion, Rollback
 from include.messages.model import Message
 from include.messages.rollback import DUTIES, Duty, Obligation, invitation, within
 from include.steps.announce import Transports, occasion_of
+from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
 from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.schema_proof import RESTORED
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +86,14 @@ def story_of(desk: Desk) -> Story:
         about = replace(occasion, run_id=holder[2]) if holder else occasion
         checks, unproven = _proof(desk, trouble)
         warnings = _noticed(desk, found.holder)
-        done = Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at, checks, warnings)
+        restored = _restored(desk)
+        done = Rollback(other(moved.to), moved.to, moved.reason, moved.by, moved.at, checks, warnings, restored)
         return Story("back", about, moved.at, done, words if unproven else None)
     if trouble and trouble.kind == ROLLBACK_REFUSED:
         return Story("refused", occasion, desk.asked_at, trouble=words)
     where = f"users are still on slot {found.moved.to}" if found else "the traffic Service cannot be read"
     unknown = Trouble(where, "", f"read the log of the red task in run {run.run_id} of DAG rollback")
-    return Story("blocked", occasion, desk.asked_at, trouble=words or unknown)
+    return Story("blocked", occasion, desk.asked_at, trouble=words or _restoring(desk, where) or unknown)
 
 
 def obligations(desk: Desk, story: Story) -> tuple[Obligation, ...]:
@@ -138,6 +141,33 @@ _TROUBLES: Final = (ROLLBACK_REFUSED, ROLLBACK_BLOCKED)
 
 def _words(entry: Entry) -> Trouble:
     return Trouble(*(str(entry.payload.get(name, "")) for name in ("what", "seen", "remedy")))
+
+
+def _restoring(desk: Desk, where: str) -> Trouble | None:
+    """A full restore that waits for a human, or is under way."""
+    try:
+        found = recorded(desk.ledger, desk.run, RESTORE_STATED) if desk.ledger else None
+    except LedgerError as error:
+        log.warning("%s", error)
+        return None
+    if found is None:
+        return None
+    remedy = "answer under the required actions, or wait for the restore if that is done; silence restores nothing"
+    return Trouble("a full restore needs a human's confirmation of what is lost", where, remedy)
+
+
+def _restored(desk: Desk) -> DatabaseRestored | None:
+    """What this run has done to the database."""
+    try:
+        entry = recorded(desk.ledger, desk.run, RESTORED) if desk.ledger else None
+    except LedgerError as error:
+        log.warning("%s", error)
+        return None
+    if entry is None:
+        return None
+    told = entry.payload
+    at = datetime.fromisoformat(str(told["backup_at"]))
+    return DatabaseRestored(str(told["backup"]), at, str(told["kept"]), float(told["minutes"]), str(told["by"]))
 
 
 def _noticed(desk: Desk, holder: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class ReleaseRun:
     :param run_id: Airflow's id of the run
     :param triggered_by: the user who started the run; None for a run the scheduler started
     :param override_reason: why the environment may be taken from a release that holds it; empty: it may not
+    :param covers: what an approval covers besides the plan, by name, for example what is to be migrated
     """
 
     release: Release
@@ -35,6 +37,7 @@ class ReleaseRun:
     run_id: str
     triggered_by: str | None
     override_reason: str = ""
+    covers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def release_id(self) -> str:
@@ -60,6 +63,7 @@ class ReleaseRun:
                 watch_seconds=environment.watch.seconds,
                 roles=environment.gate.roles,
                 stellwerk_version=VERSION,
+                covers=dict(self.covers),
             )
         )
 

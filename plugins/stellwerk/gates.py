@@ -8,7 +8,7 @@ writes none, and the acting steps find none.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TaskGroup
@@ -22,28 +22,50 @@ from stellwerk.runs import release_run
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.ledger.store import Ledger
+    from include.steps.gate import Question
     from include.steps.run import ReleaseRun
 
+About = Literal["release", "migration"]
+"""What a gate decides about, which says who decides and what exactly a Go is bound to."""
 
-def go_no_go(*, evidence_from: str) -> TaskGroup:
+
+def go_no_go(*, evidence_from: str = "", about: About = "release") -> TaskGroup:
     """Build the Go/No-Go: every role is asked, silence until the deadline is No-Go.
 
-    :param evidence_from: id of the task whose result is shown to those who decide
+    :param evidence_from: id of the task whose result is shown to those who decide; what is shown about a migration
+        comes from the ledger
     """
     with TaskGroup("go_no_go", tooltip="Every role has to say Go; silence is No-Go") as group:
-        roles = GateRoles(task_id="roles")
+        roles = GateRoles(task_id="roles", about=about)
         decisions = RoleDecision.partial(
-            task_id="decide", evidence_from=evidence_from, map_index_template="{{ task.role }}"
+            task_id="decide", evidence_from=evidence_from, about=about, map_index_template="{{ task.role }}"
         ).expand_kwargs(roles.output)
-        decisions >> Approve(task_id="approve")
+        decisions >> Approve(task_id="approve", about=about)
     return group
 
 
+def _decided_about(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
+    """The run with the gate and the fingerprint of what is decided about."""
+    from include.steps.database.gate import decided_about
+
+    return decided_about(run, ledger) if about == "migration" else run
+
+
 class GateRoles(StellwerkOperator):
-    """Name the roles of the environment, so that each is asked by a task of its own."""
+    """Name the roles of the gate, so that each is asked by a task of its own.
+
+    :param about: what is decided about
+    """
+
+    def __init__(self, *, about: About = "release", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.about: About = about
 
     def act(self, run: ReleaseRun) -> list[dict[str, str]]:
         """Return one mapping for each role."""
+        if self.about != "release":
+            run = _decided_about(run, self.ledger(run), self.about)
         for role, users in run.environment.gate.roles.items():
             self.log.info("%s: %s may answer", role, " or ".join(users))
         return [{"role": role} for role in run.environment.gate.roles]
@@ -57,20 +79,22 @@ class RoleDecision(HITLOperator):
 
     :param role: the role that decides
     :param evidence_from: id of the task whose result is shown
+    :param about: what is decided about
     """
 
-    def __init__(self, *, role: str, evidence_from: str, **kwargs: Any) -> None:
+    def __init__(self, *, role: str, evidence_from: str, about: About = "release", **kwargs: Any) -> None:
         comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
         # A mapped operator is made again with every argument of the class it was mapped from, params included.
         fixed = {"subject": "Go or No-Go?", "options": [GO, NO_GO], "params": {"comment": comment}}
         super().__init__(**{**kwargs, **fixed})
         self.role = role
         self.evidence_from = evidence_from
+        self.about: About = about
 
     def execute(self, context: Context) -> Any:
         """Ask."""
         with airflow_errors(self.log):
-            run = release_run(context)
+            run = self._run(context)
             gate = run.environment.gate
             if self.role not in gate.roles:
                 raise ApprovalMissing(
@@ -79,20 +103,35 @@ class RoleDecision(HITLOperator):
                     seen=self.role,
                     remedy="clear the task `roles` of this gate",
                 )
-            evidence = context["ti"].xcom_pull(task_ids=self.evidence_from) or {}
-            asked = question(run, self.role, evidence)
+            asked = self._question(run, context)
         self.subject, self.body = asked.subject, asked.body
         self.assigned_users = [{"id": user, "name": user} for user in gate.roles[self.role]]
         self.response_timeout = timedelta(seconds=gate.timeout_seconds)
         self.log.info("%s\n%s", asked.subject, asked.body)
         return super().execute(context)
 
+    def _run(self, context: Context) -> ReleaseRun:
+        from stellwerk.hooks.ledger import open_ledger
+
+        run = release_run(context)
+        if self.about == "release":
+            return run
+        return _decided_about(run, open_ledger(run.environment.connections.ledger), self.about)
+
+    def _question(self, run: ReleaseRun, context: Context) -> Question:
+        from include.steps.database import gate
+        from stellwerk.hooks.ledger import open_ledger
+
+        if self.about == "migration":
+            return gate.question(run, self.role, open_ledger(run.environment.connections.ledger))
+        return question(run, self.role, context["ti"].xcom_pull(task_ids=self.evidence_from) or {})
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record the answer; a No-Go and silence both fail the gate."""
         from stellwerk.hooks.ledger import open_ledger
 
         with airflow_errors(self.log):
-            run = release_run(context)
+            run = self._run(context)
             ledger = open_ledger(run.environment.connections.ledger)
             if "error" in event:
                 record_decision(
@@ -129,7 +168,14 @@ class RoleDecision(HITLOperator):
 
 
 class Approve(StellwerkOperator):
-    """Conclude the gate: the ledger holds a Go of every role, by enough people, for what is about to happen."""
+    """Conclude the gate: the ledger holds a Go of every role, by enough people, for what is about to happen.
+
+    :param about: what was decided about
+    """
+
+    def __init__(self, *, about: About = "release", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.about: About = about
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """Record the approval and return who gave it.
@@ -137,6 +183,7 @@ class Approve(StellwerkOperator):
         :raises ApprovalMissing: a state set by hand got us here, or what was approved has changed
         """
         ledger = self.ledger(run)
+        run = _decided_about(run, ledger, self.about)
         approval = require_approval(ledger, run)
         payload = {"fingerprint": run.fingerprint, "people": sorted(approval.people), "phase": run.phase}
         record(ledger, run, APPROVED, payload)

@@ -1,4 +1,7 @@
-"""One cluster for the whole suite (the embedded one, or the one KUBECONFIG names), a namespace per module."""
+"""One cluster for the whole suite (the embedded one, or the one KUBECONFIG names), a namespace per module.
+
+Where a test needs PostgreSQL, its module has a server of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 
 from include.errors import ProgramMissing
 from include.sandbox.cluster import ClusterUnderTest, SandboxCluster, open_cluster
+from include.sandbox.postgres import Postgres
 from include.sandbox.programs import program
 from tests.contract.support import APP, IMAGE, NEXT_IMAGE, HelmCommand, Kubectl
 
@@ -64,6 +68,15 @@ def kubectl(
     yield kubectl
     kubectl("delete", "namespace", namespace, "--wait=false")
     emptied.append(kubectl)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The embedded PostgreSQL."""
+    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
+    postgres.start()
+    yield postgres
+    postgres.remove()
 
 
 @pytest.fixture(params=[4, 3], ids=["helm4", "helm3"])

@@ -18,7 +18,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
+from include.database.connection import Database
 from include.errors import SandboxError
 from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.migrate import alembic, migrate_erp
@@ -28,6 +30,8 @@ from include.sandbox.load.records import read
 from include.sandbox.load.summary import Summary, lines, summarise
 from include.sandbox.postgres import Postgres
 from include.sandbox.processes import wait_until
+from include.steps.database.old_version import run_suite
+from include.steps.database.rehearse import SuiteResult
 from tests.contract.erp import PATH, Pod, Service, new_database, pod
 
 REPOSITORY = Path(__file__).parents[2]
@@ -191,19 +195,31 @@ class TestReadiness:
             wait_until(lambda: "schema is missing" in old.ready()[1], deadline_seconds=10, what="the truth")
             migrate_erp(url, "0002_orders", version="2.9.0")
             assert old.ready() == (200, "")
-            assert later.ready() == (503, "schema revision 0002 is live, 0003 is needed")
+            assert later.ready() == (200, ""), "3.0.0 works before its own migration, too"
+            with pod(faulty(), url, tmp_path) as demanding:
+                assert demanding.ready() == (503, "schema revision 0002 is live, 0003 is needed")
+            order = {"article_id": 1, "quantity": 1}
+            taken = httpx.post(f"{later.url}/api/v1/orders", json=order)
+            assert (taken.status_code, taken.json()["delivery_date"]) == (201, None)
+            refused = httpx.post(f"{later.url}/api/v1/orders", json={**order, "delivery_date": "2030-01-20"})
+            assert refused.status_code == 422
+            assert "delivery_date cannot be stored before the schema is migrated" in refused.json()["error"]
             migrate_erp(url, "head", version="3.0.0")
             assert old.ready()[0] == later.ready()[0] == 200
             created = httpx.post(f"{old.url}/api/v1/orders", json={"article_id": 1, "quantity": 1})
             assert created.status_code == 201
             assert "delivery_date" not in created.json()
             assert later.get(created.headers["Location"]).json()["delivery_date"] is None
+            dated = httpx.post(f"{later.url}/api/v1/orders", json={**order, "delivery_date": "2030-01-20"}).json()
+            assert dated["delivery_date"] == "2030-01-20"
+            assert dated in later.get("/api/v1/orders").json()["orders"]
             with psycopg.connect(url) as connection:
                 connection.execute("UPDATE schema_compatibility SET oldest_version = '3.0.0'")
             assert old.ready() == (503, "the schema works with version 3.0.0 or later, this is 2.9.0")
             assert later.ready()[0] == 200
             alembic(url, "downgrade", "0002_orders", folder=new)
-            assert later.ready()[0] == 503
+            assert later.ready() == (200, "")
+            assert taken.json() in later.get("/api/v1/orders").json()["orders"], "taken back while it runs"
 
     def test_the_old_tree_refuses_a_schema_it_does_not_know(self, postgres: Postgres) -> None:
         url = new_database(postgres, "unknown_revision_test")
@@ -240,6 +256,59 @@ class TestReadiness:
                 assert running.get("/api/v1/articles").status_code == 200
         finally:
             server.remove()
+
+
+class TestSmoke:
+    """What a rehearsal runs to know whether a version works on a schema."""
+
+    def test_every_version_works_before_and_after_the_migration_of_the_newer_one(self, postgres: Postgres) -> None:
+        url = new_database(postgres, "smoke_test")
+        migrate_erp(url, version="2.9.0")
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "INSERT INTO orders (article_id, quantity, total_cents) SELECT id, 1, price_cents FROM articles"
+            )
+        for number, revision in enumerate(("0002_orders", "0003_delivery_date")):
+            migrate_erp(url, revision, version="3.0.0")
+            for place, version in enumerate(("2.9.0", "3.0.0")):
+                found = smoke(version, url)
+                assert (found.ok, found.sentences) == (
+                    True,
+                    (
+                        f"{version} is ready on this schema, 12 articles have a price",
+                        f"the newest {12 + 2 * number + place} orders were read one by one and belong to articles",
+                        "an order was placed and read back",
+                    ),
+                )
+
+    def test_a_version_that_does_not_work_there_says_why(self, postgres: Postgres) -> None:
+        url = new_database(postgres, "smoke_fails_test")
+        assert "the schema is missing" in smoke("2.9.0", url).sentences[-1]
+        migrate_erp(url)
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE schema_compatibility SET oldest_version = '3.0.0'")
+        refused = smoke("2.9.0", url)
+        assert (refused.ok, refused.sentences) == (
+            False,
+            (
+                "exit code 1",
+                "2.9.0 does not work on this schema: the schema works with version 3.0.0 or later, this is 2.9.0",
+            ),
+        )
+        assert smoke("3.0.0", url).ok
+        with psycopg.connect(url) as connection:
+            connection.execute("ALTER TABLE orders RENAME COLUMN total_cents TO total")
+        crashed = smoke("3.0.0", url)
+        assert not crashed.ok
+
+
+def smoke(version: str, url: str) -> SuiteResult:
+    """The image's own smoke program, as the plan of the sandbox names it."""
+    app = build_folder(VERSIONS[version]) / "app"
+    argv = [sys.executable, "-I", "-S", str(app / "run"), "smoke", version]
+    found = make_url(url)
+    given = (found.host or "", found.port or 0, found.database or "", found.username or "", str(found.password))
+    return run_suite(argv, Database(*given), timeout_seconds=60)
 
 
 class TestDrain:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -25,14 +24,6 @@ from include.sandbox.postgres import Postgres
 
 ROLE, PASSWORD = "stellwerk_append", "p@ss:w/ord%"
 TABLE = "stellwerk_ledger.entries"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    postgres.start()
-    yield postgres
-    postgres.remove()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -27,12 +28,14 @@ from include.plan.loader import load_plan, plan_folder
 from include.plan.models import Environment, ImageRef, SmokeCheck, Traffic
 from include.steps import drain, observe
 from include.steps.bring_back import bring_back
-from include.steps.record import SWITCHED_BACK
+from include.steps.record import SWITCHED_BACK, record
 from include.steps.rollback import record_switch_back, record_trouble, switch_back, verify_traffic
 from include.steps.rollback_choice import choose
 from include.steps.rollback_messages import tell
 from include.steps.rollback_story import Desk
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import RESTORED, schema_proof
+from include.steps.stopping import resume_application, stop_application
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import HelmCommand, Kubectl, container, deployment, fetch, load, service
 from tests.memory import MemoryLedger
@@ -341,6 +344,45 @@ async def test_an_adopted_deployment_is_scaled_up_again(world: World) -> None:
     assert back["to"] == "blue"
     world.kubectl("delete", "deployment", "legacy")
     world.kubectl.until(lambda: not world.kubectl.pods("legacy"), "it is gone")
+
+
+# -- while the database is restored ---------------------------------------------------------------------------
+
+
+async def test_stopped_for_a_restore_only_the_old_version_comes_back(world: World, node_url: NodeUrl) -> None:
+    run, ledger = world.rollback(), cast("Ledger", MemoryLedger())
+    stopped = await stop_application(run, world.cluster, ledger)
+    assert stopped["sizes"].keys() == {"blue", "green"}
+    assert not world.kubectl.items("pods", "-l", "app.kubernetes.io/name=valeo-erp")
+    with pytest.raises(NotEnoughEndpoints, match="being restored"):
+        await choose(run, world.cluster, world.helm, schema_proof(run, ledger), "auto")
+    assert await resume_application(run, world.cluster, ledger) == {"needed": True, "sizes": stopped["sizes"]}
+    world.kubectl.until(lambda: fetch(node_url("valeo-erp"))["version"] == NEW, "as it was")
+
+    await stop_application(run, world.cluster, ledger)
+    record(ledger, run, RESTORED, {})
+    back = partial(bring_back, run, world.cluster, world.helm, schema_proof(run, ledger), "auto", was_stopped=True)
+    assert (await back())["needed"]
+    assert not (await back())["needed"], "its pods are there"
+    await switch_back(run, world.cluster, "the data are damaged")
+    await verify_traffic(run, world.cluster)
+    assert fetch(node_url("valeo-erp"))["version"] == OLD
+    assert not world.kubectl.items("pods", "-l", "version=green"), "it does not belong to the old database"
+
+
+async def test_after_a_switch_back_it_is_stopped_and_brought_back_where_it_is(
+    world: World, node_url: NodeUrl
+) -> None:
+    run, ledger = world.rollback(), cast("Ledger", MemoryLedger())
+    await switch_back(run, world.cluster, "key users")
+    assert (await world.choose())["done"]
+    await stop_application(run, world.cluster, ledger)
+    record(ledger, run, RESTORED, {})
+    done = await bring_back(run, world.cluster, world.helm, "unchanged", "auto", was_stopped=True)
+    assert (done["slot"], done["needed"]) == ("blue", True)
+    await switch_back(run, world.cluster, "the data are damaged")
+    await verify_traffic(run, world.cluster)
+    assert fetch(node_url("valeo-erp"))["version"] == OLD
 
 
 # -- several at once, nobody, by hand ------------------------------------------------------------------------

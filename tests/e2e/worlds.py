@@ -19,8 +19,8 @@ EXTRA_RELEASES = ("3.0.6", "3.0.7", "3.0.8", "3.0.9", "3.4.0")
 # Of staging, so that Airflow calls back within the test.
 DEADLINES = {"alert_seconds": 6, "mail_seconds": 8, "post_mortem_seconds": 10}
 BAD_VERSIONS = (
-    ErpVersion("3.0.6", revision=3, faults={"error_ratio": {"value": 0.3, "after_requests": 1000}}),
-    ErpVersion("3.0.8", revision=3, faults={"crash_after_seconds": {"value": 0.3}}),
+    ErpVersion("3.0.6", revision=3, needs=2, faults={"error_ratio": {"value": 0.3, "after_requests": 1000}}),
+    ErpVersion("3.0.8", revision=3, needs=2, faults={"crash_after_seconds": {"value": 0.3}}),
 )
 
 

@@ -73,7 +73,7 @@ def build_images(
 def build_folder(version: ErpVersion, *, cache: Path = CACHE) -> Path:
     """The image folder of one version; built once per content."""
     installed = libraries(cache)
-    release = json.dumps({"revision": version.revision, "features": sorted(version.features)})
+    release = json.dumps({"revision": version.needed, "features": sorted(version.features)})
     sources = _sources(version)
     key = hashlib.sha256(f"{installed.name}\n{release}".encode())
     for name, path in sources.items():

@@ -23,6 +23,15 @@ def migrate_erp(
     alembic(database_url, "upgrade", revision, folder=build_folder(VERSIONS[version]), timeout=timeout)
 
 
+def link_trees(place: Path) -> None:
+    """Name what each version's image holds by the version: ``<place>/3.0.0/erp/migrations``."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name, version in VERSIONS.items():
+        link = place / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(build_folder(version) / "app", target_is_directory=True)
+
+
 def alembic(database_url: str, *arguments: str, folder: Path, timeout: float = 120.0) -> str:
     """Run one Alembic command of the image in ``folder`` and return what it printed.
 

@@ -13,6 +13,7 @@ from stellwerk.operators.base import StellwerkOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.bluegreen.eligibility import Restorable
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
     from include.steps.run import ReleaseRun
@@ -23,7 +24,9 @@ class Preflight(StellwerkOperator):
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.preflight.preflight`."""
+        from include.steps.database.full_restore import restorable
         from include.steps.preflight import Elsewhere, preflight
+        from stellwerk.hooks.database import open_site
         from stellwerk.hooks.prometheus import PrometheusHook
         from stellwerk.hooks.registry import open_registry
 
@@ -31,9 +34,12 @@ class Preflight(StellwerkOperator):
         ledger, registry = self.ledger(run), open_registry(named) if named else None
         hook = PrometheusHook.needed(run.environment)
 
+        def backup() -> Restorable:
+            return restorable(run, lambda: open_site(run), lambda: ledger)
+
         async def step(run: ReleaseRun, cluster: Cluster, helm: Helm) -> dict[str, Any]:
             async with hook.client() if hook else nullcontext() as prometheus:
-                return await preflight(run, cluster, helm, ledger, Elsewhere(registry, prometheus))
+                return await preflight(run, cluster, helm, ledger, Elsewhere(registry, prometheus, backup))
 
         return self.with_helm(run, step)
 

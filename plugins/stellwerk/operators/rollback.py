@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from include.errors import HelmUnusable, StellwerkError
@@ -14,19 +15,21 @@ from stellwerk.operators.base import StellwerkOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.bluegreen.eligibility import SchemaProof
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
     from include.ledger.store import Ledger
     from include.steps.run import ReleaseRun
+    from include.steps.schema_proof import SchemaFact
 
     Step = Callable[[ReleaseRun, Cluster, Helm | None], Coroutine[Any, Any, dict[str, Any]]]
 
 
 LEDGER_SECONDS: Final = 3.0
+FULL_RESTORE: Final = "full-restore"
+GROUP: Final = "full_restore"
 
 
-class _Rollback(StellwerkOperator):
+class RollbackOperator(StellwerkOperator):
     """A step that needs what the human (or the watch) asked for; what it could not do is told in its own words."""
 
     template_fields = ("option", "reason")
@@ -80,12 +83,12 @@ class _Rollback(StellwerkOperator):
             self.log.warning("%s", error)
             return self.with_cluster(run, lambda run, cluster: step(run, cluster, None))
 
-    def schema(self, run: ReleaseRun) -> SchemaProof:
+    def schema(self, run: ReleaseRun) -> SchemaFact:
         """How the old version is known to work on the live schema."""
-        from include.steps.schema_proof import schema_proof_if_any
+        from include.steps.schema_proof import schema_fact_if_any
 
-        found = schema_proof_if_any(run, lambda: self.ledger(run))
-        self._ledger_is_out = found == "unknown"
+        found = schema_fact_if_any(run, lambda: self.ledger(run))
+        self._ledger_is_out = found.proof == "unknown"
         return found
 
     def ledger(self, run: ReleaseRun) -> Ledger:
@@ -96,40 +99,71 @@ class _Rollback(StellwerkOperator):
         return self._ledger
 
 
-class RollbackEligibility(_Rollback):
-    """Say which options are possible and why, and refuse one that is not."""
+class RollbackEligibility(RollbackOperator, SkipMixin):
+    """Say which options are possible and why, and refuse one that is not.
+
+    The tasks of a full restore are skipped at once where that is not what was asked for: nobody waits for them.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Choose, then skip what is not needed."""
+        done = super().execute(context)
+        if done["option"] != FULL_RESTORE and (unneeded := self._of_the_restore()):
+            context["ti"].xcom_push(key="return_value", value=done)  # skipping keeps it from being returned
+            self.skip(context["ti"], unneeded)
+        return done
+
+    def _of_the_restore(self) -> list[Any]:
+        children = [one for one in self.downstream_list if one.node_id.startswith(f"{GROUP}.")]
+        found = {child.task_id: child for first in children for child in (first, *first.get_flat_relatives())}
+        return [one for name, one in found.items() if name.startswith(f"{GROUP}.")]
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback_choice.choose`."""
+        from include.steps.database.full_restore import restorable
         from include.steps.record import ROLLBACK_CHOSEN
-        from include.steps.rollback_choice import choose
+        from include.steps.rollback_choice import DatabaseSide, choose
+        from stellwerk.hooks.database import open_site
 
         schema = self.schema(run)
-        done = self.with_helm_if_any(
-            run, lambda run, cluster, helm: choose(run, cluster, helm, schema, self.option)
+        database = DatabaseSide(
+            schema.rehearsal, lambda: restorable(run, lambda: open_site(run), lambda: self.ledger(run))
         )
-        self.note(run, ROLLBACK_CHOSEN, {**done, "wanted": self.option, "reason": self.reason, "schema": schema})
+        done = self.with_helm_if_any(
+            run, lambda run, cluster, helm: choose(run, cluster, helm, schema.proof, self.option, database)
+        )
+        told = {**done, "wanted": self.option, "reason": self.reason, "schema": schema.proof}
+        self.note(run, ROLLBACK_CHOSEN, told | ({"rehearsal": schema.rehearsal} if schema.rehearsal else {}))
         return done
 
 
-class BringBack(_Rollback):
+class BringBack(RollbackOperator):
     """Bring the old version back into its slot where it is gone; nothing where it is still there."""
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
-        """See :func:`include.steps.bring_back.bring_back`."""
+        """See :func:`include.steps.bring_back.bring_back`.
+
+        :raises RollbackBlocked: a full restore was asked for, and this run has restored nothing
+        """
         from include.steps.bring_back import bring_back
+        from include.steps.database.full_restore import must_be_restored
         from include.steps.record import BROUGHT_BACK
 
+        restored = self.option == FULL_RESTORE
+        if restored:
+            must_be_restored(run, self.ledger(run))
+        wanted = "auto" if restored else self.option
         schema = self.schema(run)
         done = self.with_helm_if_any(
-            run, lambda run, cluster, helm: bring_back(run, cluster, helm, schema, self.option)
+            run,
+            lambda run, cluster, helm: bring_back(run, cluster, helm, schema.proof, wanted, was_stopped=restored),
         )
         if done["needed"]:
             self.note(run, BROUGHT_BACK, done)
         return done
 
 
-class SwitchBack(_Rollback):
+class SwitchBack(RollbackOperator):
     """Return the traffic to the slot it came from, unless that has been done already."""
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
@@ -154,7 +188,7 @@ class DrainBadSlot(StellwerkOperator):
         return self.with_cluster(run, lambda run, cluster: drain_bad_slot(run, cluster, ledger))
 
 
-class VerifyTraffic(_Rollback):
+class VerifyTraffic(RollbackOperator):
     """Prove that users get the old version again."""
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
@@ -167,7 +201,7 @@ class VerifyTraffic(_Rollback):
         return done
 
 
-class RollbackSummary(_Rollback):
+class RollbackSummary(RollbackOperator):
     """Write the rollback's end to the ledger and the whole story to the log."""
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:

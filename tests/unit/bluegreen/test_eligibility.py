@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from include.bluegreen.eligibility import (
     KINDS,
     Candidate,
+    Restorable,
     WayBack,
     automatic_allowed,
     chosen,
@@ -19,16 +20,20 @@ from include.bluegreen.eligibility import (
 OPEN = WayBack(schema="unchanged", ready=3, required=3)
 BACK = Candidate(usable=True, reason="revision 3 is brought back", revision=3)
 NOTHING = Candidate(usable=False, reason="it has been uninstalled")
+BACKUP = Restorable(usable=True, reason="backup b1 of 2030-05-01 08:50 UTC is verified")
+NO_BACKUP = Restorable(usable=False, reason="no migration of 3.0.0 is in the database of production")
 ORDER = [kind.name for kind in KINDS]
 
 ways = st.builds(
     WayBack,
-    schema=st.sampled_from(["unchanged", "rehearsed", "unproven", "unknown"]),
+    schema=st.sampled_from(["unchanged", "rehearsed", "unproven", "restoring", "unknown"]),
     ready=st.integers(0, 5),
     required=st.integers(1, 5),
     cleaned_up=st.booleans(),
     candidate=st.sampled_from([None, BACK, NOTHING]),
     strange=st.sampled_from([(), ("erp:3.0.0",)]),
+    rehearsal=st.sampled_from(["", "0123456789abcdef"]),
+    restorable=st.sampled_from([None, BACKUP, NO_BACKUP]),
 )
 wanted = st.sampled_from(["auto", *ORDER, "teleport"])
 
@@ -62,10 +67,28 @@ def test_what_is_not_possible_is_never_taken(way, option):
         assert taken.name == option or faster
 
 
+@given(ways, st.sampled_from(["unproven", "restoring"]))
+def test_an_old_version_that_is_not_proven_on_the_live_schema_never_gets_users(way, schema):
+    unproven = by_name(replace(way, schema=schema))
+    assert not any(option.eligible for name, option in unproven.items() if name != "full-restore")
+
+
 @given(ways)
-def test_an_old_version_that_is_not_proven_on_the_live_schema_never_gets_users(way):
-    unproven = by_name(replace(way, schema="unproven"))
-    assert not any(option.eligible for option in unproven.values())
+def test_a_backup_opens_the_full_restore_and_nothing_else(way):
+    without, with_one = by_name(replace(way, restorable=None)), by_name(replace(way, restorable=BACKUP))
+    assert [without[name].eligible for name in ORDER[:2]] == [with_one[name].eligible for name in ORDER[:2]]
+    assert without["auto"].eligible == with_one["auto"].eligible
+    assert not without["full-restore"].eligible
+    usable = way.candidate is not None and way.candidate.usable and way.schema != "unknown"
+    assert with_one["full-restore"].eligible == usable
+
+
+@given(ways)
+def test_a_release_without_a_migration_goes_back_as_if_there_were_no_database(way):
+    plain = replace(way, schema="unchanged", restorable=None, rehearsal="")
+    here = replace(plain, restorable=NO_BACKUP)
+    assert by_name(here)["full-restore"].reason == NO_BACKUP.reason
+    assert [by_name(here)[name] for name in ORDER[:2]] == [by_name(plain)[name] for name in ORDER[:2]]
 
 
 @given(ways)
@@ -135,15 +158,42 @@ def test_a_helm_rollback_blocks_no_faster_way():
     assert taken.name == "blue-cutover"
 
 
-def test_full_restore_says_what_it_will_need():
-    option = by_name(OPEN)["full-restore"]
-    assert not option.eligible
-    assert "the database part is not there yet" in option.reason
-    assert "minutes and rows since the backup" in option.reason
+def test_the_rehearsal_that_proves_the_old_version_is_named():
+    way = replace(OPEN, schema="rehearsed", rehearsal="0123456789abcdef", ready=0, candidate=BACK)
+    assert "proven on the new schema by rehearsal 0123456789abcdef, revision 3" in by_name(way)["auto"].reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "nobody has looked for a backup"),
+        ({"restorable": NO_BACKUP}, "no migration of 3.0.0"),
+        ({"restorable": BACKUP, "schema": "unknown"}, "the ledger gives no answer"),
+        ({"restorable": BACKUP, "candidate": None}, "nobody has looked what could be brought back"),
+        ({"restorable": BACKUP, "candidate": NOTHING}, "the old version cannot: it has been uninstalled"),
+    ],
+)
+def test_a_full_restore_that_is_not_possible_says_why(changes, why):
+    option = by_name(
+        replace(OPEN, candidate=BACK, **changes) if "candidate" not in changes else replace(OPEN, **changes)
+    )
+    assert not option["full-restore"].eligible
+    assert why in option["full-restore"].reason
+
+
+@pytest.mark.parametrize("schema", ["unchanged", "rehearsed", "unproven", "restoring"])
+def test_a_full_restore_is_possible_where_the_old_version_is_not_proven_and_has_to_be_asked_for(schema):
+    way = replace(OPEN, schema=schema, candidate=BACK, restorable=BACKUP, ready=0)
+    options = by_name(way)
+    assert options["full-restore"].eligible
+    assert "a named person has to confirm" in options["full-restore"].reason
+    assert chosen(tuple(options.values()), "full-restore") == options["full-restore"]
+    if schema in ("unproven", "restoring"):
+        assert "no option is possible but full-restore, which has to be asked for" in options["auto"].reason
 
 
 def test_the_forms_documentation_is_made_from_the_options():
     text = documentation()
     for kind in KINDS:
         assert f"| `{kind.name}` | {kind.does} | {kind.when} | {kind.loses} |" in text
-    assert by_name(OPEN)["full-restore"].reason in text
+    assert "has to be asked for by name" in text

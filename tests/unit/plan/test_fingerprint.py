@@ -36,6 +36,7 @@ INPUTS = FingerprintInputs(
         {"roles": {"technical-lead": ("anna",), "business-owner": ("bo", "di")}},
         {"roles": {"technical-lead": ("anna",)}},
         {"stellwerk_version": "0.1.1"},
+        {"covers": {"rehearsal": "1"}},
     ],
 )
 def test_every_change_voids_the_approval(changes):

@@ -13,6 +13,7 @@ VALUES = {
     "KUBECONFIG_PATH": "/state/kubeconfig",
     "HEADS_URL": "file:///state/heads",
     "REPORTS_URL": "file:///state/reports",
+    "ERP_URL": "postgresql://owner:secret@127.0.0.1:5432/valeo_erp",
     "LEDGER_URL": "postgresql://append:secret@127.0.0.1:5432/stellwerk",
     "SLACK_TOKEN": "xoxb-1",
     "PROMETHEUS_URL": "http://127.0.0.1:9090",
@@ -25,7 +26,8 @@ VALUES = {
 def test_the_repositorys_file_has_what_the_environments_name() -> None:
     settings = load_settings(VALUES)
     by_id = {connection.conn_id: connection for connection in settings.connections}
-    assert set(by_id) == {"kubernetes_production", "kubernetes_staging", "ledger", "prometheus", "slack", "smtp"}
+    clusters, servers = {"kubernetes_production", "kubernetes_staging"}, {"prometheus", "slack", "smtp"}
+    assert set(by_id) == {*clusters, *servers, "ledger", "valeo_erp"}
     assert by_id["ledger"].conn_uri == VALUES["LEDGER_URL"]
     assert by_id["smtp"].conn_port == 2525
     assert (by_id["kubernetes_production"].conn_extra or {})["kube_config_path"] == "/state/kubeconfig"

@@ -18,7 +18,8 @@ def dags() -> DagBag:
 
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
-    assert {"production-blue-green", "rollback", "undo-adoption", "user-feedback"} <= set(dags.dags)
+    known = {"production-blue-green", "rollback", "undo-adoption", "user-feedback", "db-migration"}
+    assert known <= set(dags.dags)
 
 
 def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
@@ -87,7 +88,28 @@ def test_every_option_is_offered_and_the_form_explains_it(dags: DagBag) -> None:
     )
     assert documentation() in dag.doc_md
     assert all(f"| `{name}` |" in dag.doc_md for name in option.schema["enum"])
-    assert "the database part is not there yet" in dag.doc_md
+    assert "`full-restore` has to be asked for by name" in dag.doc_md
+
+
+def test_a_full_restore_stands_in_nobodys_way_and_a_human_stands_before_it(dags: DagBag) -> None:
+    dag = dags.dags["rollback"]
+    assert dag.get_task("bring_back").upstream_task_ids == {"eligibility", "full_restore.restore"}
+    assert dag.get_task("bring_back").trigger_rule == "none_failed"
+    before = _all_upstream(dag, "full_restore.restore")
+    assert {
+        "full_restore.ask",
+        "full_restore.stop",
+        "full_restore.count_again",
+        "full_restore.ask_again",
+    } <= before
+    assert _all_upstream(dag, "full_restore.stop") == {
+        "eligibility",
+        "full_restore.state_loss",
+        "full_restore.ask",
+    }
+    assert dag.get_task("full_restore.resume").trigger_rule == "one_failed"
+    skipped = {task.task_id for task in dag.get_task("eligibility")._of_the_restore()}
+    assert skipped == {task.task_id for task in dag.tasks if task.task_id.startswith("full_restore.")}
 
 
 def test_every_deadline_of_the_plan_calls_back(dags: DagBag) -> None:
@@ -125,3 +147,43 @@ def test_feedback_is_a_form_for_a_phone_and_nothing_rolls_back_without_an_answer
     assert len(dag.params) == 4, "release, environment, how it is, what happened"
     assert dag.get_task("start_rollback").trigger_rule == "all_success"
     assert dag.get_task("start_rollback").upstream_task_ids == {"roll_back_now"}
+
+
+def test_a_migration_waits_for_survey_rehearsal_gate_and_proven_safety_backup(dags: DagBag) -> None:
+    dag = dags.dags["db-migration"]
+    before = _all_upstream(dag, "migration.migrate")
+    assert {
+        *("survey", "rehearsal.back_up", "rehearsal.verify_backup", "rehearsal.survey", "rehearsal.rehearse"),
+        *("go_no_go.approve", "migration.back_up", "migration.verify_backup"),
+    } <= before
+    assert "go_no_go.approve" in _all_upstream(dag, "migration.back_up"), "it is younger than the Go"
+
+
+def test_a_mode_ends_before_what_the_next_one_does(dags: DagBag) -> None:
+    dag = dags.dags["db-migration"]
+    mode = dag.params.get_param("mode")
+    assert (mode.value, mode.schema["enum"]) == ("plan", ["plan", "rehearse", "apply"])
+    assert _all_upstream(dag, "rehearses") == {"survey"}
+    assert set(dag.get_task("rehearses").modes) == {"rehearse", "apply"}
+    assert set(dag.get_task("applies").modes) == {"apply"}
+    for task in dag.tasks:
+        if "rehearses" in _all_upstream(dag, task.task_id) and "watch" not in task.upstream_task_ids:
+            assert task.trigger_rule == "all_success", f"{task.task_id} would run in mode plan"
+
+
+def test_the_schema_is_taken_back_by_a_human_only_and_the_run_has_failed_then(dags: DagBag) -> None:
+    dag = dags.dags["db-migration"]
+    assert _upstream(dags, "db-migration", "way_back.state") == {"watch"}
+    assert dag.get_task("way_back.state").trigger_rule == "one_failed"
+    assert _upstream(dags, "db-migration", "way_back.take_back") == {"way_back.ask"}
+    assert dag.get_task("way_back.take_back").trigger_rule == "all_success"
+    assert _upstream(dags, "db-migration", "announce_end") == {"watch"}, "a leaf that fails with the watch"
+    assert not dag.get_task("announce_end").downstream_task_ids
+
+
+def test_the_migration_asks_its_own_question(dags: DagBag) -> None:
+    dag = dags.dags["db-migration"]
+    assert {dag.get_task(f"go_no_go.{name}").about for name in ("roles", "approve")} == {"migration"}
+    assert dag.get_task("go_no_go.decide").partial_kwargs["about"] == "migration"
+    release = dags.dags["production-blue-green"]
+    assert release.get_task("go_no_go.approve").about == "release"

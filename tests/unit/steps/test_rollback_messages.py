@@ -25,11 +25,14 @@ from include.messages.model import Message
 from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
+from include.steps.announce import announce
+from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
 from include.steps.rollback_messages import MISSED, next_due, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
+from include.steps.schema_proof import RESTORED
 from tests.memory import MemoryLedger
 
 HOLDER = "3.0.0@production/manual__1"
@@ -366,3 +369,54 @@ def test_trouble_that_was_overcome_is_forgotten() -> None:
         tell(desk, duty)
     assert servers.names == ["rollback-alert", "rollback-mail", "post-mortem"]
     assert len(written(desk, SENT)) == 3
+
+
+def test_a_full_restore_that_waits_for_its_confirmation_calls_the_human_who_gives_it() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    record(cast("Ledger", desk.ledger), desk.run, RESTORE_STATED, {"digest": "d"})
+    tell(desk, "alert")
+    assert servers.names == ["human-needed"]
+    assert "a full restore needs a human's confirmation of what is lost" in servers.got[0].text
+    assert "users are still on slot green" in servers.got[0].text
+
+
+@pytest.mark.parametrize("kept", ["erp_damaged_20300501_0900_abcdef", ""])
+def test_who_is_told_of_a_rollback_is_told_that_the_database_was_restored(kept: str) -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    restored = {
+        "backup": "b1",
+        "backup_at": "2030-05-01T08:50:00+00:00",
+        "kept": kept,
+        "by": "anna",
+        "minutes": 12.5,
+    }
+    record(cast("Ledger", desk.ledger), desk.run, RESTORED, restored)
+    for duty in ("alert", "mail"):
+        tell(desk, cast("Any", duty))
+    for message in servers.got:
+        assert "aus der Sicherung b1 wiederhergestellt" in message.text
+        assert "12.5 Minuten" in message.text
+        assert "anna" in message.text
+        assert ("erp_damaged_20300501_0900_abcdef" in message.text) == bool(kept)
+        assert "nicht verändert" not in message.text
+
+
+def test_without_a_restore_the_messages_say_that_the_database_was_left_alone() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    for duty in ("alert", "mail"):
+        tell(desk, cast("Any", duty))
+    assert all("nicht verändert" in message.text for message in servers.got)
+
+
+def test_a_restore_is_told_by_its_own_run_whatever_was_told_before() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    tell(desk, "alert")
+    announce(desk.run, "database-restored", desk.ledger, desk.send)
+    announce(desk.run, "database-restored", desk.ledger, desk.send)
+    assert servers.names == ["rollback-alert", "database-restored"]
+    assert servers.got[1].run_id == "rb1"
+    assert "was seither eingegeben wurde, fehlt" in servers.got[1].text

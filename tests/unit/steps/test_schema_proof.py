@@ -9,7 +9,20 @@ from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.steps.run import open_run
-from include.steps.schema_proof import MIGRATED, REHEARSED, schema_proof, schema_proof_if_any
+from include.steps.schema_proof import (
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    REHEARSED,
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+    TAKEN_BACK,
+    SchemaFact,
+    schema_fact,
+    schema_proof,
+    schema_proof_if_any,
+)
 from tests.memory import MemoryLedger
 
 RUN = open_run(
@@ -43,11 +56,40 @@ OURS = ("3.0.0", "production")
         ([(MIGRATED, "3.0.0", "staging")], "unchanged"),
         ([(MIGRATED, "2.9.0", "production")], "unchanged"),
         ([(MIGRATED, *OURS), (REHEARSED, "3.0.0", "staging")], "unproven"),
+        ([(REHEARSED, *OURS), (MIGRATION_INTENDED, *OURS)], "unproven"),
+        ([(MIGRATION_INTENDED, *OURS), (LEFT_OLD, *OURS)], "unchanged"),
+        ([(MIGRATED, *OURS), (TAKEN_BACK, *OURS)], "unchanged"),
+        ([(MIGRATED, *OURS), (RESTORED, *OURS), (REHEARSED, *OURS)], "unchanged"),
+        ([(MIGRATED, *OURS), (TAKEN_BACK, *OURS), (MIGRATED, *OURS)], "unproven"),
+        ([(MIGRATED, *OURS), (REHEARSED, *OURS), (RESTORE_STOPPED, *OURS)], "restoring"),
+        ([(MIGRATED, *OURS), (REHEARSED, *OURS), (RESTORE_STOPPED, *OURS), (RESTORE_RESUMED, *OURS)], "rehearsed"),
+        ([(MIGRATED, *OURS), (RESTORE_STOPPED, *OURS), (RESTORED, *OURS)], "unchanged"),
+        ([(MIGRATED, *OURS), (RESTORE_STOPPED, "3.0.0", "staging")], "unproven"),
     ],
 )
 def test_the_proof_is_what_this_releases_entries_of_this_environment_say(entries, proof) -> None:
     assert schema_proof(RUN, a_ledger(*entries)) == proof
     assert schema_proof_if_any(RUN, lambda: a_ledger(*entries)) == proof
+
+
+@pytest.mark.parametrize(("rehearsed", "proof"), [("one", "rehearsed"), ("another", "unproven")])
+def test_a_rehearsal_proves_the_schema_that_it_ended_with_and_no_other(rehearsed: str, proof: str) -> None:
+    memory = MemoryLedger()
+    for kind, fingerprint in ((REHEARSED, rehearsed), (MIGRATED, "one")):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"fingerprint": fingerprint}))
+    assert schema_proof(RUN, cast("Ledger", memory)) == proof
+
+
+def test_the_fact_names_the_newest_rehearsal_that_proves_it() -> None:
+    memory = MemoryLedger()
+    for kind, payload in (
+        (REHEARSED, {"fingerprint": "one", "id": "r1"}),
+        (REHEARSED, {"fingerprint": "one", "id": "r2"}),
+        (REHEARSED, {"fingerprint": "another", "id": "r3"}),
+        (MIGRATED, {"fingerprint": "one"}),
+    ):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", payload))
+    assert schema_fact(RUN, cast("Ledger", memory)) == SchemaFact("rehearsed", "r2")
 
 
 def test_going_back_waits_for_no_ledger() -> None:

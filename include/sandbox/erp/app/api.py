@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from .database import Database, NoSuchArticle, Unavailable
+from .database import Database, NoSuchArticle, NotYet, Unavailable
 from .drain import Drain
 from .events import Hub
 from .faults import Injector
@@ -95,6 +95,8 @@ class Api:
             order = await self._database.create_order(article, quantity, delivery)
         except NoSuchArticle:
             raise BadInput(f"no article {article}") from None
+        except NotYet as error:
+            raise BadInput(f"{error} cannot be stored before the schema is migrated") from None
         return _json(self._shown(order), 201, {"Location": f"/api/v1/orders/{order['id']}"})
 
     async def events(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ RELEASE_FILE = Path(__file__).resolve().parent.parent / "release.json"
 
 @dataclass(frozen=True)
 class Release:
-    """What the image was built as: the schema revision it needs and the features it has."""
+    """What the image was built as: the oldest schema revision it works on and the features it has."""
 
     revision: int = 0
     features: frozenset[str] = frozenset()

@@ -42,7 +42,7 @@ def test_a_folder_is_complete_and_readable_for_everybody(cache: Path) -> None:
     assert (folder / "app/run").read_text().startswith("#!/usr/bin/env -S python3 -I -S\n")
     assert (folder / "app/lib/library.py").exists()
     assert (folder / "app/erp/page.html").exists()
-    assert json.loads((folder / "app/release.json").read_text()) == {"revision": 3, "features": ["delivery_date"]}
+    assert json.loads((folder / "app/release.json").read_text()) == {"revision": 2, "features": ["delivery_date"]}
     for path in folder.rglob("*"):
         assert path.stat().st_mode & stat.S_IROTH, path
     assert list((folder / "app/erp/__pycache__").glob("server.cpython-311.pyc")), "compiled, so nothing is written"

@@ -1,0 +1,263 @@
+"""Brings a backup back: into a new database first, compared, then in the place of the damaged one, which is kept.
+
+Every step looks at the server first, so that a restore that was killed goes on where it was when it is called
+again with the same statement. Until the new database is proven equal to the backup, the old one is not touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from include.backup import exchange
+from include.backup.archive import missing
+from include.backup.copies import Workshop, adorn, drop, make_copy, take_stock
+from include.backup.described import BackupContents, read_contents_of
+from include.backup.dump import find_backup
+from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
+from include.backup.manifest import Manifest
+from include.backup.preflight import must_allow_copy, objections, observe_powers, observe_target
+from include.backup.reading import read_back
+from include.backup.swap import Names, Seen, Step, names, next_step
+from include.database.confirmation import LossConfirmation
+from include.database.connection import Database
+from include.database.facts import DatabaseIdentity, server_facts
+from include.database.marks import mark
+from include.database.session import Session, session, try_lock
+from include.errors import (
+    ArchiveForeign,
+    BackupDiffers,
+    DatabaseError,
+    RestoreBusy,
+    RestoreRefused,
+    RestoreUnconfirmed,
+)
+
+log = logging.getLogger(__name__)
+
+APPLICATION: Final = "stellwerk restore"
+DRAIN_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has done.
+
+    :param kept: what the damaged database is called now; empty when there was none
+    """
+
+    database: DatabaseIdentity
+    backup: str
+    kept: str
+    by: str
+
+
+def what_would_be_lost(
+    database: Database,
+    workshop: Workshop,
+    backup: str,
+    *,
+    made_at: datetime,
+    accept_source: DatabaseIdentity | None = None,
+) -> RestoreLoss:
+    """State what is lost when the backup replaces the database. Nothing is touched.
+
+    :param accept_source: the backup is of this other database, and that is intended
+    :raises BackupMissing, ArchiveUnusable: there is no such backup, or it is damaged
+    :raises ArchiveForeign: it is of another database than `database`, and not of `accept_source`
+    :raises DatabaseUnreachable, DatabaseRefused: the server does not answer, or lets nobody ask
+    """
+    manifest = find_backup(workshop.store, backup)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        here = server_facts(administration).identity.model_copy(update={"name": database.name})
+        exists = observe_target(administration, database.name).exists
+    _must_be_of(manifest, here, accept_source)
+    rows = None
+    if exists:
+        try:
+            rows = take_stock(database, count_seconds=workshop.count_seconds).rows
+        except DatabaseError as error:
+            log.warning("the rows of %s cannot be counted: %s", database.shown, error)
+    return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
+
+
+def what_stands_in_the_way(database: Database, workshop: Workshop, manifest: Manifest) -> tuple[str, ...]:
+    """Why this backup could not replace the database, a sentence for each reason. Nothing is touched.
+
+    :raises ArchiveForeign: it is of another database
+    :raises ArchiveUnusable: it is damaged
+    :raises DatabaseUnreachable, DatabaseRefused: the server does not answer, or lets nobody ask
+    """
+    contents = read_contents_of(workshop.store, manifest)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        here = server_facts(administration).identity.model_copy(update={"name": database.name})
+        _must_be_of(manifest, here, None)
+        target = observe_target(administration, database.name)
+        return objections(observe_powers(administration), manifest, contents, workshop.clients, target)
+
+
+def give_up(database: Database, workshop: Workshop, statement: RestoreLoss) -> bool:
+    """Find out how a restore that is not tried again has ended; users may connect to whatever is there.
+
+    :return: whether the backup is in place; otherwise nothing is left of the attempt
+    :raises RestoreBusy: another process goes on with it
+    :raises DatabaseError: the server gives no answer
+    """
+    call = names(statement)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        if not try_lock(administration, f"restore {database.name}"):
+            raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
+        target = exchange.standing(administration, call.target)
+        seen = (target.state, target.mark) if target else ("", "")
+        if seen == ("restored", call.mark):
+            exchange.allow(administration, call.target, connections=True)
+            return True
+        if seen == ("replacing", call.mark):
+            exchange.reopen(administration, call)
+        left = exchange.standing(administration, call.new)
+        if left is not None and left.mark == call.mark:
+            drop(administration, call.new)
+        return False
+
+
+def _must_be_of(manifest: Manifest, here: DatabaseIdentity, accept_source: DatabaseIdentity | None) -> None:
+    if manifest.database not in (here, accept_source):
+        raise ArchiveForeign(
+            f"backup {manifest.id} is of another database",
+            expected=here.shown,
+            seen=manifest.database.shown,
+            remedy="use a backup of this database, or say by name that the other one is meant",
+        )
+
+
+def restore(
+    database: Database,
+    workshop: Workshop,
+    statement: RestoreLoss,
+    confirmation: LossConfirmation | None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    drain_seconds: float = DRAIN_SECONDS,
+) -> Restored:
+    """Bring the backup of the statement back, or go on with it where an earlier attempt was killed.
+
+    :param statement: made by :func:`what_would_be_lost`
+    :param confirmation: a human's, of that statement
+    :param drain_seconds: how long sessions may take to end after they were told to
+    :raises RestoreUnconfirmed: nobody has confirmed this statement
+    :raises BackupMissing, ArchiveUnusable, ArchiveForeign, BackupDiffers, RestoreRefused: it cannot succeed;
+        nothing was touched
+    :raises RestoreBusy: another process is restoring this database
+    :raises DatabaseBusy: sessions did not end; the database is open again
+    """
+    call = _Restore(database, workshop, statement, names(statement), drain_seconds)
+    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
+        here = server_facts(administration).identity.model_copy(update={"name": database.name})
+        if here != statement.database:
+            raise RestoreRefused(
+                "the statement is about another database", expected=here.shown, seen=statement.database.shown
+            )
+        if not try_lock(administration, f"restore {database.name}"):
+            raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
+        # Once the names are exchanged nothing more can be lost, and users must get in however late it is.
+        if call.next(administration) not in (Step.OPEN, Step.DONE):
+            call.must_be_confirmed(administration, confirmation, now())
+        while (step := call.next(administration)) is not Step.DONE:
+            log.info("restore of %s from backup %s: %s", database.name, statement.backup, step.value)
+            call.do(step, administration)
+    kept = "" if statement.target_missing else call.names.kept
+    return Restored(here, statement.backup, kept, confirmation.by if confirmation else "")
+
+
+@dataclass
+class _Restore:
+    """One call of :func:`restore`."""
+
+    database: Database
+    workshop: Workshop
+    statement: RestoreLoss
+    names: Names
+    drain_seconds: float
+    manifest: Manifest = field(init=False)
+    contents: BackupContents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.manifest = find_backup(self.workshop.store, self.statement.backup)
+        if self.manifest.sha256 != self.statement.backup_sha256:
+            raise RestoreRefused(
+                f"backup {self.manifest.id} is not the one whose loss was stated",
+                expected=self.statement.backup_sha256,
+                seen=self.manifest.sha256,
+                remedy="state the loss again",
+            )
+        self.contents = read_contents_of(self.workshop.store, self.manifest)
+
+    def next(self, administration: Session) -> Step:
+        seen = Seen(*(exchange.standing(administration, name) for name in self._all))
+        return next_step(seen, self.names.mark, target_missing=self.statement.target_missing)
+
+    def must_be_confirmed(
+        self, administration: Session, confirmation: LossConfirmation | None, now: datetime
+    ) -> None:
+        try:
+            must_be_confirmed(self.statement, confirmation, now=now)
+        except RestoreUnconfirmed:
+            # A killed attempt may have closed it, and nobody goes on with that.
+            target = exchange.standing(administration, self.names.target)
+            if target is not None and (target.state, target.mark) == ("replacing", self.names.mark):
+                exchange.reopen(administration, self.names)
+            raise
+
+    def do(self, step: Step, administration: Session) -> None:
+        match step:
+            case Step.DISCARD:
+                drop(administration, self.names.new)
+            case Step.RESTORE:
+                self._restore(administration)
+            case Step.SWAP:
+                self._swap(administration)
+            case Step.OPEN:
+                exchange.allow(administration, self.names.target, connections=True)
+            case Step.DONE:
+                pass
+
+    @property
+    def _all(self) -> tuple[str, str, str]:
+        return self.names.target, self.names.new, self.names.kept
+
+    def _restore(self, administration: Session) -> None:
+        listed = read_back(self.workshop.store, self.manifest, self.workshop.clients)
+        if absent := missing(self.contents.inventory, listed):
+            raise BackupDiffers(f"backup {self.manifest.id} is not complete", seen="; ".join(absent))
+        target = observe_target(administration, self.names.target)
+        must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
+        try:
+            self._copy(administration)
+        except Exception:
+            drop(administration, self.names.new)
+            raise
+        mark(administration, self.names.new, "verified", self.names.mark)
+
+    def _copy(self, administration: Session) -> None:
+        new = self.database.named(self.names.new)
+        copied = make_copy(administration, new, self.workshop, self.manifest, self.contents, mark=self.names.mark)
+        if copied.comparison.verdict == "DIFFERENT":
+            raise BackupDiffers(
+                f"backup {self.manifest.id} was restored, and is not what the database had",
+                seen="; ".join(copied.comparison.sentences),
+                remedy=f"{self.names.target} was not touched; use another backup",
+            )
+        for sentence in copied.comparison.sentences:
+            log.warning("%s", sentence)
+        adorn(administration, self.names.new, self.contents)
+
+    def _swap(self, administration: Session) -> None:
+        target = observe_target(administration, self.names.target)
+        must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
+        if not target.exists:
+            exchange.exchange(administration, self.names, keep=False)
+        else:
+            exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds)

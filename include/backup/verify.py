@@ -1,0 +1,127 @@
+"""Proves that a backup can be used: read back, and by policy restored into a scratch database and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from datetime import datetime
+from typing import Final, Literal
+
+from include.backup.archive import missing
+from include.backup.copies import Copied, Workshop, drop, make_copy
+from include.backup.described import BackupContents, read_contents_of
+from include.backup.dump import find_backup
+from include.backup.manifest import VERIFICATION, Level, Manifest, Verification, folder_name, read_model
+from include.backup.preflight import must_allow_copy
+from include.backup.reading import read_back
+from include.backup.store import Store
+from include.database.connection import Database
+from include.database.session import session, try_lock
+from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupDiffers, ClientFailed
+
+log = logging.getLogger(__name__)
+
+APPLICATION: Final = "stellwerk verify"
+
+
+def verify(backup: str, workshop: Workshop, *, now: datetime, scratch: Database | None = None) -> Verification:
+    """Read the backup back, restore it into a scratch database where one is allowed, keep the result beside it.
+
+    A backup that turns out to be damaged is a result, too; :func:`must_be_verified` makes an error of it.
+
+    :param scratch: any database of the server that takes the scratch database, which is dropped again; None to
+        read back only
+    :raises BackupMissing: there is none of that id
+    :raises BackupBusy: another process is restoring this backup into the scratch database
+    :raises RestoreRefused: the role may not make a scratch database like that
+    :raises DatabaseError, BackupStoreFailed: the server or the store does not answer: nothing is known
+    """
+    start = time.monotonic()
+    level = Level.CONTENTS if scratch is None else Level.RESTORE
+    manifest = None
+    entries, unknown, seconds = 0, False, None
+    sentences: tuple[str, ...] = ()
+    try:
+        manifest = find_backup(workshop.store, backup)
+        contents = read_contents_of(workshop.store, manifest)
+        listed = read_back(workshop.store, manifest, workshop.clients)
+        entries, sentences = len(listed.entries), missing(contents.inventory, listed)
+        if scratch is not None and not sentences:
+            copied = _restore(scratch, workshop, manifest, contents)
+            sentences, seconds = copied.comparison.sentences, copied.restore_seconds
+            unknown = copied.comparison.verdict == "UNKNOWN"
+    except (ArchiveUnusable, ArchiveForeign, ClientFailed) as error:
+        # pg_restore answers for itself here; a server that is gone or busy is another error.
+        sentences = (str(error),)
+    verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"] = "DAMAGED" if sentences else "VERIFIED"
+    result = Verification(
+        backup=backup,
+        sha256=manifest.sha256 if manifest else "0" * 64,
+        level=level,
+        at=now,
+        verdict="UNKNOWN" if unknown else verdict,
+        sentences=sentences,
+        entries=entries,
+        seconds=round(time.monotonic() - start, 2),
+        restore_seconds=seconds,
+    )
+    _keep(workshop.store, manifest, result)
+    log.info("backup %s: %s %s in %.1f s", backup, result.level, result.verdict, result.seconds)
+    return result
+
+
+def must_be_verified(verification: Verification) -> None:
+    """Make an error of anything but a verified backup.
+
+    :raises BackupDiffers: it is damaged, or could not be compared completely
+    """
+    if verification.verdict != "VERIFIED":
+        raise BackupDiffers(
+            f"backup {verification.backup} is not verified: {verification.verdict}",
+            expected="all that the database had",
+            seen="; ".join(verification.sentences),
+            remedy="take another backup; where rows were not counted, give counting more time",
+        )
+
+
+def last_verification(store: Store, manifest: Manifest) -> Verification | None:
+    """What was found when this backup was last looked at; None when nobody did, or at another archive."""
+    folder = folder_name(manifest.id)
+    content = store.get(folder, VERIFICATION)
+    if content is None:
+        return None
+    try:
+        found = read_model(Verification, content, where=store.shown(folder, VERIFICATION))
+    except ArchiveUnusable:
+        return None
+    return found if (found.backup, found.sha256) == (manifest.id, manifest.sha256) else None
+
+
+def _keep(store: Store, manifest: Manifest | None, result: Verification) -> None:
+    before = last_verification(store, manifest) if manifest else None
+    proved = before is not None and (before.level, before.verdict) == (Level.RESTORE, "VERIFIED")
+    if proved and (result.level, result.verdict) == (Level.CONTENTS, "VERIFIED"):
+        return  # it was restored once and is still the same: reading it again proves less
+    store.put(folder_name(result.backup), VERIFICATION, result.model_dump_json(indent=2).encode())
+
+
+def scratch_name(backup: str) -> str:
+    """The name of the scratch database of a backup."""
+    return f"stellwerk_scratch_{hashlib.sha256(backup.encode()).hexdigest()[:12]}"
+
+
+def _restore(scratch: Database, workshop: Workshop, manifest: Manifest, contents: BackupContents) -> Copied:
+    name = scratch_name(manifest.id)
+    with session(scratch.named(workshop.maintenance), application=APPLICATION) as administration:
+        if not try_lock(administration, f"scratch {name}"):
+            raise BackupBusy(
+                f"backup {manifest.id} is being verified by another process", remedy="wait for it, or try again"
+            )
+        must_allow_copy(administration, manifest, contents, workshop.clients)
+        drop(administration, name)  # of a process that was killed: nobody else holds the lock
+        try:
+            mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+            return make_copy(administration, scratch.named(name), workshop, manifest, contents, mark=mark)
+        finally:
+            drop(administration, name)

@@ -1,0 +1,243 @@
+"""The way back: down to the recorded revision set, and what that destroys, said before and confirmed by somebody.
+
+The tree is the new version's: only it knows the revisions that have to go. What a statement would destroy is read
+from the downgrade's own SQL; rows are counted when the question is asked and again before it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from include.database.confirmation import LossConfirmation
+from include.database.facts import DatabaseIdentity
+from include.errors import LossNotConfirmed, MigrationRefused
+from include.migration.operations import Operation, operations
+from include.migration.sqltext import statements
+from include.migration.state import shown
+from include.migration.tree import Rendered, Step
+
+HEADROOM: Final = 0.1
+"""Users go on working between the question and the deed: rows may grow by this share before it is asked again."""
+
+_TABLES: Final = frozenset({"drop-table", "empty-table", "delete-rows"})
+_COLUMNS: Final = frozenset({"drop-column", "type-change"})
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One thing that goes.
+
+    :param kind: ``table``, ``column``, ``other`` (what cannot be counted), ``unknown`` (what could not be read)
+    :param place: the revision and the statement, or why it could not be read
+    :param rows: rows, or values that are not NULL; None where that cannot be counted
+    """
+
+    kind: str
+    table: str
+    column: str
+    place: str
+    rows: int | None = None
+
+    @property
+    def at_most(self) -> int | None:
+        """What is confirmed: the rows of today and some more, in round numbers."""
+        return None if self.rows is None else _round_up(self.rows + int(self.rows * HEADROOM))
+
+    @property
+    def name(self) -> tuple[str, str, str, str]:
+        """What it is, whatever it holds."""
+        return self.kind, self.table, self.column, self.place
+
+    def __str__(self) -> str:
+        what = f"{self.table}.{self.column}" if self.column else self.table
+        if self.kind in ("other", "unknown"):
+            return f"{self.place}: what it takes away is not counted"
+        many = "an unknown number of" if self.rows is None else f"{self.rows} (confirmed up to {self.at_most})"
+        return f"{many} {'values' if self.column else 'rows'} of {what} ({self.place})"
+
+
+@dataclass(frozen=True)
+class WayBackLoss:
+    """What going back destroys; shown to a human, who confirms exactly this.
+
+    :param current: revision set to leave
+    :param recorded: revision set to reach
+    """
+
+    identity: DatabaseIdentity
+    current: frozenset[str]
+    recorded: frozenset[str]
+    losses: tuple[Loss, ...]
+
+    @property
+    def destructive(self) -> bool:
+        """Whether anything goes."""
+        return bool(self.losses)
+
+    @property
+    def digest(self) -> str:
+        """What a confirmation is bound to: the database, both sets, every loss and how much of it."""
+        facts = {
+            "system": self.identity.system_identifier,
+            "database": self.identity.name,
+            "from": sorted(self.current),
+            "to": sorted(self.recorded),
+            "losses": [[*one.name, one.at_most] for one in self.losses],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """For the ledger and for the human who is asked; ``from_record`` reads it again."""
+        return {
+            "system": self.identity.system_identifier,
+            "database": self.identity.name,
+            "current": sorted(self.current),
+            "recorded": sorted(self.recorded),
+            "losses": [[*one.name, one.rows] for one in self.losses],
+            "digest": self.digest,
+            "text": str(self),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> WayBackLoss:
+        """The statement that was recorded."""
+        return cls(
+            DatabaseIdentity(system_identifier=record["system"], name=record["database"]),
+            frozenset(record["current"]),
+            frozenset(record["recorded"]),
+            tuple(Loss(kind, table, column, place, rows) for kind, table, column, place, rows in record["losses"]),
+        )
+
+    def __str__(self) -> str:
+        head = f"{self.identity.shown} goes from {shown(self.current)} down to {shown(self.recorded)}"
+        return head + ("; lost: " + "; ".join(map(str, self.losses)) if self.losses else "; nothing is lost")
+
+
+def losses(rendered: Iterable[Rendered]) -> tuple[Loss, ...]:
+    """What the SQL of a downgrade takes away; tables that it has made itself do not count."""
+    found: list[Loss] = []
+    made: set[str] = set()
+    for one in rendered:
+        for text, _ in one.statements:
+            for statement in statements(text):
+                for operation in operations(statement):
+                    if operation.kind == "create-table":
+                        made.add(operation.table)
+                    elif operation.table not in made or not operation.table:
+                        found += _losses(operation, f"{one.revision}: {statement.shown[:160]}")
+        if one.why:
+            found.append(Loss("unknown", "", "", f"{one.revision} in {one.file}: {one.why.splitlines()[0]}"))
+    return tuple(dict.fromkeys(found))
+
+
+def count(opened: psycopg.Connection[Any], found: Iterable[Loss]) -> tuple[Loss, ...]:
+    """The same losses with their rows, as far as they can be counted.
+
+    :param opened: with the role that migrates
+    """
+    return tuple(replace(one, rows=_rows(opened, one)) for one in found)
+
+
+def refuse_unknown_way(rendered: Iterable[Rendered], forward: Iterable[Rendered]) -> MigrationRefused | None:
+    """Whether a downgrade does nothing where its upgrade did something: then there is no way back by it.
+
+    :param forward: the same revisions as SQL of their upgrades
+    """
+    did = {one.revision for one in forward if one.statements}
+    idle = [one for one in rendered if not one.statements and not one.why and one.revision in did]
+    if not idle:
+        return None
+    return MigrationRefused(
+        "there is no way down: these revisions take nothing back",
+        expected="a downgrade() that undoes its upgrade()",
+        seen=", ".join(f"{one.revision} ({one.file})" for one in idle),
+        remedy="keep the schema, or restore the backup",
+    )
+
+
+def confirmed(
+    asked: WayBackLoss, confirmation: LossConfirmation | None, now: WayBackLoss
+) -> LossNotConfirmed | None:
+    """Whether what is destroyed now is covered by what somebody has confirmed; None when it is.
+
+    :param asked: the statement that was shown
+    :param now: the statement as it is now
+    """
+    if not now.destructive:
+        return None
+    if confirmation is None or not confirmation.signed:
+        return _refused(now, "nobody has confirmed it")
+    if confirmation.digest != asked.digest:
+        return _refused(now, f"{confirmation.by} has confirmed another statement")
+    if (asked.identity, asked.current, asked.recorded) != (now.identity, now.current, now.recorded):
+        return _refused(now, f"{confirmation.by} has confirmed another way: {asked}")
+    allowed = {one.name: one for one in asked.losses}
+    for one in now.losses:
+        known = allowed.get(one.name)
+        if known is None or not _covers(known, one):
+            return _refused(now, f"more than what {confirmation.by} has confirmed: {one}")
+    return None
+
+
+def reverse(plan: Iterable[Step]) -> tuple[Step, ...]:
+    """The same revisions in the other direction, from the last to the first."""
+    return tuple(Step(one.revision, up=not one.up) for one in reversed(tuple(plan)))
+
+
+def _covers(asked: Loss, now: Loss) -> bool:
+    if asked.at_most is None or now.rows is None:
+        return asked.at_most is None and now.rows is None
+    return now.rows <= asked.at_most
+
+
+def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
+    return LossNotConfirmed(
+        "going back destroys data",
+        expected=f"a confirmation of {now.digest[:16]}: {now}",
+        seen=seen,
+        remedy="show the statement to the on-call lead and have it confirmed; nothing was touched",
+    )
+
+
+def _losses(operation: Operation, place: str) -> list[Loss]:
+    if operation.kind in _TABLES:
+        return [Loss("table", operation.table, "", place)]
+    if operation.kind in _COLUMNS:
+        return [Loss("column", operation.table, operation.object, place)]
+    if operation.kind == "unknown":
+        return [Loss("unknown", "", "", place)]
+    # Views, functions, types and indexes hold no data of their own; a schema may.
+    schema = operation.kind == "drop-other" and operation.object.upper().startswith(("SCHEMA", "OWNED"))
+    return [Loss("other", "", "", place)] if schema else []
+
+
+def _rows(opened: psycopg.Connection[Any], loss: Loss) -> int | None:
+    if loss.kind not in ("table", "column"):
+        return None
+    what = sql.Identifier(loss.column) if loss.column else sql.SQL("*")
+    query = sql.SQL("SELECT count({}) FROM {}").format(what, sql.Identifier(*loss.table.split(".", 1)))
+    try:
+        with opened.transaction():
+            opened.execute("SET LOCAL search_path TO DEFAULT")  # names mean what they mean to the migration
+            row = opened.execute(query).fetchone()
+    except psycopg.OperationalError as error:
+        if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
+            return None
+        raise
+    except psycopg.ProgrammingError:  # not there under this name, or not for this role
+        return None
+    assert row is not None
+    return int(row[0])
+
+
+def _round_up(number: int) -> int:
+    """To two significant digits: 1364 → 1400."""
+    step: int = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // step) * step

@@ -1,0 +1,227 @@
+"""The migration of the live database: decided, backed up, intended, run, looked at again, recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from include.backup.dump import find_backup
+from include.backup.verify import last_verification, must_be_verified
+from include.database.facts import DatabaseIdentity
+from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
+from include.ledger.entry import Entry
+from include.ledger.store import Ledger
+from include.migration.apply import Migration
+from include.migration.observe import connection, schema_now, state
+from include.migration.preflight import the_table
+from include.migration.reading import reading
+from include.migration.survey import Survey
+from include.steps.database.backup import must_be_fresh, proven, utc_now
+from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
+from include.steps.database.gate import decided_about
+from include.steps.database.intent import described, identity_in, job_of, named
+from include.steps.database.look import must_be_as_surveyed
+from include.steps.database.rehearse import Started, nobody
+from include.steps.database.schemas import kept_schemas
+from include.steps.database.site import Site
+from include.steps.record import record, recorded, require, require_approval
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, UNDONE
+
+log = logging.getLogger(__name__)
+
+
+def migrate(
+    run: ReleaseRun,
+    site: Site,
+    ledger: Ledger,
+    *,
+    started: Started = nobody,
+    now: Callable[[], datetime] = utc_now,
+) -> dict[str, Any]:
+    """Migrate the live database, or go on with it where an earlier try was stopped.
+
+    Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup.
+
+    :param started: told of the migration when it begins, so that a killed task can cancel it
+    :return: ``applied`` whether anything was pending, and what was recorded
+    :raises ApprovalError: nobody has decided about exactly this
+    :raises BackupMissing, BackupDiffers: no safety backup that was just written and verified
+    :raises MigrationRefused: something is not what was decided about; nothing was touched
+    :raises MigrationError: with the state in which the database is
+    """
+    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    if intent is not None:
+        _must_not_be_undone(run, ledger, intent)
+    if done := recorded(ledger, run, MIGRATED):
+        return {"applied": True, **done.payload}
+    if intent is None:
+        bound = decided_about(run, ledger)
+        require_approval(ledger, bound)
+        with reading(site.tree) as reader:
+            found = must_be_as_surveyed(run, site, ledger, reader)
+        if not found.preflight.plan:
+            return {"applied": False, "sentence": "nothing is pending: the schema is the release's already"}
+        intent = _intended(run, site, ledger, found, now())
+    return {"applied": True, **_run(run, site, ledger, intent, started)}
+
+
+def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+    """Look at the live database: version rows and schema are what the rehearsal ended with.
+
+    :return: ``revisions``, ``fingerprint`` and the tables of every schema
+    :raises WrongDatabase: the connection leads elsewhere
+    :raises MigrationRefused: the version rows are others
+    :raises SchemaDiffers: the schema is another one
+    """
+    tried = require(ledger, run, TRIED_OUT, before="the verification").payload
+    surveyed = require(ledger, run, SURVEYED, before="the verification").payload
+    with connection(site.database) as opened:
+        found, schema = state(opened), schema_now(opened)
+    _must_be(found.identity, identity_in(surveyed))
+    table = the_table(site.tree, found)
+    revisions = sorted(table.revisions) if table else []
+    if revisions != list(tried["target"]):
+        raise MigrationRefused(
+            "the database is not at the release's revisions",
+            expected=", ".join(tried["target"]),
+            seen=", ".join(revisions) or "no revision at all",
+            remedy="read the log of the migration",
+        )
+    if schema.fingerprint != tried["fingerprint"]:
+        after = kept_schemas(site.store, tried["schemas"]).after
+        raise SchemaDiffers(
+            "the schema is not the one that the rehearsal ended with",
+            expected=f"fingerprint {tried['fingerprint'][:16]}",
+            seen=", ".join(after.differences(schema)[:20]),
+            remedy="compare both databases; the recorded way back is still there",
+        )
+    tables = sorted(name.removeprefix("table ") for name in schema.objects if name.startswith("table "))
+    payload = {"revisions": revisions, "fingerprint": schema.fingerprint, "tables": tables}
+    return dict(record(ledger, run, MIGRATION_VERIFIED, payload).payload)
+
+
+def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: datetime) -> Entry:
+    tried = require(ledger, run, TRIED_OUT, before="the migration").payload
+    backup = proven(ledger, run, "safety")
+    must_be_fresh(backup, site, now)
+    _must_hold(site, backup, found)
+    payload = {
+        **named(found.preflight.identity),
+        "current": sorted(found.preflight.current),
+        "target": sorted(found.preflight.target),
+        **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest),
+        "before": found.before.fingerprint,
+        "expected": tried["fingerprint"],
+        "backup": backup.payload["backup"],
+        "backup_sha256": backup.payload["sha256"],
+        "rehearsal": tried["id"],
+        "rehearsed_on": tried["backup"],
+        "schemas": tried["schemas"],
+    }
+    return record(ledger, run, MIGRATION_INTENDED, payload)
+
+
+def _must_not_be_undone(run: ReleaseRun, ledger: Ledger, intent: Entry) -> None:
+    """Refuse to do again what somebody has taken back: that needs a decision of its own.
+
+    :raises MigrationRefused: it was taken back, restored away, or given up
+    """
+    version, environment = run.release.version, run.environment.name
+    undone = ledger.entries(release=version, environment=environment, kinds=UNDONE)
+    if undone and undone[-1].sequence > intent.sequence:
+        raise MigrationRefused(
+            "this run's migration has been undone",
+            seen=f"ledger entry {undone[-1].sequence}, {undone[-1].kind}",
+            remedy="start a new run",
+        )
+
+
+def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
+    """The backup is there, is verified, and is of this database at this revision set.
+
+    :raises BackupMissing, ArchiveUnusable, BackupDiffers: it is not
+    :raises WrongDatabase: it is of another database
+    :raises MigrationRefused: it is of another revision set
+    """
+    manifest = find_backup(site.store, str(backup.payload["backup"]))
+    verification = last_verification(site.store, manifest)
+    if verification is None:
+        raise BackupMissing(
+            f"nobody knows what the verification of backup {manifest.id} has found",
+            expected="its result beside the backup",
+            remedy="clear the task that verifies the safety backup",
+        )
+    must_be_verified(verification)
+    if manifest.database != found.preflight.identity:
+        raise WrongDatabase(
+            "the safety backup is of another database than the one to be migrated",
+            expected=found.preflight.identity.shown,
+            seen=manifest.database.shown,
+            remedy="back up the database that will be migrated",
+        )
+    held = {revision for revisions in manifest.revisions.values() for revision in revisions}
+    if not found.preflight.current <= held:
+        raise MigrationRefused(
+            "the safety backup is of another revision set than the database has now",
+            expected=", ".join(sorted(found.preflight.current)),
+            seen=", ".join(sorted(held)) or "no revision at all",
+            remedy="take another backup: somebody has migrated since then",
+        )
+
+
+def _must_be(seen: DatabaseIdentity, wanted: DatabaseIdentity) -> None:
+    if seen != wanted:
+        raise WrongDatabase(
+            "the connection leads to another database than the one that was migrated",
+            expected=wanted.shown,
+            seen=seen.shown,
+            remedy="mend the connection; nothing was touched",
+        )
+
+
+def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
+    told = intent.payload
+    schemas = kept_schemas(site.store, told["schemas"])
+    job, _ = job_of(intent, site, key=f"{run.release_id}:migration", before=schemas.before, expected=schemas.after)
+    migration = Migration(job, site.database)
+    started(migration)
+    try:
+        outcome = migration.run()
+    except MigrationError as error:
+        log.error("the database is at: %s", error.state or "not known")  # noqa: TRY400 - the caller logs it
+        raise
+    payload = {
+        **outcome.record(),
+        "recorded": told["current"],
+        "backup": told["backup"],
+        "rehearsal": told["rehearsal"],
+    }
+    return record(ledger, run, MIGRATED, payload).payload
+
+
+def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+    """Look where a migration that is not tried again has left the database; the old state is recorded.
+
+    Then nothing stands in the way of going back, and the next run begins from the beginning.
+
+    :return: ``old`` whether nothing was changed, and ``revisions``
+    :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
+    """
+    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    with connection(site.database) as opened:
+        found, schema = state(opened), schema_now(opened)
+    if intent is not None:
+        _must_be(found.identity, identity_in(intent.payload))
+    table = the_table(site.tree, found)
+    revisions = sorted(table.revisions) if table else []
+    if intent is None or recorded(ledger, run, MIGRATED):
+        return {"old": intent is None, "revisions": revisions}
+    told = intent.payload
+    old = (revisions, schema.fingerprint) == (told["current"], told["before"])
+    if old:
+        payload = {"revisions": revisions, "fingerprint": schema.fingerprint, "backup": told["backup"]}
+        record(ledger, run, LEFT_OLD, payload)
+    return {"old": old, "revisions": revisions}

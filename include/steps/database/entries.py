@@ -1,0 +1,69 @@
+"""What the steps of a migration write to the ledger, and how they find it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from include.ledger.entry import Entry, canonical
+from include.ledger.store import Ledger
+from include.steps.record import all_recorded, record
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import MIGRATION_INTENDED, UNDONE
+
+BACKED_UP: Final = "backup.taken"
+BACKUP_PROVEN: Final = "backup.verified"
+SURVEYED: Final = "migration.surveyed"
+TRIED_OUT: Final = "rehearsal.done"
+MIGRATION_VERIFIED: Final = "migration.verified"
+MIGRATION_WATCHED: Final = "migration.watched"
+WAY_BACK_STATED: Final = "migration.way-back-stated"
+WAY_BACK_INTENDED: Final = "migration.way-back-intended"
+RESTORE_STATED: Final = "restore.stated"
+LOSS_CONFIRMED: Final = "database.loss-confirmed"
+
+Purpose = Literal["rehearsal", "safety"]
+"""What a backup is for: to be copied from, or to be returned to."""
+
+
+def note(ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any]) -> Entry:
+    """Record what was seen, unless the newest entry of this kind says the same.
+
+    :raises LedgerUnavailable: the ledger cannot be written
+    """
+    known = all_recorded(ledger, run, kind)
+    if known and canonical(known[-1].payload) == canonical(dict(payload)):
+        return known[-1]
+    return record(ledger, run, kind, payload, number=len(known) + 1)
+
+
+def newest(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entry | None:
+    """The run's newest entry of this kind whose payload has these values."""
+    return next(
+        (
+            entry
+            for entry in reversed(all_recorded(ledger, run, kind))
+            if all(entry.payload.get(name) == value for name, value in wanted.items())
+        ),
+        None,
+    )
+
+
+def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
+    """Where this release's migration of this environment began, whichever run began it.
+
+    It is the first intent after the last way back or restore: what it has recorded is what to return to, also when
+    a second run went on with what a first one had left half-way. None when nothing was begun, or all is undone.
+    """
+    found = ledger.entries(
+        release=run.release.version,
+        environment=run.environment.name,
+        kinds=(MIGRATION_INTENDED, *UNDONE),
+    )
+    began: Entry | None = None
+    for entry in found:
+        if entry.kind in UNDONE:
+            began = None
+        elif began is None:
+            began = entry
+    return began

@@ -1,0 +1,108 @@
+"""Stopping the application while its database is replaced, and taking it up again where it was not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from include.bluegreen.capacity import usable_endpoints
+from include.clients.kubernetes import Cluster
+from include.errors import SlotNotReady
+from include.ledger.entry import Entry
+from include.ledger.store import Ledger
+from include.plan.slots import SLOTS
+from include.steps.cleanup import until_gone
+from include.steps.record import record, recorded
+from include.steps.rollback_choice import held
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.5
+
+
+async def stop_application(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+    """Scale both slots to zero, and wait until no pod is left: nobody writes while the database is replaced.
+
+    How large they were is in the ledger before anything is scaled. At zero, autoscalers are off.
+
+    :return: ``needed``; and ``sizes``, slot to replicas, when it was
+    :raises RollbackRefused: another release holds the traffic by now
+    :raises SlotNotReady: pods do not end
+    """
+    if recorded(ledger, run, RESTORED):
+        return {"needed": False, "sentence": "the database has been restored already"}
+    await held(run, cluster)
+    began = open_stop(run, ledger) or await _stopping(run, cluster, ledger)
+    for slot in SLOTS:
+        name = run.environment.slot_release(slot)
+        if (deployment := await cluster.deployment(name)) and deployment.replicas:
+            log.warning("scaling %s from %d to 0: its database is about to be replaced", name, deployment.replicas)
+            await cluster.scale(name, 0)
+    for slot in SLOTS:
+        await until_gone(run, cluster, slot)
+    return {"needed": True, **began.payload}
+
+
+async def resume_application(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+    """Bring the slots back to the size that they had when they were stopped; the traffic stays where it is.
+
+    Only for a database that was not replaced: the version that users are on belongs to it.
+
+    :return: ``needed``; and ``sizes`` when it was
+    :raises RollbackRefused: another release holds the traffic by now
+    :raises SlotNotReady: nobody takes the traffic in time
+    """
+    began = open_stop(run, ledger)
+    if began is None:
+        ours = recorded(ledger, run, RESTORE_RESUMED) and not recorded(ledger, run, RESTORED)
+        if ours:  # by a try that was stopped while it waited
+            await _until_users_are_served(run, cluster)
+        return {"needed": False, "sentence": "the application is not stopped"}
+    await held(run, cluster)
+    sizes: dict[str, int] = dict(began.payload["sizes"])
+    for slot in SLOTS:
+        name = run.environment.slot_release(slot)
+        deployment = await cluster.deployment(name)
+        if deployment and deployment.replicas < sizes.get(slot, 0):
+            log.info("scaling %s from %d to %d", name, deployment.replicas, sizes[slot])
+            await cluster.scale(name, sizes[slot])
+    # From here on other ways back are open again, which may be needed for somebody to be served at all.
+    done = record(ledger, run, RESTORE_RESUMED, {"sizes": sizes}, number=began.sequence)
+    await _until_users_are_served(run, cluster)
+    return {"needed": True, **done.payload}
+
+
+def open_stop(run: ReleaseRun, ledger: Ledger) -> Entry | None:
+    """The stop of this release's application that nothing has ended yet, whichever run began it."""
+    found = ledger.entries(
+        release=run.release.version,
+        environment=run.environment.name,
+        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED),
+    )
+    return found[-1] if found and found[-1].kind == RESTORE_STOPPED else None
+
+
+async def _stopping(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> Entry:
+    sizes: dict[str, int] = {}
+    for slot in SLOTS:
+        if deployment := await cluster.deployment(run.environment.slot_release(slot)):
+            sizes[slot] = deployment.replicas
+    number = len(ledger.entries(release=run.release.version, kinds=(RESTORE_STOPPED,))) + 1
+    return record(ledger, run, RESTORE_STOPPED, {"sizes": sizes}, number=number)
+
+
+async def _until_users_are_served(run: ReleaseRun, cluster: Cluster) -> None:
+    traffic, started = run.environment.traffic, time.monotonic()
+    while not usable_endpoints(await cluster.endpoints(traffic.service), traffic.port):
+        if (waited := time.monotonic() - started) >= run.environment.deploy_timeout_seconds:
+            raise SlotNotReady(
+                f"the application does not come up again within {waited:.0f} s",
+                expected=f"a ready endpoint of Service {traffic.service}",
+                seen="none",
+                remedy="look at its pods: users are down",
+            )
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,176 @@
+"""The way back of a migration as tasks: stated, offered to a human, gone after a yes and never without one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.steps.database.entries import WAY_BACK_STATED
+from stellwerk.operators.base import airflow_errors
+from stellwerk.operators.database import DatabaseOperator
+from stellwerk.runs import release_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.sdk import Context
+
+    from include.ledger.store import Ledger
+    from include.steps.database.site import Site
+    from include.steps.run import ReleaseRun
+
+TAKE: Final = "Take back"
+KEEP: Final = "Keep"
+
+
+class StateWayBack(DatabaseOperator):
+    """Look where the run's migration has left the database, and say what going back would lose.
+
+    A run that has not begun to migrate offers nothing: what an earlier one did well is not taken back because this
+    one has failed to look.
+    """
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.way_back.state_way_back`; skip where there is nothing to take back."""
+        from include.steps.database.apply import gave_up
+        from include.steps.database.way_back import state_way_back
+        from include.steps.record import recorded
+        from include.steps.schema_proof import MIGRATION_INTENDED
+
+        if recorded(ledger, run, MIGRATION_INTENDED) is None:
+            raise AirflowSkipException("this run has not begun to migrate")
+        gave_up(run, site, ledger)
+        stated = state_way_back(run, site, ledger)
+        if not stated["needed"]:
+            raise AirflowSkipException(stated["text"])
+        return stated
+
+
+class AskLoss(HITLOperator):
+    """Ask one of those who may whether something is lost, and record what they take the responsibility for.
+
+    The form carries the digest of the statement that is shown, so that an answer is about that one, whatever was
+    stated meanwhile. Silence loses nothing, and the question can be asked again.
+    """
+
+    #: what is asked, the ledger's kind of statement, and the answers
+    question: ClassVar[str]
+    statement: ClassVar[str]
+    yes: ClassVar[str]
+    no: ClassVar[str]
+
+    def __init__(self, **kwargs: Any) -> None:
+        fixed = {"subject": self.question, "options": [self.yes, self.no], "params": _form()}
+        super().__init__(**{**kwargs, **fixed})
+
+    @abstractmethod
+    def subject_of(self, run: ReleaseRun) -> str:
+        """The question for this run."""
+
+    @abstractmethod
+    def text_of(self, stated: Mapping[str, Any]) -> str:
+        """What is lost, in Markdown."""
+
+    @abstractmethod
+    def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
+        """End the task without a loss."""
+
+    def execute(self, context: Context) -> Any:
+        """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
+        from include.steps.database.confirm import may_confirm
+
+        with airflow_errors(self.log):
+            run = release_run(context, with_digest=False)
+            stated, people = self._stated(run), may_confirm(run)
+        self.subject = self.subject_of(run)
+        self.body = f"{self.text_of(stated)}\n\nstatement `{stated['digest'][:16]}`"
+        self.params = ParamsDict(_form(stated["digest"]))
+        self.assigned_users = [{"id": user, "name": user} for user in people]
+        self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Record a confirmation of what was shown; anything else loses nothing."""
+        from include.steps.database.confirm import confirm
+        from stellwerk.hooks.ledger import open_ledger
+
+        with airflow_errors(self.log):
+            run = release_run(context, with_digest=False)
+            if "error" in event:
+                self.kept(run, f"no answer: {event['error']}", said_no=False)
+            answer = super().execute_complete(context, event)
+            user, form = answer["responded_by_user"], answer["params_input"]
+            if answer["chosen_options"] != [self.yes]:
+                self.kept(run, f"{user['id'] if user else 'nobody'} said {self.no}", said_no=True)
+            ledger = open_ledger(run.environment.connections.ledger)
+            said = {
+                "digest": self._stated(run, digest=form.get("statement"))["digest"],
+                "by": user["id"] if user else "",
+                "reason": str(form.get("reason", "")),
+            }
+            confirm(ledger, run, said, at=answer["responded_at"])
+        return said
+
+    def _stated(self, run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
+        from include.errors import ApprovalMissing
+        from include.steps.database.entries import newest
+        from stellwerk.hooks.ledger import open_ledger
+
+        found = newest(open_ledger(run.environment.connections.ledger), run, self.statement, **wanted)
+        if found is None:
+            raise ApprovalMissing(
+                "nobody was shown what going back would lose",
+                expected=f"a ledger entry {self.statement} of this run",
+                seen=str(wanted.get("digest") or "none"),
+                remedy="clear the task that states it",
+            )
+        return found.payload
+
+
+class AskTakeBack(AskLoss):
+    """Ask whether the schema is taken back; silence keeps it."""
+
+    question = "Take the schema back?"
+    statement = WAY_BACK_STATED
+    yes, no = TAKE, KEEP
+
+    def subject_of(self, run: ReleaseRun) -> str:
+        """Which schema."""
+        release = run.release
+        return f"{release.version} to {run.environment.name}: take the schema back to that of {release.previous}?"
+
+    def text_of(self, stated: Mapping[str, Any]) -> str:
+        """The statement."""
+        return str(stated["text"])
+
+    def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
+        """Skip what follows."""
+        raise AirflowSkipException(f"the schema is kept: {why}")
+
+
+def _form(digest: str = "") -> dict[str, Param]:
+    """What is filled in beside the answer.
+
+    :param digest: of the statement that is shown; its field offers nothing else
+    """
+    statement = Param(digest, type="string", title="Statement", description="What is confirmed")
+    if digest:
+        statement.schema["enum"] = [digest]
+    reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
+    return {"reason": reason, "statement": statement}
+
+
+class TakeBack(DatabaseOperator):
+    """Go down to the recorded revision set, after a human has confirmed what that loses."""
+
+    def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
+        """See :func:`include.steps.database.way_back.take_back`."""
+        from include.steps.database.way_back import take_back
+
+        return take_back(run, site, ledger, started=self._ends_with_us)

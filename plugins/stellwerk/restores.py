@@ -1,0 +1,40 @@
+"""The full restore of a rollback as a group of tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, TaskGroup
+
+from stellwerk.migrations import PATIENCE
+from stellwerk.operators.full_restore import (
+    AskRestore,
+    RestoreDatabase,
+    ResumeApplication,
+    StateLoss,
+    StopApplication,
+)
+from stellwerk.operators.message import Announce
+from stellwerk.operators.rollback import GROUP
+
+
+def full_restore() -> tuple[TaskGroup, BaseOperator]:
+    """Nothing is touched before a human has said yes to what is lost, and nobody writes while it is lost.
+
+    What was written between the first count and the stop is counted again; where it is more than was confirmed,
+    the human is asked again. Where the restore comes to nothing, the application is taken up as it was.
+
+    :return: the group, and the task after which the database is the backup's
+    """
+    patient: dict[str, Any] = dict(PATIENCE)
+    with TaskGroup(GROUP, tooltip="Only where it was asked for: the database from its backup") as group:
+        stop = StopApplication(task_id="stop", **patient)
+        count = StateLoss(task_id="count_again", **patient)
+        again = AskRestore(task_id="ask_again")
+        restore = RestoreDatabase(task_id="restore", **patient)
+        resume = ResumeApplication(task_id="resume", trigger_rule="one_failed", **patient)
+        StateLoss(task_id="state_loss") >> AskRestore(task_id="ask") >> stop >> count >> again >> restore
+        [stop, count, again, restore] >> resume
+        # The rollback's own messages may be out long since: it works after a switch back, too.
+        restore >> Announce(task_id="announce", event="database-restored")
+    return group, restore

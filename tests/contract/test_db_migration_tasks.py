@@ -1,0 +1,127 @@
+"""The tasks of ``db-migration``, one after the other, on a real PostgreSQL that an Airflow connection leads to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput
+
+from include.sandbox.postgres import Postgres
+from include.sandbox.postgres_binaries import installed_postgres
+from include.steps.schema_proof import schema_proof
+from stellwerk.gates import GO, Approve, GateRoles, RoleDecision
+from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.database import (
+    BackUp,
+    Migrate,
+    OnlyInMode,
+    Rehearse,
+    RetainBackups,
+    Survey,
+    VerifyBackup,
+    VerifyMigrated,
+)
+from stellwerk.operators.way_back import TAKE, AskTakeBack, StateWayBack, TakeBack
+from tests.contract.places import NEW, OLD, Place, demo_place
+
+SUITE = """
+import psycopg
+with psycopg.connect() as connection:
+    connection.execute("INSERT INTO orders (article_id, quantity, total_cents) VALUES (1, 1, 100)")
+print("an order was placed")
+"""
+CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {"mode": "apply"}})
+
+
+@pytest.fixture
+def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The demo ERP; tasks find its run, its ledger and, by Airflow's connection, its database."""
+    suite = tmp_path / "suite.py"
+    suite.write_text(SUITE)
+    rehearsal = {"old_version": {"program": [sys.executable, str(suite)]}}
+    made = demo_place(server, tmp_path, rehearsal=rehearsal, clients=str(installed_postgres() / "bin"))
+    database = made.erp.database
+    password = quote(database.password, safe="")
+    url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
+    monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
+    for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
+        monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
+    monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: made.ledger)
+    monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    return made
+
+
+def done(*tasks: StellwerkOperator) -> list[Any]:
+    """What each hands to Airflow."""
+    return [task.execute(CONTEXT) for task in tasks]
+
+
+def answered(task: Callable[[], Any], choice: str, by: str, form: dict[str, str]) -> Any:
+    """The task asks, and another process goes on with the answer."""
+    with pytest.raises(TaskAwaitingInput):
+        task().execute(CONTEXT)
+    answer = {
+        "chosen_options": [choice],
+        "params_input": form,
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": {"id": by, "name": by},
+        "timedout": False,
+    }
+    return task().execute_complete(CONTEXT, answer)
+
+
+def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
+    demo: Place, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    databases = demo.databases()
+    results = done(
+        Survey(task_id="survey"),
+        OnlyInMode(task_id="rehearses", modes=("rehearse", "apply")),
+        BackUp(task_id="back_up", purpose="rehearsal"),
+        VerifyBackup(task_id="verify_backup", purpose="rehearsal"),
+        Survey(task_id="survey_again"),
+        Rehearse(task_id="rehearse"),
+        OnlyInMode(task_id="applies", modes=("apply",)),
+        GateRoles(task_id="roles", about="migration"),
+    )
+    with pytest.raises(AirflowException, match="Approval"):
+        Migrate(task_id="migrate").execute(CONTEXT)
+    for given, user in zip(results[-1], ("anna", "bo"), strict=True):
+        asked = partial(RoleDecision, task_id="decide", evidence_from="", about="migration", **given)
+        results.append(answered(asked, GO, user, {"comment": "fine"}))
+    results += done(
+        Approve(task_id="approve", about="migration"),
+        BackUp(task_id="back_up", purpose="safety"),
+        VerifyBackup(task_id="verify_backup", purpose="safety"),
+        Migrate(task_id="migrate"),
+        VerifyMigrated(task_id="verify"),
+        RetainBackups(task_id="retain_backups"),
+    )
+    assert (demo.erp.revisions(), demo.rows("orders")) == (NEW, 10)
+    assert schema_proof(demo.run, demo.ledger) == "rehearsed"
+
+    demo.erp.do("UPDATE public.orders SET delivery_date = '2030-05-02' WHERE id <= 3")
+    stated = StateWayBack(task_id="state").execute(CONTEXT)
+    with pytest.raises(AirflowException, match="LossNotConfirmed"):
+        TakeBack(task_id="take_back").execute(CONTEXT)
+    form = {"reason": "the outage is worse", "statement": stated["digest"]}
+    results += [stated, answered(partial(AskTakeBack, task_id="ask"), TAKE, "bo", form)]
+    results.append(TakeBack(task_id="take_back").execute(CONTEXT))
+    assert (demo.erp.revisions(), demo.rows("orders"), demo.databases()) == (OLD, 10, databases)
+    assert schema_proof(demo.run, demo.ledger) == "unchanged"
+
+    said = "".join((json.dumps(results), caplog.text, *capfd.readouterr()))
+    assert demo.erp.database.password not in said
+    assert "an order was placed" in said

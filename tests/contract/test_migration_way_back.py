@@ -1,0 +1,138 @@
+"""Surveys of real trees and databases, and the way back with what it destroys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from include.database.confirmation import LossConfirmation
+from include.errors import LossNotConfirmed, MigrationRefused
+from include.migration import squawk
+from include.migration.apply import Migration
+from include.migration.observe import connection, state
+from include.migration.policy import Acceptance, Policy, decide
+from include.migration.preflight import HEADS
+from include.migration.way_back import confirmed
+from include.sandbox.postgres import Postgres
+from tests.contract.migrations import QUICK, World, surveyed, surveyed_back, world
+from tests.contract.trees import revision, sql, tree
+
+FIRST = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}
+LINE = FIRST | {
+    "b": revision("b", "a", sql('ALTER TABLE orders ADD "Größe" text'), sql('ALTER TABLE orders DROP "Größe"')),
+    "c": revision("c", "b", sql("CREATE TABLE notes (id int)"), sql("DROP TABLE notes")),
+}
+
+
+@pytest.fixture
+def erp(server: Postgres) -> World:
+    return world(server, "erp")
+
+
+def migrate(given: World, folder: Path, revisions: dict[str, str]) -> None:
+    found = surveyed(tree(folder, revisions), given.database, target=HEADS)
+    Migration(found.job("first", limits=QUICK), given.database).run()
+
+
+def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> None:
+    migrate(erp, tmp_path / "old", FIRST)
+    given = tree(tmp_path, LINE)
+    with connection(erp.database) as opened:
+        here = state(opened).identity
+    found = surveyed(given, erp.database, backup=here)
+    assert (decide(found.findings, Policy()).error(), found.way_back) == (None, None)
+    assert found.digest == surveyed(given, erp.database, backup=here).digest
+    done = Migration(found.job("up", limits=QUICK), erp.database).run()
+
+    erp.do(
+        """INSERT INTO orders ("Größe") SELECT 'x' FROM generate_series(1, 12)""", "INSERT INTO orders VALUES (1)"
+    )
+    back = surveyed_back(given, erp.database, found.preflight.current)
+    assert [(one.table, one.column, one.rows) for one in back.statement.losses] == [
+        ("notes", "", 0),
+        ("orders", "Größe", 12),
+    ]
+    refused = confirmed(back.statement, None, back.statement)
+    assert isinstance(refused, LossNotConfirmed)
+    assert "12 (confirmed up to 13) values of orders.Größe" in str(refused)
+    anna = LossConfirmation(digest=back.statement.digest, by="anna", reason="the outage is worse")
+
+    erp.do("INSERT INTO notes VALUES (1)")
+    now = surveyed_back(given, erp.database, found.preflight.current)
+    more = confirmed(back.statement, anna, now.statement)
+    assert more is not None
+    assert "more than what anna has confirmed: 1 (confirmed up to 1) rows of notes" in more.seen
+    erp.do("DELETE FROM notes")
+    now = surveyed_back(given, erp.database, found.preflight.current)
+    assert confirmed(back.statement, anna, now.statement) is None
+    ended = Migration(now.job("down", limits=QUICK, expected=found.before), erp.database).run()
+    assert ended.state.revisions == {"a"}
+
+    again = surveyed(given, erp.database, backup=here)
+    assert again.digest == found.digest
+    twice = Migration(again.job("again", limits=QUICK, expected=done.schema), erp.database).run()
+    assert twice.schema.fingerprint == done.schema.fingerprint
+
+
+def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:
+    given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("ALTER TABLE orders DROP COLUMN id"))})
+    migrate(erp, tmp_path / "old", FIRST)
+    found = surveyed(given, erp.database)
+    error = decide(found.findings, Policy()).error()
+    assert isinstance(error, MigrationRefused)
+    assert "b.py:12: drops a column that the old version still reads" in error.seen
+    accepted = Policy(accepted=(Acceptance("drop-column", "b", "anna", "unused since 2.8"),))
+    assert decide(found.findings, accepted).error() is None
+    assert isinstance(found.way_back, MigrationRefused)
+    assert "b.py" in found.way_back.seen
+
+
+def test_the_linter_is_asked_with_the_version_of_the_server(erp: World, tmp_path: Path) -> None:
+    given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("CREATE INDEX i ON orders (id)"))})
+    migrate(erp, tmp_path / "old", FIRST)
+    linted = surveyed(given, erp.database, linter=squawk.find())
+    unlinted = surveyed(given, erp.database)
+    assert [one.rule for one in linted.findings if one.rule.startswith(squawk.PREFIX)] == [
+        "squawk:require-concurrent-index-creation"
+    ]
+    assert [one.rule for one in unlinted.findings if one.rule.startswith(squawk.PREFIX)] == ["squawk:not-asked"]
+
+
+def test_a_changed_revision_is_another_approval(erp: World, tmp_path: Path) -> None:
+    first = surveyed(tree(tmp_path, LINE), erp.database).digest
+    changed = LINE | {"c": LINE["c"].replace("CREATE TABLE notes (id int)", "CREATE TABLE notes (id bigint)")}
+    assert surveyed(tree(tmp_path, changed), erp.database).digest != first
+
+
+def test_the_old_tree_knows_no_way_back(erp: World, tmp_path: Path) -> None:
+    migrate(erp, tmp_path, LINE)
+    with pytest.raises(MigrationRefused, match="c is not in the tree"):
+        surveyed_back(tree(tmp_path / "old", FIRST), erp.database, {"a"})
+    with pytest.raises(MigrationRefused, match="future is not in the tree"):
+        surveyed_back(tree(tmp_path, LINE), erp.database, {"future"})
+    broken = tree(tmp_path, LINE | {"d": "def"})
+    with pytest.raises(MigrationRefused, match=r"d\.py"):
+        surveyed_back(broken, erp.database, {"a"})
+
+
+def test_a_recorded_set_of_several_branches_is_reached_exactly(erp: World, tmp_path: Path) -> None:
+    migrate(erp, tmp_path, FIRST | {"b": revision("b", "a"), "c": revision("c", "a"), "d": revision("d")})
+    assert erp.revisions() == {"b", "c", "d"}
+    migrate(erp, tmp_path, {"e": revision("e", ("b", "c")), "f": revision("f", "e", depends="d")})
+    assert erp.revisions() == {"f"}
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"b", "c", "d"})
+    assert not back.statement.destructive
+    ended = Migration(back.job("down", limits=QUICK), erp.database).run()
+    assert (ended.state.kind, erp.revisions()) == ("target", {"b", "c", "d"})
+
+
+def test_a_survey_of_another_database_than_the_backups_has_no_plan(
+    erp: World, server: Postgres, tmp_path: Path
+) -> None:
+    with connection(world(server, "other").database) as opened:
+        other = state(opened).identity
+    found = surveyed(tree(tmp_path, LINE), erp.database, backup=other)
+    assert [one.rule for one in found.findings] == ["wrong-database"]
+    assert decide(found.findings, Policy(severities={"wrong-database": "warn"})).error() is not None
+    assert found.preflight.plan == ()

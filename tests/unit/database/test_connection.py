@@ -1,0 +1,52 @@
+"""How a database is reached: the password is where libpq finds it and nowhere else."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from include.database.connection import Database, client_environment
+
+DATABASE = Database("db.local", 5433, 'valeo "erp" ü', "owner", "pa:ss\\word", {"sslmode": "require"})
+
+
+def test_nothing_that_is_printed_shows_the_password() -> None:
+    for shown in (repr(DATABASE), str(DATABASE), DATABASE.shown, str(DATABASE.url())):
+        assert "pa:ss" not in shown
+        assert "word" not in shown
+
+
+def test_the_url_and_the_parameters_name_the_database_exactly() -> None:
+    url = DATABASE.url()
+    assert (url.host, url.port, url.database, url.username) == ("db.local", 5433, 'valeo "erp" ü', "owner")
+    assert (url.password, url.query["sslmode"]) == ("pa:ss\\word", "require")
+    parameters = DATABASE.named("other").parameters()
+    assert (parameters["dbname"], parameters["password"], parameters["sslmode"]) == (
+        "other",
+        "pa:ss\\word",
+        "require",
+    )
+
+
+def test_programs_get_the_password_in_a_file_of_this_account_that_ends_with_them() -> None:
+    with client_environment(DATABASE, application="stellwerk backup") as environment:
+        passfile = Path(environment["PGPASSFILE"])
+        assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
+        assert passfile.read_text(encoding="utf-8") == "db.local:5433:*:owner:pa\\:ss\\\\word\n"
+        assert not any("pa:ss" in value for value in environment.values())
+        assert environment["PGSSLMODE"] == "require"
+        assert environment["PGDATABASE"] == 'valeo "erp" ü'
+    assert not passfile.exists()
+
+
+def test_the_environment_of_this_process_is_not_passed_on() -> None:
+    with client_environment(DATABASE, application="x") as environment:
+        assert {name for name in environment if not name.startswith("PG")} <= {
+            "PATH",
+            "HOME",
+            "LANG",
+            "LC_ALL",
+            "TMPDIR",
+            "TZ",
+            "LD_LIBRARY_PATH",
+        }

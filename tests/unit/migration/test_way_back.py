@@ -1,0 +1,141 @@
+"""What going back destroys, and what a confirmation covers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.database.confirmation import LossConfirmation
+from include.database.facts import DatabaseIdentity
+from include.migration.tree import Rendered, Step
+from include.migration.way_back import (
+    Loss,
+    WayBackLoss,
+    confirmed,
+    losses,
+    refuse_unknown_way,
+    reverse,
+)
+
+HERE = DatabaseIdentity(system_identifier="7000", name="erp")
+
+
+def rendered(*sql: str, why: str = "", revision: str = "0003") -> Rendered:
+    return Rendered(revision, f"{revision}.py", tuple((one, 1) for one in sql), why)
+
+
+def statement(*found: Loss) -> WayBackLoss:
+    return WayBackLoss(HERE, frozenset({"0003"}), frozenset({"0002"}), found)
+
+
+def yes(asked: WayBackLoss) -> LossConfirmation:
+    return LossConfirmation(digest=asked.digest, by="anna", reason="the new dates are worth less than the outage")
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("DROP TABLE shop.orders", [("table", "shop.orders", "")]),
+        ("ALTER TABLE orders DROP COLUMN a, DROP b", [("column", "orders", "a"), ("column", "orders", "b")]),
+        ("ALTER TABLE orders ALTER a TYPE int", [("column", "orders", "a")]),
+        ("DELETE FROM orders WHERE a", [("table", "orders", "")]),
+        ("TRUNCATE a, b", [("table", "a", ""), ("table", "b", "")]),
+        ("DROP SCHEMA shop CASCADE", [("other", "", "")]),
+        ("DO $$ BEGIN END $$", [("unknown", "", "")]),
+        ("DROP VIEW v", []),
+        ("DROP INDEX i", []),
+        ("ALTER TABLE orders DROP CONSTRAINT c", []),
+        ("ALTER TABLE orders RENAME a TO b", []),
+    ],
+)
+def test_what_a_statement_takes_away(sql: str, what: list[tuple[str, str, str]]) -> None:
+    assert [(one.kind, one.table, one.column) for one in losses([rendered(sql)])] == what
+
+
+def test_what_the_way_down_makes_itself_is_no_loss() -> None:
+    assert losses([rendered("CREATE TABLE copy (a int)", "DROP TABLE copy")]) == ()
+
+
+def test_what_cannot_be_read_is_a_loss() -> None:
+    (one,) = losses([rendered(why="AttributeError: x")])
+    assert (one.kind, str(one)) == (
+        "unknown",
+        "0003 in 0003.py: AttributeError: x: what it takes away is not counted",
+    )
+
+
+def test_nothing_lost_needs_nobody() -> None:
+    now = statement()
+    assert not now.destructive
+    assert confirmed(now, None, now) is None
+    assert str(now) == "database 'erp' of system 7000 goes from 0003 down to 0002; nothing is lost"
+
+
+ORDERS = Loss("column", "orders", "delivery_date", "0003: ALTER TABLE …", 1240)
+
+
+def test_a_loss_is_said_with_its_rows_and_needs_somebody() -> None:
+    asked = statement(ORDERS)
+    assert "1240 (confirmed up to 1400) values of orders.delivery_date (0003: ALTER TABLE …)" in str(asked)
+    for nobody in (None, yes(asked).model_copy(update={"by": ""}), yes(asked).model_copy(update={"reason": ""})):
+        refused = confirmed(asked, nobody, asked)
+        assert refused is not None
+        assert refused.seen == "nobody has confirmed it"
+    assert confirmed(asked, yes(asked), asked) is None
+
+
+def test_a_confirmation_is_for_one_statement_and_for_no_more_than_it_says() -> None:
+    asked = statement(ORDERS)
+    a_few_more = statement(replace(ORDERS, rows=1400))
+    many_more = statement(replace(ORDERS, rows=1401))
+    another = statement(ORDERS, Loss("table", "notes", "", "0003: DROP TABLE notes", 0))
+    uncounted = statement(replace(ORDERS, rows=None))
+    assert confirmed(asked, yes(asked), a_few_more) is None
+    for now in (many_more, another, uncounted):
+        refused = confirmed(asked, yes(asked), now)
+        assert refused is not None
+        assert "more than what anna has confirmed" in refused.seen
+    refused = confirmed(asked, yes(another), asked)
+    assert refused is not None
+    assert refused.seen == "anna has confirmed another statement"
+
+
+def test_a_statement_is_the_same_after_it_was_recorded() -> None:
+    asked = statement(ORDERS, Loss("unknown", "", "", "0003: DO …"))
+    again = WayBackLoss.from_record(json.loads(json.dumps(asked.record())))
+    assert (again, again.digest) == (asked, asked.digest)
+
+
+def test_a_confirmation_is_for_one_database_and_one_way() -> None:
+    asked = statement(ORDERS)
+    for now in (
+        replace(asked, identity=HERE.model_copy(update={"name": "other"})),
+        replace(asked, recorded=frozenset()),
+        replace(asked, current=frozenset({"0004"})),
+    ):
+        refused = confirmed(asked, yes(asked), now)
+        assert refused is not None
+        assert "another way" in refused.seen
+
+
+@given(st.integers(0, 10**9))
+def test_what_is_confirmed_is_never_less_than_what_was_counted(rows: int) -> None:
+    at_most = replace(ORDERS, rows=rows).at_most
+    assert at_most is not None
+    assert rows <= at_most <= max(rows * 1.3, rows + 1)
+
+
+def test_a_downgrade_that_does_nothing_is_no_way_back() -> None:
+    forward = [rendered("DROP TABLE a"), rendered(revision="0002")]
+    refused = refuse_unknown_way([rendered(), rendered(revision="0002")], forward)
+    assert refused is not None
+    assert refused.seen == "0003 (0003.py)"
+    assert refuse_unknown_way([rendered("CREATE TABLE a ()")], forward) is None
+
+
+def test_the_other_direction() -> None:
+    assert reverse((Step("a", up=True), Step("b", up=True))) == (Step("b", up=False), Step("a", up=False))

@@ -1,0 +1,337 @@
+"""The tasks of a migration: what each hands to its step, what a kill cancels, what an answer is taken for.
+
+What the steps do to a database is the subject of tests/contract/test_db_migration.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskAwaitingInput,
+)
+from upath import UPath
+
+from include.backup.store import Store
+from include.database.clients import Clients
+from include.database.connection import Database
+from include.errors import DatabaseUnreachable, MigrationRefused, StellwerkError
+from include.steps.database.entries import LOSS_CONFIRMED, SURVEYED, TRIED_OUT, WAY_BACK_STATED, note
+from include.steps.database.gate import decided_about
+from include.steps.database.site import Site, site_of
+from include.steps.images import IMAGE_RESOLVED, pinned
+from include.steps.record import all_recorded, record, require_approval
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import MIGRATION_INTENDED
+from stellwerk import gates
+from stellwerk.gates import Approve, GateRoles, RoleDecision
+from stellwerk.operators import database as tasks
+from stellwerk.operators import way_back
+from stellwerk.operators.base import StellwerkOperator
+from tests.unit.steps.database import worlds
+from tests.unit.steps.database.worlds import a_ledger, a_run
+
+CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {"mode": "apply"}})
+STEPS = "include.steps.database"
+
+
+class World:
+    """Everything around a task: its run, its ledger, its site, and whom it asks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.monkeypatch = monkeypatch
+        self.run = a_run()
+        self.ledger = a_ledger()
+        database = Database("db", 5432, "erp", "owner", "s3cret")
+        clients = Clients(Path("/usr/bin"), "16.3")
+        self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
+        self.asked: list[dict[str, Any]] = []
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
+            monkeypatch.setattr(f"{module}.release_run", self.release_run)
+        monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
+        monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
+        monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
+        monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
+
+    def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
+        return pinned(self.run, self.ledger) if with_digest else self.run
+
+    def step(self, function: str, result: object = None) -> list[tuple[Any, ...]]:
+        """Replace a step; returns the list that its calls go to."""
+        calls: list[tuple[Any, ...]] = []
+
+        def called(*arguments: Any, **named: Any) -> object:
+            calls.append((*arguments, *(value for name, value in named.items() if name != "now")))
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        self.monkeypatch.setattr(f"{STEPS}.{function}", called)
+        return calls
+
+    def surveyed(self) -> None:
+        note(self.ledger, self.run, SURVEYED, worlds.SURVEYED)
+        note(self.ledger, self.run, TRIED_OUT, worlds.TRIED)
+
+    def state(self, digest: str) -> None:
+        note(self.ledger, self.run, WAY_BACK_STATED, {"digest": digest, "text": "3 values are lost"})
+
+    def count(self, kind: str) -> int:
+        return len(all_recorded(self.ledger, self.run, kind))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    return World(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "step", "more"),
+    [
+        (tasks.Survey(task_id="t"), "look.look", ()),
+        (tasks.BackUp(task_id="t", purpose="safety"), "backup.take", ("safety",)),
+        (tasks.VerifyBackup(task_id="t", purpose="rehearsal"), "backup.prove", ("rehearsal",)),
+        (tasks.VerifyMigrated(task_id="t"), "apply.verify_migrated", ()),
+        (tasks.RetainBackups(task_id="t"), "backup.retain", ()),
+    ],
+)
+def test_a_task_does_its_step_with_run_site_and_ledger(
+    world: World, task: StellwerkOperator, step: str, more: tuple[str, ...]
+) -> None:
+    calls = world.step(step, {"what": "was done"})
+    assert task.execute(CONTEXT) == {"what": "was done"}
+    assert calls == [(world.run, world.site, world.ledger, *more)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(DatabaseUnreachable("gone"), AirflowException), (MigrationRefused("changed"), AirflowFailException)],
+)
+def test_what_may_pass_is_tried_again_and_what_is_refused_is_not(
+    world: World, error: StellwerkError, kind: type[Exception]
+) -> None:
+    world.step("look.look", error)
+    with pytest.raises(AirflowException, match=str(error)) as failed:
+        tasks.Survey(task_id="survey").execute(CONTEXT)
+    assert type(failed.value) is kind
+
+
+# -- killed --------------------------------------------------------------------------------------------------
+
+
+def _rehearsing(run: ReleaseRun, site: Site, ledger: object, trying: Any) -> Callable[[Any], Any]:
+    return cast("Callable[[Any], Any]", trying.started)
+
+
+def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any]) -> Any:
+    return started
+
+
+@pytest.mark.parametrize(
+    ("task", "step", "started"),
+    [
+        (tasks.Rehearse(task_id="t"), "rehearse.rehearse", _rehearsing),
+        (tasks.Migrate(task_id="t"), "apply.migrate", _started),
+        (way_back.TakeBack(task_id="t"), "way_back.take_back", _started),
+    ],
+)
+def test_killed_it_cancels_the_migration_that_runs_at_that_moment(
+    world: World, task: StellwerkOperator, step: str, started: Any
+) -> None:
+    task.on_kill()  # before it has begun there is nothing to cancel
+    cancelled: list[str] = []
+
+    def run(*arguments: Any, **named: Any) -> None:
+        tell = started(*arguments, **named)
+        for way in ("up", "down"):
+            tell(SimpleNamespace(cancel=lambda way=way: cancelled.append(way)))
+        task.on_kill()
+
+    world.monkeypatch.setattr(f"{STEPS}.{step}", run)
+    task.execute(CONTEXT)
+    assert cancelled == ["down"]
+
+
+def test_the_old_versions_suite_is_the_plans(world: World) -> None:
+    trying = world.step("rehearse.rehearse")
+    tasks.Rehearse(task_id="rehearse").execute(CONTEXT)
+    assert trying[0][3].old_version is None
+    world.run = a_run(rehearsal={"old_version": {"program": ["/suites/{version}", "--quick"]}})
+    world.site = replace(world.site, plan=world.run.environment.database)
+    suites: list[list[str]] = []
+    world.monkeypatch.setattr(f"{STEPS}.old_version.run_suite", lambda argv, *_, **__: suites.append(argv))
+    tasks.Rehearse(task_id="rehearse").execute(CONTEXT)
+    trying[1][3].old_version(world.site.database)
+    assert suites == [[f"/suites/{world.run.release.previous}", "--quick"]]
+
+
+# -- modes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", list(tasks.MODES))
+def test_a_run_goes_as_far_as_its_mode_says(world: World, mode: str) -> None:
+    context = cast(Any, {"params": {"mode": mode}})
+    for modes in (("rehearse", "apply"), ("apply",)):
+        task = tasks.OnlyInMode(task_id="goes_on", modes=modes)
+        if mode in modes:
+            assert task.execute(context) == mode
+        else:
+            with pytest.raises(AirflowSkipException, match=f"mode {mode}: "):
+                task.execute(context)
+
+
+@pytest.mark.parametrize("params", [{"mode": "APPLY"}, {}])
+def test_a_mode_that_there_is_not_is_refused(world: World, params: dict[str, str]) -> None:
+    with pytest.raises(AirflowFailException, match="there is no mode"):
+        tasks.OnlyInMode(task_id="applies", modes=("apply",)).execute(cast(Any, {"params": params}))
+
+
+def test_where_nothing_was_migrated_nothing_is_watched(world: World) -> None:
+    assert tasks.WatchSchema(task_id="watch").execute(CONTEXT)["watched"] is False
+
+
+# -- the way back --------------------------------------------------------------------------------------------
+
+
+def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(world: World) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    done: list[str] = []
+    stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
+    world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
+    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_: done.append("stated") or stated)
+    assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
+    assert done == ["looked", "stated"]
+
+
+def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    world.step("way_back.state_way_back", {"needed": False, "text": "no migration is in the database"})
+    with pytest.raises(AirflowSkipException, match="no migration is in the database"):
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+
+
+def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_begun(world: World) -> None:
+    record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, {})
+    looked = world.step("apply.gave_up")
+    with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+    assert looked == []
+
+
+def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
+    return {
+        "chosen_options": [choice],
+        "params_input": {"reason": reason, "statement": statement},
+        "responded_at": datetime(2030, 5, 1, 9, tzinfo=UTC),
+        "responded_by_user": {"id": by, "name": by} if by else None,
+        "timedout": by is None,
+    }
+
+
+def asking(world: World) -> way_back.AskTakeBack:
+    """A task that has asked about the newest statement."""
+    task = way_back.AskTakeBack(task_id="ask")
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        task.execute(CONTEXT)
+    assert waiting.value.timeout is not None
+    return way_back.AskTakeBack(task_id="ask")  # it is resumed by another process
+
+
+def test_those_who_decide_about_migrations_are_shown_what_is_lost(world: World) -> None:
+    world.state("d1")
+    asking(world)
+    [asked] = world.asked
+    assert [user["id"] for user in asked["assigned_users"]] == ["anna", "bo"]
+    assert (asked["options"], asked["defaults"]) == ([way_back.TAKE, way_back.KEEP], None)
+    assert "3 values are lost" in asked["body"]
+    assert asked["params"]["statement"]["value"] == "d1"
+    assert asked["params"]["statement"]["schema"]["enum"] == ["d1"]
+
+
+def test_nobody_is_asked_about_what_was_not_stated(world: World) -> None:
+    with pytest.raises(AirflowFailException, match="nobody was shown"):
+        way_back.AskTakeBack(task_id="ask").execute(CONTEXT)
+    assert world.asked == []
+
+
+def test_a_yes_is_about_the_statement_that_was_shown(world: World) -> None:
+    world.state("d1")
+    task = asking(world)
+    world.state("d2")
+    said = task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1"))
+    assert said == {"digest": "d1", "by": "anna", "reason": "the outage is worse"}
+    (entry,) = all_recorded(world.ledger, world.run, LOSS_CONFIRMED)
+    assert (entry.payload["digest"], entry.actor, entry.at) == ("d1", "anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (answer(way_back.TAKE, "d1", by="carl"), "carl may not confirm"),
+        (answer(way_back.TAKE, "d1", by=None), "nobody may not confirm"),
+        (answer(way_back.TAKE, "d1", reason=" "), "without a reason"),
+        (answer(way_back.TAKE, "made up"), "nobody was shown"),
+    ],
+)
+def test_a_yes_of_others_without_a_reason_or_about_something_else_is_none(
+    world: World, given: Any, why: str
+) -> None:
+    world.state("d1")
+    task = asking(world)
+    with pytest.raises(AirflowFailException, match=why):
+        task.execute_complete(CONTEXT, given)
+    assert world.count(LOSS_CONFIRMED) == 0
+
+
+@pytest.mark.parametrize(
+    "given", [answer(way_back.KEEP, "d1"), {"error": "The timeout has passed", "error_type": "timeout"}]
+)
+def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
+    world.state("d1")
+    task = asking(world)
+    with pytest.raises(AirflowSkipException, match="the schema is kept"):
+        task.execute_complete(CONTEXT, given)
+    assert world.count(LOSS_CONFIRMED) == 0
+
+
+# -- the gate ------------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
+    """Also where another DAG's preflight has bound the run to the digest of an image."""
+    reference = world.run.release.image.reference
+    record(world.ledger, world.run, IMAGE_RESOLVED, {"reference": reference, "digest": "sha256:" + "1" * 64})
+    world.surveyed()
+    roles = GateRoles(task_id="roles", about="migration").execute(CONTEXT)
+    assert roles == [{"role": "technical-lead"}, {"role": "on-call-lead"}]
+    approve = Approve(task_id="approve", about="migration")
+    for given, user in zip(roles, ("anna", "bo"), strict=True):
+        with pytest.raises(AirflowFailException, match="ApprovalMissing"):
+            approve.execute(CONTEXT)
+        task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
+        with pytest.raises(TaskAwaitingInput):
+            task.execute(CONTEXT)
+        said = {
+            **answer(gates.GO, "", by=user),
+            "params_input": {"comment": "fine"},
+        }
+        assert task.execute_complete(CONTEXT, said)["choice"] == gates.GO
+    assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
+    assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
+    assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
+    seen: list[ReleaseRun] = []
+    world.monkeypatch.setattr(f"{STEPS}.apply.migrate", lambda run, *_, **__: seen.append(run))
+    tasks.Migrate(task_id="migrate").execute(CONTEXT)
+    assert require_approval(world.ledger, decided_about(seen[0], world.ledger)).people == ("anna", "bo")

@@ -1,0 +1,134 @@
+"""The application is stopped while its database is replaced, whatever dies meanwhile, and comes up as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from include.clients.kubernetes import Cluster
+from include.errors import RollbackRefused, SlotNotReady
+from include.ledger.store import Ledger
+from include.steps.record import record
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import RESTORED, schema_proof
+from include.steps.stopping import open_stop, resume_application, stop_application
+from tests.memory import MemoryLedger
+from tests.unit.steps.applications import Application, Killed
+from tests.unit.steps.database.worlds import a_run
+
+Step = Callable[[ReleaseRun, Cluster, Ledger], Coroutine[Any, Any, dict[str, Any]]]
+AS_IT_WAS = {"blue": 2, "green": 3}
+STOPPED = {"blue": 0, "green": 0}
+deaths = st.lists(st.integers(0, 12), max_size=3)
+
+
+def a_rollback(run_id: str = "rb1") -> ReleaseRun:
+    return replace(a_run(run_id), phase="rollback")
+
+
+def done(step: Step, run: ReleaseRun, application: Application, ledger: Ledger) -> dict[str, Any]:
+    return asyncio.run(step(run, cast("Cluster", application), ledger))
+
+
+class Stopping(RuleBasedStateMachine):
+    """Two runs of rollback stop and resume, die at any call of the cluster, and are tried again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = cast("Ledger", MemoryLedger())
+        self.runs = (a_rollback("rb1"), a_rollback("rb2"))
+        self.application = Application(self.runs[0])
+        self.restored = False
+
+    def _until_done(self, step: Step, run: ReleaseRun, killed: list[int]) -> None:
+        for calls in killed:
+            self.application.dies_after = calls
+            try:
+                done(step, run, self.application, self.ledger)
+            except Killed:
+                continue
+        self.application.dies_after = None
+        done(step, run, self.application, self.ledger)
+
+    @precondition(lambda self: not self.restored)
+    @rule(number=st.integers(0, 1), killed=deaths)
+    def stop(self, number: int, killed: list[int]) -> None:
+        self._until_done(stop_application, self.runs[number], killed)
+        assert self.application.sizes == STOPPED
+        assert schema_proof(self.runs[number], self.ledger) == "restoring"
+        begun = open_stop(self.runs[1 - number], self.ledger)
+        assert begun is not None, "every run sees it"
+        assert begun.payload["sizes"] == AS_IT_WAS, "however often it was tried, by whomever"
+
+    @precondition(lambda self: not self.restored)
+    @rule(number=st.integers(0, 1), killed=deaths)
+    def resume(self, number: int, killed: list[int]) -> None:
+        self._until_done(resume_application, self.runs[number], killed)
+        assert self.application.sizes == AS_IT_WAS
+        assert schema_proof(self.runs[number], self.ledger) == "unchanged"
+
+    @precondition(lambda self: not self.restored and self.application.sizes == STOPPED)
+    @rule()
+    def restore(self) -> None:
+        record(self.ledger, self.runs[0], RESTORED, {})
+        self.restored = True
+        self.application.sizes["blue"] = 2  # the old version is brought back
+
+    @precondition(lambda self: self.restored)
+    @rule(step=st.sampled_from([stop_application, resume_application]))
+    def clear_it_afterwards(self, step: Step) -> None:
+        assert not done(step, self.runs[0], self.application, self.ledger)["needed"]
+
+    @invariant()
+    def the_new_version_never_meets_the_old_database(self) -> None:
+        if self.restored:
+            assert self.application.sizes == {"blue": 2, "green": 0}
+
+
+Stopping.TestCase.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+TestStopping = Stopping.TestCase
+
+
+@pytest.mark.parametrize("step", [stop_application, resume_application])
+def test_what_another_release_holds_is_not_scaled(step: Step) -> None:
+    run, ledger = a_rollback(), cast("Ledger", MemoryLedger())
+    if step is resume_application:
+        done(stop_application, run, Application(run), ledger)
+    application = Application(run, holder="3.1.0@production/manual__2")
+    with pytest.raises(RollbackRefused):
+        done(step, run, application, ledger)
+    assert application.sizes == AS_IT_WAS
+
+
+def test_a_slot_that_is_not_there_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ledger = a_rollback(), cast("Ledger", MemoryLedger())
+    application = Application(run, sizes={"green": 3})
+    assert done(stop_application, run, application, ledger)["sizes"] == {"green": 3}
+    assert done(resume_application, run, application, ledger)["needed"]
+    assert application.sizes == {"green": 3}
+
+
+def test_an_application_that_does_not_come_up_is_said_and_blocks_no_other_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, ledger = a_rollback(), cast("Ledger", MemoryLedger())
+    environment = run.environment.model_copy(update={"deploy_timeout_seconds": 0.01})
+    run = replace(run, environment=environment)
+    application = Application(run)
+    done(stop_application, run, application, ledger)
+
+    async def none(_: str) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(application, "endpoints", none)
+    for _ in range(2):
+        with pytest.raises(SlotNotReady, match="does not come up again"):
+            done(resume_application, run, application, ledger)
+    assert schema_proof(run, ledger) == "unchanged"
