@@ -35,6 +35,8 @@ class Announce(StellwerkOperator):
     :param event: what happened, see :mod:`include.steps.announce`
     """
 
+    needs_digest = False  # a message deploys no image, and need not wait for the ledger
+
     def __init__(self, *, event: Event, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)
         self.event = event
