@@ -6,7 +6,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── PlanError                      the YAML files or the parameters of a run (a retry cannot help)
     │   ├── InvalidPlan                a file that does not fit its schema
     │   ├── UnknownRelease
-    │   └── UnknownEnvironment
+    │   ├── UnknownEnvironment
+    │   └── PhaseTaken                 another run has begun this phase of the release
     ├── ApprovalError                  the ledger holds no valid Go for what is about to happen
     │   ├── ApprovalMissing
     │   └── ApprovalRefused            a No-Go, or silence until the deadline
@@ -153,6 +154,10 @@ class UnknownRelease(PlanError):
 
 class UnknownEnvironment(PlanError):
     """No ``environments/<name>.yaml`` describes the environment that was named."""
+
+
+class PhaseTaken(PlanError):
+    """Another run has begun this phase of the release; it is not done twice."""
 
 
 class ApprovalError(StellwerkError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
+from include.plan.checks import conflicts
 from include.plan.models import FROM_FILE, Environment, PlanModel, Release
+from include.plan.rules import Misplaced
 from include.plan.source import Source
 
 Model = TypeVar("Model", bound=PlanModel)
@@ -105,6 +108,17 @@ def load_plan(folder: Path) -> Plan:
     return Plan(folder, releases, environments, tuple(problems))
 
 
+def conflicts_of(plan: Plan) -> dict[str, tuple[InvalidPlan, ...]]:
+    """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`)."""
+    found: dict[str, tuple[InvalidPlan, ...]] = {}
+    for conflict in conflicts(plan.releases, plan.environments):
+        source = Source(plan.folder / "releases" / f"{conflict.release}.yaml")
+        name = ".".join(str(step) for step in conflict.place)
+        problem = source.problem(source.line(conflict.place), f"{name}: {conflict.why}")
+        found[conflict.release] = (*found.get(conflict.release, ()), problem)
+    return found
+
+
 def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan]) -> dict[str, Model]:
     loaded: dict[str, Model] = {}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
@@ -113,9 +127,7 @@ def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan
             item = _validated(source, model)
             name = getattr(item, key)
             if name != path.stem or path.suffix != ".yaml":
-                raise source.problem(
-                    source.line([key]), f"{key} is {name!r}: the file has to be called {name}.yaml"
-                )
+                raise source.problem(source.line([key]), _misnamed(key, name, folder))
         except InvalidPlan as problem:
             problems.append(problem)
         else:
@@ -123,13 +135,22 @@ def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan
     return loaded
 
 
+def _misnamed(key: str, name: str, folder: Path) -> str:
+    why = f"{key} is {name!r}: the file has to be called {name}.yaml"
+    taken = (folder / f"{name}.yaml").is_file()
+    return f"{why}, and there is one already: each {key} is described once" if taken else why
+
+
 def _validated(source: Source, model: type[Model]) -> Model:
+    # As JSON, strictly: "3" is no number, yes is no 1, and a list is still a tuple.
     try:
-        return model.model_validate(source.content, context=FROM_FILE)
+        return model.model_validate_json(json.dumps(source.content), strict=True, context=FROM_FILE)
     except ValidationError as error:
         lines = []
-        for detail in error.errors(include_url=False, include_context=False):
-            place = [step for step in detail["loc"] if step != "[key]"]
+        for detail in error.errors(include_url=False, include_input=False):
+            cause = detail.get("ctx", {}).get("error")
+            below = cause.place if isinstance(cause, Misplaced) else ()
+            place = [step for step in (*detail["loc"], *below) if step != "[key]"]
             name = ".".join(str(step) for step in place)
             why = detail["msg"].removeprefix("Value error, ")
             lines.append((source.line(place), f"{name}: {why}" if name else why))

@@ -24,6 +24,17 @@ class PlanModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Misplaced(ValueError):
+    """Two values do not fit together.
+
+    :param place: of the one to look at, below the model that is being read
+    """
+
+    def __init__(self, place: tuple[str | int, ...], why: str) -> None:
+        super().__init__(why)
+        self.place = place
+
+
 SourceName = Literal["openmetrics", "prometheus"]
 """Where a rule's numbers come from: the pods themselves, or a Prometheus that scrapes them."""
 

@@ -124,9 +124,9 @@ def test_a_missing_key_points_at_what_should_hold_it(folder):
         ("", "1: not a mapping"),
         ("a: !!python/object:os.system {}\n", "1: could not determine a constructor"),
         ("a: b\n--- \nc: d\n", "2: but found another document"),
-        ("a: *nothing\n", "1: found undefined alias"),
-        ("a: &a [*a]\n", "1: "),
-        ("\tx: 1\n", "1: found character '\\t'"),
+        ("a: *nothing\n", "1: anchors and aliases (& and *) are not allowed"),
+        ("b: 1\na: &a [*a]\n", "2: anchors and aliases (& and *) are not allowed"),
+        ("\tx: 1\n", "1: found character that cannot start any token (a tab? indent with spaces)"),
     ],
 )
 def test_yaml_that_is_not_what_it_seems(folder, text, why):

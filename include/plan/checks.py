@@ -1,0 +1,134 @@
+"""Whether the files of a plan fit together: releases with one another, and with the environments they go to.
+
+What is found here keeps the calendar from starting a release. It does not make the release unusable: a run that is
+under way, and above all a rollback, must not end because somebody adds a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from include.plan.calendar import spoken
+from include.plan.models import Environment, Release
+from include.plan.timeline import EnvironmentName
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Why a release is not started by itself.
+
+    :param place: in the release's file
+    """
+
+    release: str
+    place: Place
+    why: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """How long a release has an environment for itself: from ``begins`` until just before ``ends``."""
+
+    release: str
+    environment: EnvironmentName
+    begins: datetime
+    ends: datetime
+    place: Place
+    what: str
+
+
+def conflicts(releases: Mapping[str, Release], environments: Mapping[str, Environment]) -> tuple[Conflict, ...]:
+    """All that does not fit together, by release."""
+    found = [conflict for release in releases.values() for conflict in _alone(release, environments)]
+    found += _overlaps(list(releases.values()))
+    return tuple(sorted(found, key=lambda one: (one.release, one.place[0])))
+
+
+def _alone(release: Release, environments: Mapping[str, Environment]) -> Iterator[Conflict]:
+    for name, place in (("staging", "staging-deploy"), ("production", "release-day")):
+        if name not in environments:
+            why = f"there is no environment {name} to go to: environments/{name}.yaml is missing or broken"
+            yield Conflict(release.version, ("timeline", place), why)
+    if production := environments.get("production"):
+        yield from _in_production(release, production)
+
+
+def _in_production(release: Release, production: Environment) -> Iterator[Conflict]:
+    planned, watch = release.at("clean_up") - release.at("cutover"), timedelta(seconds=production.watch.seconds)
+    if watch > planned:
+        yield Conflict(
+            release.version,
+            ("day", "clean_up"),
+            f"the watch of production lasts {spoken(watch)}, and clean_up ({release.day.clean_up}) comes "
+            f"{spoken(planned)} after the cutover ({release.day.cutover}): set clean_up later, or watch.seconds "
+            "in environments/production.yaml shorter",
+        )
+    messages = production.messages
+    known = {messages.status_channel, messages.alerts_channel}
+    for index, message in enumerate(release.communication.status):
+        if message.channel not in known:
+            place = ("communication", "status", index, "channel")
+            yield Conflict(
+                release.version,
+                place,
+                f"there is no channel {message.channel!r}: messages of environments/production.yaml has "
+                f"{', '.join(sorted(known))}",
+            )
+    for index, mail in enumerate(release.communication.mails):
+        if missing := [name for name in mail.to if name not in messages.audiences]:
+            names = ", ".join(sorted(messages.audiences)) or "none"
+            yield Conflict(
+                release.version,
+                ("communication", "mails", index, "to"),
+                f"there is no audience {missing[0]!r}: messages.audiences of environments/production.yaml has "
+                f"{names}",
+            )
+
+
+def holds(release: Release) -> tuple[Hold, ...]:
+    """When a release has which environment for itself."""
+    rehearsal, day = release.phase("staging-deploy"), release.phase("release-day")
+    spans = (
+        Hold(
+            release.version,
+            "staging",
+            rehearsal.at,
+            rehearsal.at + timedelta(minutes=rehearsal.planned.minutes),
+            ("timeline", "staging-deploy"),
+            "rehearsal",
+        ),
+        Hold(
+            release.version,
+            "staging",
+            release.at("staging_deploy"),
+            release.at("production_deploy"),
+            ("day", "staging_deploy"),
+            "final test",
+        ),
+        Hold(release.version, "production", day.at, release.at("sign_off"), ("date",), "release day"),
+    )
+    return tuple(hold for hold in spans if hold.begins < hold.ends)
+
+
+def _overlaps(releases: Sequence[Release]) -> Iterator[Conflict]:
+    # The one that begins first keeps its place; whoever comes into it is the one to move.
+    every = sorted(
+        (hold for release in releases for hold in holds(release)), key=lambda hold: (hold.begins, hold.release)
+    )
+    for environment in ("staging", "production"):
+        last: Hold | None = None
+        for hold in (one for one in every if one.environment == environment):
+            if last and hold.begins < last.ends and hold.release != last.release:
+                yield Conflict(
+                    hold.release,
+                    hold.place,
+                    f"its {hold.what} in {environment} begins {hold.begins:%Y-%m-%d %H:%M} UTC, within the "
+                    f"{last.what} of release {last.release} ({last.begins:%Y-%m-%d %H:%M} to "
+                    f"{last.ends:%Y-%m-%d %H:%M} UTC): move one of them",
+                )
+            if last is None or hold.ends > last.ends:
+                last = hold

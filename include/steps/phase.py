@@ -1,0 +1,123 @@
+"""A top-level phase is begun by one run of one release, whoever starts it (DESIGN, the calendar).
+
+The first task of a phase claims it in the ledger, the last one records that it is completed. A second run, by hand
+or by the calendar, finds the claim and ends before it acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from include.errors import LedgerError, PhaseTaken
+from include.ledger.entry import Entry as Recorded
+from include.ledger.entry import NewEntry
+from include.ledger.store import Ledger
+from include.plan.calendar import Entry, PhaseKey, Standing, run_id
+from include.steps.run import ReleaseRun
+
+PHASE_STARTED: Final = "phase.started"
+PHASE_COMPLETED: Final = "phase.completed"
+KINDS: Final = (PHASE_STARTED, PHASE_COMPLETED)
+
+RunState = Callable[[str, str], str | None]
+"""DAG id and run id to Airflow's state of the run; None when there is no such run."""
+
+
+def claim(run: ReleaseRun, ledger: Ledger, phase: str, repeat_reason: str = "") -> int:
+    """Begin the phase, or find out that this run has begun it already; return which attempt it is, from 1.
+
+    :param phase: what is begun; the DAG's id, where one DAG is one phase
+    :param repeat_reason: why the phase is begun once more although another run has begun it; empty: it is not
+    :raises PhaseTaken: another run has begun it
+    :raises LedgerUnavailable: nobody could tell
+    """
+    claims = _of(ledger, run, PHASE_STARTED, phase)
+    if own := [one for one in claims if one.run_id == run.run_id]:
+        return int(own[-1].payload["attempt"])
+    if claims and not repeat_reason.strip():
+        raise _taken(run, phase, claims[-1])
+    attempt = len(claims) + 1
+    facts = {"phase": phase, "attempt": attempt, "reason": repeat_reason.strip()}
+    entry = _append(ledger, run, PHASE_STARTED, facts)
+    if entry.run_id != run.run_id:
+        raise _taken(run, phase, entry)
+    return attempt
+
+
+def complete(run: ReleaseRun, ledger: Ledger, phase: str) -> None:
+    """Record that the phase has succeeded.
+
+    :raises PhaseTaken: this run has not begun it
+    :raises LedgerUnavailable: it cannot be recorded
+    """
+    claims = _of(ledger, run, PHASE_STARTED, phase)
+    if not claims or claims[-1].run_id != run.run_id:
+        if not claims:
+            raise LedgerError(
+                f"{phase} of {run.release.version} was never begun",
+                expected=f"a ledger entry {PHASE_STARTED} of run {run.run_id}",
+                remedy="clear the run's first task",
+            )
+        raise _taken(run, phase, claims[-1])
+    _append(ledger, run, PHASE_COMPLETED, {"phase": phase, "attempt": claims[-1].payload["attempt"]})
+
+
+def standings(
+    wanted: Iterable[Entry], recorded: Sequence[Recorded], run_state: RunState
+) -> dict[PhaseKey, Standing]:
+    """What became of phases whose time has come.
+
+    :param recorded: the ledger's entries of :data:`KINDS`
+    """
+    newest: dict[tuple[str, str, str], Recorded] = {}
+    for one in recorded:
+        newest[one.kind, one.release, str(one.payload.get("phase", ""))] = one
+    return {entry.key: _standing(entry.key, newest, run_state) for entry in wanted}
+
+
+def _standing(key: PhaseKey, newest: Mapping[tuple[str, str, str], Recorded], run_state: RunState) -> Standing:
+    started = newest.get((PHASE_STARTED, key.release, key.phase))
+    completed = newest.get((PHASE_COMPLETED, key.release, key.phase))
+    if completed and started and completed.payload.get("attempt") == started.payload.get("attempt"):
+        return Standing.SUCCEEDED
+    state = run_state(key.phase, started.run_id if started else run_id(key))
+    if state is None:
+        # A run that is gone has begun the phase all the same.
+        return Standing.STARTED if started else Standing.NOT_STARTED
+    # A run that ended without completing it has not succeeded, whatever somebody has set its state to.
+    return Standing.FAILED if state in ("success", "failed") else Standing.STARTED
+
+
+def _of(ledger: Ledger, run: ReleaseRun, kind: str, phase: str) -> list[Recorded]:
+    entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(kind,))
+    return [entry for entry in entries if entry.payload.get("phase") == phase]
+
+
+def _append(ledger: Ledger, run: ReleaseRun, kind: str, facts: Mapping[str, object]) -> Recorded:
+    place = f"{run.release.version}@{run.environment.name}"
+    return ledger.append(
+        NewEntry(
+            kind=kind,
+            release=run.release.version,
+            environment=run.environment.name,
+            run_id=run.run_id,
+            actor=run.triggered_by or "release-calendar",
+            payload=dict(facts),
+            key=f"{place}:{facts['phase']}:{kind}:{facts['attempt']}",
+        )
+    )
+
+
+def _taken(run: ReleaseRun, phase: str, by: Recorded) -> PhaseTaken:
+    return PhaseTaken(
+        f"{phase} of {run.release.version} has been begun already",
+        expected="a phase that nobody has begun",
+        seen=f"run {by.run_id}, started by {by.actor} at {_clock(by.at)}",
+        remedy="follow that run; to repeat the phase on purpose, start it by hand and say why (repeat_reason)",
+    )
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

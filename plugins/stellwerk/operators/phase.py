@@ -1,0 +1,60 @@
+"""The first and the last task of a top-level phase: begun by one run only, completed for the calendar to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stellwerk.operators.base import StellwerkOperator
+
+if TYPE_CHECKING:
+    from include.steps.run import ReleaseRun
+
+
+class _PhaseOperator(StellwerkOperator):
+    """A step about the phase as a whole.
+
+    :param variant: what this run does, where the DAG does several things; empty: what the calendar starts
+    """
+
+    template_fields: Sequence[str] = ("variant",)
+    needs_digest = False
+
+    def __init__(self, *, variant: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variant = variant
+
+    def name_of(self, run: ReleaseRun) -> str:
+        """What is begun and completed."""
+        return f"{run.phase}:{self.variant}" if self.variant else run.phase
+
+
+class ClaimPhase(_PhaseOperator):
+    """Begin the phase; a run that comes second ends here.
+
+    :param repeat_reason: why it is begun although another run has begun it
+    """
+
+    template_fields = ("variant", "repeat_reason")
+
+    def __init__(self, *, repeat_reason: str = "{{ params.repeat_reason }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.repeat_reason = repeat_reason
+
+    def act(self, run: ReleaseRun) -> int:
+        """See :func:`include.steps.phase.claim`."""
+        from include.steps.phase import claim
+
+        attempt = claim(run, self.ledger(run), self.name_of(run), self.repeat_reason)
+        self.log.info("attempt %d of %s", attempt, self.name_of(run))
+        return attempt
+
+
+class CompletePhase(_PhaseOperator):
+    """Record that the phase has succeeded: what depends on it may begin."""
+
+    def act(self, run: ReleaseRun) -> None:
+        """See :func:`include.steps.phase.complete`."""
+        from include.steps.phase import complete
+
+        complete(run, self.ledger(run), self.name_of(run))
