@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reor
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down test faults lint check format bench evidence clean
+.PHONY: help setup programs demo up down validate calendar schemas test faults lint check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ up: setup ## start the environment of the demo and leave it running, to click th
 
 down: setup ## stop what `make up` started
 	$(PYTHON) -m include.sandbox down $(ARGS)
+
+validate: setup ## check the plan's files: releases, environments, whether they fit together (STELLWERK_PLAN names another plan)
+	$(PYTHON) -m include.plan validate
+
+calendar: setup ## what is due when (STELLWERK_LEDGER_URL: and what has been started; ARGS=--all)
+	$(PYTHON) -m include.report.calendar $(ARGS)
+
+schemas: setup ## write the JSON Schemas of the plan's files, for editors
+	$(PYTHON) -m include.plan schemas
 
 test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
 	$(PYTEST) $(ARGS)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
@@ -68,7 +69,7 @@ class Traffic(PlanModel):
     preview_url: Url
     health_paths: tuple[UrlPath, ...] = ("/healthz", "/readyz", "/metrics")
     metrics_path: UrlPath = "/metrics"
-    legacy: Legacy | None = None
+    legacy: SkipJsonSchema[Legacy | None] = None
 
     @field_validator("legacy")
     @classmethod

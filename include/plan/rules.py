@@ -77,7 +77,7 @@ def _share(rule: Rule) -> Rule:
     return rule
 
 
-ShortRule = Annotated[Rule, BeforeValidator(_short)]
+ShortRule = Annotated[Rule, BeforeValidator(_short, json_schema_input_type=Rule | float)]
 ShareRule = Annotated[ShortRule, AfterValidator(_share)]
 
 

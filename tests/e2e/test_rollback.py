@@ -20,7 +20,7 @@ from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
 from include.sandbox.story import constant_load, observe_story
 from include.steps.rollback_messages import MISSED
 from tests.e2e.conftest import World
-from tests.e2e.worlds import DEADLINES, staging_like_production
+from tests.e2e.worlds import DEADLINES, release_date, staging_like_production
 
 SUCCESS = frozenset({"success"})
 VERSION = "3.4.0"
@@ -43,7 +43,7 @@ def old_slot(sandbox: Sandbox, client: AirflowClient) -> Iterator[Slot]:
     content = {
         "version": VERSION,
         "previous": before,
-        "date": "2030-02-01",
+        "date": release_date(VERSION),
         "image": {"repository": "valeo-erp", "tag": "2.9.0" if before == "3.0.0" else "3.0.0"},
     }
     (sandbox.plan_folder / "releases" / f"{VERSION}.yaml").write_text(yaml.safe_dump(content))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ BAD_VERSIONS = (
 )
 
 
+def release_date(version: str) -> str:
+    """A week of its own for each: two releases must not have an environment at the same time."""
+    return str(date(2030, 3, 1) + timedelta(weeks=EXTRA_RELEASES.index(version)))
+
+
 def write_release(folder: Path, version: str) -> None:
     """Write a release file for a version."""
     target = folder / "releases" / f"{version}.yaml"
@@ -31,7 +37,7 @@ def write_release(folder: Path, version: str) -> None:
     content = {
         "version": version,
         "previous": "3.0.0",
-        "date": "2030-02-01",
+        "date": release_date(version),
         "image": {"repository": "valeo-erp", "tag": version},
     }
     target.write_text(yaml.safe_dump(content))

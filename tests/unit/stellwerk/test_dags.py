@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
@@ -19,6 +22,7 @@ def dags() -> DagBag:
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
     known = {"production-blue-green", "rollback", "undo-adoption", "user-feedback", "db-migration"}
+    known |= {"release-calendar", "validate-plan"}
     assert known <= set(dags.dags)
 
 
@@ -187,3 +191,30 @@ def test_the_migration_asks_its_own_question(dags: DagBag) -> None:
     assert dag.get_task("go_no_go.decide").partial_kwargs["about"] == "migration"
     release = dags.dags["production-blue-green"]
     assert release.get_task("go_no_go.approve").about == "release"
+
+
+def test_the_calendar_looks_every_minute_and_never_makes_up_for_looks_that_were_missed(dags: DagBag) -> None:
+    dag = dags.dags["release-calendar"]
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("* * * * *", False, 1)
+    assert _upstream(dags, "release-calendar", "start") == {"look"}
+    assert dag.get_task("start").is_mapped
+
+
+def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("releases", "environments", "charts"):
+        shutil.copytree(plan_folder() / name, tmp_path / name)
+    good = (tmp_path / "releases" / "3.0.0.yaml").read_text()
+    (tmp_path / "releases" / "3.0.1.yaml").write_text("version: 3.0.1\nprevious: 3.0.0\n")
+    (tmp_path / "releases" / "3.0.2.yaml").write_text(good.replace("version: 3.0.0", "version: 3.0.2"))
+    monkeypatch.setenv("STELLWERK_PLAN", str(tmp_path))
+    folder = Path(__file__).resolve().parents[3] / "dags"
+    bag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder")
+    assert {Path(file).name for file in bag.import_errors} == {"plan_validation.py"}
+    (error,) = bag.import_errors.values()
+    assert "3.0.1.yaml:1: date: Field required" in error
+    assert "within the release day of release 3.0.0" in error
+    assert "do: correct the file" in error
+    releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]
+    assert releases == ["3.0.2", "3.0.0"], "a broken file offers nothing"
