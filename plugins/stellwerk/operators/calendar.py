@@ -22,6 +22,7 @@ from stellwerk.operators.base import airflow_errors
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_NOT_FOUND = 404
 _SERIOUS = (Say.MISSED, Say.REFUSED, Say.UNKNOWN, Say.BLOCKED, Say.FAILED)
 
 
@@ -77,6 +78,8 @@ class StartPhase(BaseOperator):
         try:
             paused = context["ti"].get_dag(self.phase).is_paused
         except AirflowRuntimeError as error:
+            if (error.error.detail or {}).get("status_code") != _NOT_FOUND:
+                raise
             raise self._cannot("there is no DAG of that name", "take its steps by hand", found) from error
         if paused:
             # A run of a paused DAG would wait, and begin whenever somebody unpauses it.

@@ -45,7 +45,8 @@ class TaskInstance:
 
     def get_dag(self, dag_id: str) -> Any:
         if self.dag == "missing":
-            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+            detail = {"status_code": 404, "message": "not found"}
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
         return SimpleNamespace(is_paused=self.dag == "paused")
 
 
