@@ -108,6 +108,11 @@ def load_plan(folder: Path) -> Plan:
     return Plan(folder, releases, environments, tuple(problems))
 
 
+def load_environments(folder: Path) -> dict[str, Environment]:
+    """The environments alone, for whom hundreds of releases do not matter; broken ones are left out."""
+    return _load(folder / "environments", Environment, "name", [])
+
+
 def conflicts_of(plan: Plan) -> dict[str, tuple[InvalidPlan, ...]]:
     """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`)."""
     found: dict[str, tuple[InvalidPlan, ...]] = {}
@@ -144,7 +149,11 @@ def _misnamed(key: str, name: str, folder: Path) -> str:
 def _validated(source: Source, model: type[Model]) -> Model:
     # As JSON, strictly: "3" is no number, yes is no 1, and a list is still a tuple.
     try:
-        return model.model_validate_json(json.dumps(source.content), strict=True, context=FROM_FILE)
+        content = json.dumps(source.content, allow_nan=False)
+    except ValueError:
+        raise source.problem(1, "a number in it is too large, or is none") from None
+    try:
+        return model.model_validate_json(content, strict=True, context=FROM_FILE)
     except ValidationError as error:
         lines = []
         for detail in error.errors(include_url=False, include_input=False):

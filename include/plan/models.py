@@ -233,7 +233,9 @@ class Environment(PlanModel):
         return self
 
     @model_validator(mode="after")
-    def _roles_exist(self) -> Self:
+    def _roles_exist(self, info: ValidationInfo) -> Self:
+        if info.context != FROM_FILE:
+            return self  # a watch that is under way must not end because of a checklist
         if twice := sorted(set(self.people) & set(self.gate.roles)):
             raise Misplaced(("people", twice[0]), f"{twice[0]} is a role of the gate: name its users there")
         roles = frozenset(self.roles)
@@ -273,6 +275,10 @@ class Environment(PlanModel):
         if legacy and legacy.slot == slot:
             return legacy.deployment
         return f"{self.helm_release}-{slot}"
+
+    def without_lists(self) -> Environment:
+        """This environment without what only people read: a watch carries it through Airflow's database."""
+        return self.model_copy(update={"urls": {}, "people": {}, "contacts": (), "checklists": {}, "sign_off": ()})
 
     def adopting(self, legacy: Legacy | None) -> Environment:
         """This environment with ``legacy`` as one of its slots; None for two slots of its own."""

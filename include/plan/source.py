@@ -21,9 +21,7 @@ DEEPEST: Final = 20
 _PREFIX: Final = "tag:yaml.org,2002:"
 _KINDS: Final = ("null", "bool", "int", "float", "str", "seq", "map")
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
-_FLOAT: Final = re.compile(
-    r"([-+]?[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|[-+]?\.(inf|Inf)|\.(nan|NaN))$"
-)
+_FLOAT: Final = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)$")
 
 
 class _StrictLoader(yaml.CSafeLoader):

@@ -17,7 +17,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.errors import LedgerError, PlanError, StellwerkError
-from include.plan.loader import load_plan, plan_folder
+from include.plan.loader import load_environments, load_plan, plan_folder
 
 if TYPE_CHECKING:
     from include.bluegreen.state import ServiceState
@@ -35,7 +35,7 @@ def rollback_deadlines() -> list[DeadlineAlert]:
     """One alert for each deadline that any environment of the plan has."""
     seconds = {
         value
-        for environment in load_plan(plan_folder()).environments.values()
+        for environment in load_environments(plan_folder()).values()
         for value in environment.messages.deadlines.model_dump().values()
     }
     return [

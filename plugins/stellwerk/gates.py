@@ -14,8 +14,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TaskGroup
 
 from include.errors import ApprovalMissing, ApprovalRefused
-from include.steps.gate import GO, NO_GO, question, record_decision
-from include.steps.record import APPROVED, record, require_approval
+from include.ledger.approvals import GO, NO_GO
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
 
@@ -120,6 +119,7 @@ class RoleDecision(HITLOperator):
 
     def _question(self, run: ReleaseRun, context: Context) -> Question:
         from include.steps.database import gate
+        from include.steps.gate import question
         from stellwerk.hooks.ledger import open_ledger
 
         if self.about == "migration":
@@ -128,6 +128,7 @@ class RoleDecision(HITLOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record the answer; a No-Go and silence both fail the gate."""
+        from include.steps.gate import record_decision
         from stellwerk.hooks.ledger import open_ledger
 
         with airflow_errors(self.log):
@@ -182,6 +183,8 @@ class Approve(StellwerkOperator):
 
         :raises ApprovalMissing: a state set by hand got us here, or what was approved has changed
         """
+        from include.steps.record import APPROVED, record, require_approval
+
         ledger = self.ledger(run)
         run = _decided_about(run, ledger, self.about)
         approval = require_approval(ledger, run)

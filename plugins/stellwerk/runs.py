@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from include.errors import PlanError
-from include.plan.loader import load_plan, plan_folder
-from include.steps.images import pinned
-from include.steps.run import ReleaseRun, open_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.steps.run import ReleaseRun
 
 
 def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
@@ -24,6 +23,9 @@ def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
     :raises PlanError: unknown release, unknown environment or a parameter the DAG does not have
     :raises LedgerUnavailable: it cannot be asked for the digest
     """
+    from include.plan.loader import load_plan, plan_folder
+    from include.steps.run import open_run
+
     params = dict(context["params"])
     dag_run = context["dag_run"]
     refuse_unknown_keys(dag_run.conf or {}, context["dag"].params)  # the params hold every key of the conf
@@ -39,6 +41,7 @@ def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
     connections = run.environment.connections
     if connections.registry is None or not with_digest:
         return run
+    from include.steps.images import pinned
     from stellwerk.hooks.ledger import open_ledger
 
     return pinned(run, open_ledger(connections.ledger))

@@ -14,16 +14,15 @@ from airflow.sdk.exceptions import (
     DagRunTriggerException,
 )
 
-from include.plan.calendar import Decision, PhaseKey, Say, run_id
-from include.plan.loader import Plan, load_plan, plan_folder
-from include.steps.calendar import line, look, told
 from stellwerk.operators.base import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.plan.calendar import Decision
+    from include.plan.loader import Plan
+
 _NOT_FOUND = 404
-_SERIOUS = (Say.MISSED, Say.REFUSED, Say.UNKNOWN, Say.BLOCKED, Say.FAILED)
 
 
 class LookAtCalendar(BaseOperator):
@@ -34,10 +33,14 @@ class LookAtCalendar(BaseOperator):
 
         :raises AirflowException: nothing can be started because nobody knows what has been
         """
+        from include.plan.calendar import Say
+        from include.steps.calendar import told
+
         with airflow_errors(self.log):
             plan, decisions = _look(context)
+        worries = (Say.MISSED, Say.REFUSED, Say.UNKNOWN, Say.BLOCKED, Say.FAILED)
         for problem in told(plan, decisions):
-            serious = problem.startswith(("BROKEN", *(say.value for say in _SERIOUS)))
+            serious = problem.startswith(("BROKEN", *(say.value for say in worries)))
             (self.log.warning if serious else self.log.info)("%s", problem)
         due = [one.entry.key for one in decisions if one.say is Say.START]
         if not due and any(one.say is Say.UNKNOWN for one in decisions):
@@ -63,6 +66,9 @@ class StartPhase(BaseOperator):
         :raises AirflowSkipException: it is not to be started any more
         :raises AirflowFailException: its DAG could not run it
         """
+        from include.plan.calendar import PhaseKey, Say
+        from include.steps.calendar import line
+
         with airflow_errors(self.log):
             plan, decisions = _look(context)
         found = next((one for one in decisions if one.entry.key == PhaseKey(self.release, self.phase)), None)  # type: ignore[arg-type]
@@ -93,6 +99,8 @@ class StartPhase(BaseOperator):
 
 
 def _look(context: Context) -> tuple[Plan, tuple[Decision, ...]]:
+    from include.plan.loader import load_plan, plan_folder
+    from include.steps.calendar import look
     from stellwerk.hooks.ledger import open_ledger
 
     ti = context["ti"]
@@ -105,6 +113,8 @@ def _look(context: Context) -> tuple[Plan, tuple[Decision, ...]]:
 
 
 def _start(found: Decision) -> DagRunTriggerException:
+    from include.plan.calendar import run_id
+
     key = found.entry.key
     return DagRunTriggerException(
         trigger_dag_id=key.phase,

@@ -10,8 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
 from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
-from include.steps.feedback import CONFIRM, DISMISS
-from include.watch.steer import COMMENT
+from include.steps.feedback_form import CONFIRM, DISMISS
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.operators.message import Announce, ledger_if_any
 from stellwerk.operators.rollback import rollback_of
@@ -122,6 +121,7 @@ class AskRollBack(StellwerkOperator):
     def _ask(self, run: ReleaseRun, report: Report) -> NoReturn:
         from include.steps.feedback import in_traffic, patience_seconds, rollback_question
         from include.steps.steering import people_of
+        from include.watch.steer import COMMENT
 
         try:
             useful = self.with_cluster(run, in_traffic)

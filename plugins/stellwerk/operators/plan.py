@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator
 
-from include.plan.loader import load_plan, plan_folder
-from include.plan.validation import refuse_faults
 from stellwerk.operators.base import airflow_errors
 
 if TYPE_CHECKING:
@@ -19,6 +17,9 @@ class ValidatePlan(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         """Read them as they are now, and return what they hold."""
+        from include.plan.loader import load_plan, plan_folder
+        from include.plan.validation import refuse_faults
+
         with airflow_errors(self.log):
             plan = load_plan(plan_folder())
             refuse_faults(plan)

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.errors import InvalidPlan, UnknownEnvironment, UnknownRelease
 from include.plan.loader import conflicts_of, load_plan, plan_folder
+from include.plan.models import Environment
 from include.plan.source import LARGEST_BYTES, Source
 from include.plan.validation import faults, refuse_faults
 from tests.unit.plan.test_models import ENVIRONMENT, RELEASE
+
+MARKUP = "ab:-[]{}#&*!|>'\"\\ \n\t01."
 
 
 @pytest.fixture
@@ -285,6 +292,42 @@ def test_a_version_that_two_files_describe(folder):
         folder
     )
     assert load_plan(folder).release("3.0.0")
+
+
+@given(st.text(max_size=200) | st.text(MARKUP, max_size=200))
+def test_whatever_a_file_holds_it_is_a_release_or_a_problem_of_its_own(text):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "releases").mkdir()
+        (folder / "environments").mkdir()
+        (folder / "releases" / "3.0.0.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+        plan = load_plan(folder)
+    (problem,) = plan.problems
+    assert "3.0.0.yaml" in problem.what
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    ),
+    st.sampled_from([*Environment.model_fields]),
+)
+def test_whatever_a_value_is_the_environment_is_taken_or_refused_with_its_line(value, field):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "releases").mkdir()
+        (folder / "environments").mkdir()
+        text = yaml.safe_dump({**ENVIRONMENT, field: value}, sort_keys=False)
+        (folder / "environments" / "production.yaml").write_text(text)
+        plan = load_plan(folder)
+    assert plan.environments or re.search(r"production\.yaml(:\d+: | cannot be read)", plan.problems[0].what)
+
+
+def test_a_number_that_is_none(folder):
+    file = folder / "environments" / "production.yaml"
+    file.write_text(file.read_text() + "values: {a: 1e999}\n")
+    assert problem(folder) == f"{file}:1: a number in it is too large, or is none"
 
 
 def test_bytes_that_are_no_text(folder):

@@ -10,8 +10,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from include.errors import LedgerUnavailable, PlanError
+from include.plan import loader
 from include.plan.loader import Plan, load_plan, plan_folder
-from stellwerk import runs
 from stellwerk.operators.way_back import AskLoss
 from stellwerk.runs import release_run
 
@@ -27,7 +27,7 @@ def without_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
 
     known = {name: registered(environment) for name, environment in plan.environments.items()}
     changed: Plan = replace(plan, environments=known)
-    monkeypatch.setattr(runs, "load_plan", lambda _: changed)
+    monkeypatch.setattr(loader, "load_plan", lambda _: changed)
 
     def out(*_: Any, **__: Any) -> Any:
         raise LedgerUnavailable("the database gives no answer")
