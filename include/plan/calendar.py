@@ -139,6 +139,8 @@ def decide(
 def _decide(entry: Entry, standings: Mapping[PhaseKey, Standing], now: datetime) -> Decision:
     # Before its time a phase may have been started by hand; where nobody looked, it is waiting.
     standing = standings.get(entry.key, Standing.UNKNOWN if entry.at <= now else Standing.NOT_STARTED)
+    if standing is Standing.UNKNOWN and entry.refused:
+        return Decision(entry, Say.REFUSED, entry.refused)
     if standing is not Standing.NOT_STARTED:
         return Decision(entry, _BY_STANDING[standing], _OF_STANDING[standing])
     if now < entry.at:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
 from include.plan.checks import conflicts
 from include.plan.models import FROM_FILE, Environment, PlanModel, Release
+from include.plan.remedies import words
 from include.plan.rules import Misplaced
 from include.plan.source import Source
 
@@ -161,7 +162,7 @@ def _validated(source: Source, model: type[Model]) -> Model:
             below = cause.place if isinstance(cause, Misplaced) else ()
             place = [step for step in (*detail["loc"], *below) if step != "[key]"]
             name = ".".join(str(step) for step in place)
-            why = detail["msg"].removeprefix("Value error, ")
+            why = words(model, detail["type"], detail["msg"], place)
             lines.append((source.line(place), f"{name}: {why}" if name else why))
         lines.sort()
         rest = "".join(f"; line {line}: {why}" for line, why in lines[1:])

@@ -80,7 +80,7 @@ def _dashed(name: str) -> str:
 class Timeline(PlanModel):
     """The top-level phases of a release."""
 
-    model_config = ConfigDict(alias_generator=_dashed, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(alias_generator=_dashed)
 
     release_preparation: PhasePlan = PhasePlan()
     staging_deploy: PhasePlan = PhasePlan()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.errors import InvalidPlan, UnknownEnvironment, UnknownRelease
@@ -119,7 +119,7 @@ def test_several_wrong_values_are_all_named(folder):
 def test_a_missing_key_points_at_what_should_hold_it(folder):
     file = folder / "environments" / "production.yaml"
     file.write_text(file.read_text().replace("  preview_service: erp-preview\n", ""))
-    assert "traffic.preview_service: Field required" in problem(folder)
+    assert "traffic.preview_service: is missing: add it" in problem(folder)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,7 @@ def test_a_version_that_two_files_describe(folder):
     assert load_plan(folder).release("3.0.0")
 
 
+@settings(max_examples=60)
 @given(st.text(max_size=200) | st.text(MARKUP, max_size=200))
 def test_whatever_a_file_holds_it_is_a_release_or_a_problem_of_its_own(text):
     with tempfile.TemporaryDirectory() as name:
@@ -306,6 +307,7 @@ def test_whatever_a_file_holds_it_is_a_release_or_a_problem_of_its_own(text):
     assert "3.0.0.yaml" in problem.what
 
 
+@settings(max_examples=60)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -328,6 +330,36 @@ def test_a_number_that_is_none(folder):
     file = folder / "environments" / "production.yaml"
     file.write_text(file.read_text() + "values: {a: 1e999}\n")
     assert problem(folder) == f"{file}:1: a number in it is too large, or is none"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("timezone:", "timezome:", "timezome: is no key that belongs here: did you mean 'timezone'?"),
+        (
+            "image:\n  repository",
+            "image:\n  repositry: x\n  repository",
+            "image.repositry: is no key that belongs here: did",
+        ),
+        (
+            "version:",
+            "day: {cutower: '12:00'}\nversion:",
+            "day.cutower: is no key that belongs here: did you mean 'cut",
+        ),
+        ("version:", "timeline: {staging_deploy: {}}\nversion:", "here: did you mean 'staging-deploy'?"),
+        ("version:", "timeline: {staging-deploy: {zz: 1}}\nversion:", "here: correct its spelling, or remove it"),
+        (
+            "version:",
+            "known_issues: [{titel: x}]\nversion:",
+            "known_issues.0.titel: is no key that belongs here: did",
+        ),
+        ("version:", "zzz: 1\nversion:", "zzz: is no key that belongs here: correct its spelling, or remove it"),
+    ],
+)
+def test_a_misspelt_key_is_told_with_the_one_that_was_meant(folder, before, after, why):
+    file = folder / "releases" / "3.0.0.yaml"
+    file.write_text(file.read_text().replace(before, after, 1))
+    assert why in problem(folder)
 
 
 def test_bytes_that_are_no_text(folder):

@@ -81,3 +81,11 @@ def test_the_plan_of_the_sandbox_is_in_order(tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(string.Template(file.read_text()).substitute(PLACEHOLDERS))
     assert load_plan(tmp_path).problems == ()
+
+
+def test_keys_are_explained_in_the_words_of_the_models():
+    content = json.loads((FOLDER / "release.schema.json").read_text())
+    assert content["properties"]["date"]["description"] == "T-0, the day of the release, in `timezone`"
+    late = content["$defs"]["PhasePlan"]["properties"]["late_minutes"]["description"]
+    assert late == "so long after its time the calendar still starts it; later it is only reported"
+    assert content["description"] == "One version going live."

@@ -213,7 +213,7 @@ def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
     bag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder")
     assert {Path(file).name for file in bag.import_errors} == {"plan_validation.py"}
     (error,) = bag.import_errors.values()
-    assert "3.0.1.yaml:1: date: Field required" in error
+    assert "3.0.1.yaml:1: date: is missing: add it" in error
     assert "within the release day of release 3.0.0" in error
     assert "do: correct the file" in error
     releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]

@@ -114,6 +114,14 @@ def test_a_ledger_that_is_out_makes_its_phases_unknown_and_no_others(folder: Pat
     assert (found["release-preparation"], found["staging-deploy"]) == (Say.DONE, Say.UNKNOWN)
 
 
+def test_without_its_environment_a_phase_is_refused_and_says_which_is_missing(folder: Path) -> None:
+    (folder / "environments" / "production.yaml").write_text("name: production\n")
+    plan = load_plan(folder)
+    decisions = look(plan, lambda _: cast("Ledger", MemoryLedger()), lambda *_: None, PREPARATION)
+    assert decisions[0].say is Say.REFUSED
+    assert "there is no environment production to go to" in decisions[0].why
+
+
 def test_a_line_tells_the_time_as_the_release_does(folder: Path) -> None:
     plan = load_plan(folder)
     decisions = look(plan, lambda _: cast("Ledger", MemoryLedger()), lambda *_: None, PREPARATION)
