@@ -37,3 +37,16 @@ def release_params(**more: Param) -> dict[str, Param]:
         environment["enum"] = sorted(plan.environments)
     # No default: a drop-down that has to be answered is better than one that somebody overlooked.
     return {"release": Param(**release), "environment": Param(**environment), **more}
+
+
+def phase_params(**more: Param) -> dict[str, Param]:
+    """Return the params of a top-level phase, which one run begins (:mod:`stellwerk.operators.phase`)."""
+    repeat = Param(
+        "",
+        type="string",
+        maxLength=300,
+        title="Repeat",
+        description="Leave it empty. Only to do a phase again that another run has begun: why. It is recorded "
+        "with your name",
+    )
+    return release_params(repeat_reason=repeat, **more)

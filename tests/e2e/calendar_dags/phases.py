@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param, task
 
 from stellwerk.operators.phase import ClaimPhase, CompletePhase
-from stellwerk.params import release_params
+from stellwerk.params import phase_params
 
 
 @task
@@ -29,9 +29,7 @@ for name in ("release-preparation", "staging-deploy", "final-check", "release-da
     with DAG(
         dag_id=name,
         schedule=None,
-        params=release_params(
-            repeat_reason=Param("", type="string"), mode=Param("rehearsal", enum=["rehearsal", "final"])
-        ),
+        params=phase_params(mode=Param("rehearsal", enum=["rehearsal", "final"])),
     ) as dag:
         ClaimPhase(task_id="claim") >> act() >> CompletePhase(task_id="complete")
     globals()[name] = dag
