@@ -16,6 +16,7 @@ with DAG(
     catchup=False,  # a look that was missed is made up for by the next one
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=10),
+    default_args={"priority_weight": 1000, "weight_rule": "absolute"},  # what is due waits behind no other task
     tags=["stellwerk", "calendar"],
     doc_md="""
 The log of `look` says what is due when, what is held up and why, and what was missed; `make calendar` prints

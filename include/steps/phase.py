@@ -30,13 +30,14 @@ def claim(run: ReleaseRun, ledger: Ledger, phase: str, repeat_reason: str = "") 
 
     :param phase: what is begun; the DAG's id, where one DAG is one phase
     :param repeat_reason: why the phase is begun once more although another run has begun it; empty: it is not
-    :raises PhaseTaken: another run has begun it
+    :raises PhaseTaken: another run has begun it, or has begun it once more since this one did
     :raises LedgerUnavailable: nobody could tell
     """
     claims = _of(ledger, run, PHASE_STARTED, phase)
-    if own := [one for one in claims if one.run_id == run.run_id]:
-        return int(own[-1].payload["attempt"])
-    if claims and not repeat_reason.strip():
+    if claims and claims[-1].run_id == run.run_id:
+        return int(claims[-1].payload["attempt"])
+    superseded = any(one.run_id == run.run_id for one in claims)
+    if superseded or (claims and not repeat_reason.strip()):
         raise _taken(run, phase, claims[-1])
     attempt = len(claims) + 1
     facts = {"phase": phase, "attempt": attempt, "reason": repeat_reason.strip()}

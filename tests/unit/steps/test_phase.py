@@ -67,6 +67,9 @@ def test_a_repeat_has_a_reason_and_is_another_attempt(ledger: Ledger) -> None:
     assert ledger.entries()[-1].payload["reason"] == "staging was rebuilt"
     with pytest.raises(PhaseTaken):
         complete(a_run("r1"), ledger, "staging-deploy")
+    for reason in ("", "cleared by mistake"):
+        with pytest.raises(PhaseTaken, match="run r2"):
+            claim(a_run("r1"), ledger, "staging-deploy", reason)
     complete(a_run("r2"), ledger, "staging-deploy")
 
 
