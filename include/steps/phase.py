@@ -50,17 +50,18 @@ def claim(run: ReleaseRun, ledger: Ledger, phase: str, repeat_reason: str = "") 
 def complete(run: ReleaseRun, ledger: Ledger, phase: str) -> None:
     """Record that the phase has succeeded.
 
-    :raises PhaseTaken: this run has not begun it
+    :raises PhaseTaken: another run has begun it, or has begun it once more
+    :raises LedgerError: nobody has
     :raises LedgerUnavailable: it cannot be recorded
     """
     claims = _of(ledger, run, PHASE_STARTED, phase)
-    if not claims or claims[-1].run_id != run.run_id:
-        if not claims:
-            raise LedgerError(
-                f"{phase} of {run.release.version} was never begun",
-                expected=f"a ledger entry {PHASE_STARTED} of run {run.run_id}",
-                remedy="clear the run's first task",
-            )
+    if not claims:
+        raise LedgerError(
+            f"{phase} of {run.release.version} was never begun",
+            expected=f"a ledger entry {PHASE_STARTED} of run {run.run_id}",
+            remedy="clear the run's first task",
+        )
+    if claims[-1].run_id != run.run_id:
         raise _taken(run, phase, claims[-1])
     _append(ledger, run, PHASE_COMPLETED, {"phase": phase, "attempt": claims[-1].payload["attempt"]})
 
