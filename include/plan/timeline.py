@@ -53,7 +53,7 @@ class PhasePlan(PlanModel):
     :param at: when the calendar starts it
     :param after: phases that have to have succeeded before; none: the one before it
     :param late_minutes: so long after its time the calendar still starts it; later it is only reported
-    :param minutes: so long it has its environment for itself
+    :param minutes: so long ``staging-deploy`` has staging for itself; the others' times follow from the day
     """
 
     at: Offset | None = None
@@ -99,6 +99,20 @@ class Timeline(PlanModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _minutes_where_they_count(self) -> Self:
+        for phase in PHASES:
+            if not phase.minutes and self._own(phase).minutes is not None:
+                raise Misplaced(
+                    (phase.name, "minutes"),
+                    f"{phase.name} has no minutes: release-day has production until the sign-off, others look",
+                )
+        return self
+
+    def _own(self, phase: Phase) -> PhasePlan:
+        own: PhasePlan = getattr(self, phase.name.replace("-", "_"))
+        return own
+
     @property
     def phases(self) -> tuple[PlannedPhase, ...]:
         """Every phase with its time, in the order in which they come."""
@@ -110,7 +124,7 @@ class Timeline(PlanModel):
 
     def _planned(self, index: int) -> PlannedPhase:
         phase = PHASES[index]
-        own: PhasePlan = getattr(self, phase.name.replace("-", "_"))
+        own = self._own(phase)
         return PlannedPhase(
             phase,
             at=own.at or phase.at,

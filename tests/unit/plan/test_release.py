@@ -55,6 +55,7 @@ def test_what_a_release_leaves_out_of_a_phase_stays_as_it_is():
         ({"staging-deploy": {"at": "T-3"}}, "match pattern"),
         ({"staging-deploy": {"at": "T-3 24:00"}}, "match pattern"),
         ({"staging-deploy": {"at": "T-1000 09:00"}}, "match pattern"),
+        ({"release-day": {"minutes": 60}}, "release-day has no minutes"),
         ({"staging-deploy": {"late_minutes": 1}}, "greater than or equal to 2"),
         ({"staging-deploy": {"late_minutes": float("nan")}}, "finite"),
         ({"staging_deployment": {"at": "T-3 09:00"}}, "not permitted"),
