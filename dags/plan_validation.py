@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from airflow.sdk import DAG
 
 from include.plan.loader import load_plan, plan_folder
@@ -9,7 +11,7 @@ from include.plan.validation import refuse_faults
 from stellwerk.operators.plan import ValidatePlan
 
 # In the UI under "Import errors", with file, line and remedy, for as long as it lasts.
-refuse_faults(load_plan(plan_folder()))
+refuse_faults(load_plan(plan_folder()), datetime.now(UTC))
 
 with DAG(
     dag_id="validate-plan",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from include.errors import InvalidPlan
 from include.plan.loader import load_plan, plan_folder
@@ -31,7 +32,7 @@ def _validate() -> int:
     except InvalidPlan as error:
         print(error, file=sys.stderr)
         return 1
-    found = faults(plan)
+    found = faults(plan, datetime.now(UTC))
     for fault in found:
         print(fault, file=sys.stderr)
     print(

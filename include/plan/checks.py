@@ -41,10 +41,16 @@ class Hold:
     what: str
 
 
-def conflicts(releases: Mapping[str, Release], environments: Mapping[str, Environment]) -> tuple[Conflict, ...]:
-    """All that does not fit together, by release."""
-    found = [conflict for release in releases.values() for conflict in _alone(release, environments)]
-    found += _overlaps(list(releases.values()))
+def conflicts(
+    releases: Mapping[str, Release], environments: Mapping[str, Environment], now: datetime
+) -> tuple[Conflict, ...]:
+    """All that does not fit together, by release; a release whose day is over has nothing to fit into.
+
+    :param now: aware
+    """
+    coming = [release for release in releases.values() if release.at("sign_off") > now]
+    found = [conflict for release in coming for conflict in _alone(release, environments)]
+    found += _overlaps(coming)
     return tuple(sorted(found, key=lambda one: (one.release, one.place[0])))
 
 

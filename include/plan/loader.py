@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -114,10 +115,13 @@ def load_environments(folder: Path) -> dict[str, Environment]:
     return _load(folder / "environments", Environment, "name", [])
 
 
-def conflicts_of(plan: Plan) -> dict[str, tuple[InvalidPlan, ...]]:
-    """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`)."""
+def conflicts_of(plan: Plan, now: datetime) -> dict[str, tuple[InvalidPlan, ...]]:
+    """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`).
+
+    :param now: aware
+    """
     found: dict[str, tuple[InvalidPlan, ...]] = {}
-    for conflict in conflicts(plan.releases, plan.environments):
+    for conflict in conflicts(plan.releases, plan.environments, now):
         source = Source(plan.folder / "releases" / f"{conflict.release}.yaml")
         name = ".".join(str(step) for step in conflict.place)
         problem = source.problem(source.line(conflict.place), f"{name}: {conflict.why}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from include.errors import InvalidPlan
 from include.plan.loader import Plan, conflicts_of
 
 
-def faults(plan: Plan) -> tuple[InvalidPlan, ...]:
-    """What has to be corrected, each with file, line and remedy; empty for a plan that is whole."""
+def faults(plan: Plan, now: datetime) -> tuple[InvalidPlan, ...]:
+    """What has to be corrected, each with file, line and remedy; empty for a plan that is whole.
+
+    :param now: aware
+    """
     found = [*plan.problems]
-    for problems in conflicts_of(plan).values():
+    for problems in conflicts_of(plan, now).values():
         found += problems
     for environment in plan.environments.values():
         try:
@@ -19,12 +24,13 @@ def faults(plan: Plan) -> tuple[InvalidPlan, ...]:
     return tuple(found)
 
 
-def refuse_faults(plan: Plan) -> None:
+def refuse_faults(plan: Plan, now: datetime) -> None:
     """Let a whole plan pass.
 
+    :param now: aware
     :raises InvalidPlan: one error with everything that is wrong
     """
-    found = faults(plan)
+    found = faults(plan, now)
     if found:
         raise InvalidPlan(
             f"the plan in {plan.folder} has {len(found)} fault(s):\n" + "\n".join(f"  {one}" for one in found),

@@ -30,7 +30,7 @@ def look(plan: Plan, open_ledger: OpenLedger, run_state: RunState, now: datetime
     """
     refused = {
         version: "; ".join(problem.what for problem in problems)
-        for version, problems in conflicts_of(plan).items()
+        for version, problems in conflicts_of(plan, now).items()
     }
     known = current(entries(plan.releases.values(), refused), now)
     come = [entry for entry in known if entry.at <= now]

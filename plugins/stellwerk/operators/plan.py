@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator
@@ -22,5 +23,5 @@ class ValidatePlan(BaseOperator):
 
         with airflow_errors(self.log):
             plan = load_plan(plan_folder())
-            refuse_faults(plan)
+            refuse_faults(plan, datetime.now(UTC))
         return {"releases": sorted(plan.releases), "environments": sorted(plan.environments)}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -19,8 +19,12 @@ def release(version="3.0.0", **more):
     return Release.model_validate({**RELEASE, "version": version, **more})
 
 
-def found(*releases, environments=BOTH):
-    return [(one.release, one.place, one.why) for one in conflicts({r.version: r for r in releases}, environments)]
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def found(*releases, environments=BOTH, now=NOW):
+    told = conflicts({r.version: r for r in releases}, environments, now)
+    return [(one.release, one.place, one.why) for one in told]
 
 
 def test_releases_a_week_apart_are_in_nobodys_way():
@@ -54,6 +58,12 @@ def test_a_long_stay_is_remembered_behind_a_short_one():
         "3.0.1",
         "3.0.2",
     }
+
+
+def test_what_is_over_is_in_nobodys_way():
+    both = release(), release("3.0.1")
+    assert found(*both, now=both[0].at("sign_off") - timedelta(seconds=1))
+    assert found(*both, now=both[0].at("sign_off")) == []
 
 
 def test_an_environment_that_is_missing_is_where_to_go_nowhere():

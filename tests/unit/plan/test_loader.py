@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from include.plan.source import LARGEST_BYTES, Source
 from include.plan.validation import faults, refuse_faults
 from tests.unit.plan.test_models import ENVIRONMENT, RELEASE
 
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MARKUP = "ab:-[]{}#&*!|>'\"\\ \n\t01."
 
 
@@ -275,14 +277,14 @@ def test_what_does_not_fit_together_is_named_in_the_release_and_leaves_it_usable
     other = folder / "releases" / "3.0.1.yaml"
     other.write_text(yaml.safe_dump({**RELEASE, "version": "3.0.1"}, sort_keys=False))
     plan = load_plan(folder)
-    found = conflicts_of(plan)
+    found = conflicts_of(plan, NOW)
     assert set(found) == {"3.0.1"}
     assert str(found["3.0.1"][0]).startswith(f"{other}:3: date: its release day in production begins")
     assert "do: correct the file" in str(found["3.0.1"][0])
     assert plan.release("3.0.1").version == "3.0.1", "a run that is under way goes on"
-    assert [str(fault) for fault in faults(plan)] == [str(one) for one in found["3.0.1"]]
+    assert [str(fault) for fault in faults(plan, NOW)] == [str(one) for one in found["3.0.1"]]
     with pytest.raises(InvalidPlan, match=r"has 3 fault\(s\):\n.*3\.0\.1\.yaml:3"):
-        refuse_faults(plan)
+        refuse_faults(plan, NOW)
 
 
 def test_a_version_that_two_files_describe(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def stem(text: str) -> str:
 
 
 def test_nothing_is_wrong_with_it():
-    assert faults(PLAN) == ()
+    assert faults(PLAN, datetime.now(UTC)) == ()
 
 
 def test_the_days_of_the_phases():
