@@ -18,7 +18,7 @@ from include.messages.model import Message
 from include.messages.rollback import DUTIES, Duty, Obligation, invitation, within
 from include.steps.announce import Transports, occasion_of
 from include.steps.database.entries import RESTORE_STATED
-from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
+from include.steps.record import CUT_OVER, ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
 from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
@@ -157,15 +157,20 @@ def _restoring(desk: Desk, where: str) -> Trouble | None:
 
 
 def _restored(desk: Desk) -> DatabaseRestored | None:
-    """What this run has done to the database."""
+    """What became of the database since the cutover, whichever run did it: the messages are of all its rollbacks."""
+    run, kinds = desk.run, (CUT_OVER, RESTORED)
     try:
-        entry = recorded(desk.ledger, desk.run, RESTORED) if desk.ledger else None
+        found = (
+            desk.ledger.entries(release=run.release.version, environment=run.environment.name, kinds=kinds)
+            if desk.ledger
+            else ()
+        )
     except LedgerError as error:
         log.warning("%s", error)
         return None
-    if entry is None:
+    if not found or found[-1].kind != RESTORED:
         return None
-    told = entry.payload
+    told = found[-1].payload
     at = datetime.fromisoformat(str(told["backup_at"]))
     return DatabaseRestored(str(told["backup"]), at, str(told["kept"]), float(told["minutes"]), str(told["by"]))
 
