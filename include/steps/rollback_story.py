@@ -23,6 +23,7 @@ from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.schema_proof import RESTORED
+from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)
 
@@ -147,17 +148,20 @@ def _restoring(desk: Desk, where: str) -> Trouble | None:
     """A full restore that waits for a human, or is under way."""
     try:
         found = recorded(desk.ledger, desk.run, RESTORE_STATED) if desk.ledger else None
+        stopped = open_stop(desk.run, desk.ledger) if desk.ledger else None
     except LedgerError as error:
         log.warning("%s", error)
         return None
     if found is None:
         return None
+    if stopped:
+        where = f"users are down: the application is stopped since {stopped.at:%H:%M} UTC"
     remedy = "answer under the required actions, or wait for the restore if that is done; silence restores nothing"
     return Trouble("a full restore needs a human's confirmation of what is lost", where, remedy)
 
 
 def _restored(desk: Desk) -> DatabaseRestored | None:
-    """What became of the database since the cutover, whichever run did it: the messages are of all its rollbacks."""
+    """What became of the database since the cutover: the messages are of all the rollbacks of one."""
     run, kinds = desk.run, (CUT_OVER, RESTORED)
     try:
         found = (

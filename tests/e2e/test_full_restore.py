@@ -178,6 +178,7 @@ def test_with_a_humans_yes_the_database_is_its_backups_and_the_old_version_serve
     assert f"public.orders: {now + 1 - then} rows are lost ({now + 1} now, {then} in the backup)." in second.body
     assert (world.versions("blue"), world.versions("green")) == (set(), set())
     assert (erp.revisions(), erp.databases()) == (NEW, before.databases)
+    assert len(told_since(world, slack, "Channel: #valeo-erp-alerts", "users are down: a full restore waits")) == 1
     say(sandbox, ON_CALL, second, "Restore", "one order more")
     client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
 

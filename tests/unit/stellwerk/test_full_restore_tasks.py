@@ -27,7 +27,7 @@ from include.steps.record import (
     record,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED, RESTORED, SchemaFact
+from include.steps.schema_proof import REHEARSED, RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import AskRestore
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
@@ -158,3 +158,20 @@ def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_a
     assert AskRestore(task_id="ask").execute_complete(world.context, said)["by"] == "anna"
     assert AskRestore(task_id="ask").execute(world.context)["by"] == "anna", "nobody is asked again about that"
     assert len(asked) == 1
+
+
+def test_people_are_called_to_a_question_for_which_users_are_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    record(world.ledger, world.run, RESTORE_STATED, {"digest": "d1", "sentences": []})
+    for kind in (None, RESTORE_STOPPED, RESTORE_RESUMED):
+        if kind:
+            record(world.ledger, world.run, kind, {})
+        with pytest.raises(TaskAwaitingInput):
+            AskRestore(task_id="ask_again").execute(world.context)
+    assert [matter.what[:14] for matter in called] == ["users are down"]
+    assert "answer ask_again under the required actions" in called[0].remedy

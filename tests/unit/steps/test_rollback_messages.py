@@ -32,7 +32,7 @@ from include.steps.rollback import record_switch_back, record_trouble
 from include.steps.rollback_messages import MISSED, next_due, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
-from include.steps.schema_proof import RESTORED
+from include.steps.schema_proof import RESTORE_STOPPED, RESTORED
 from tests.memory import MemoryLedger
 
 HOLDER = "3.0.0@production/manual__1"
@@ -379,6 +379,11 @@ def test_a_full_restore_that_waits_for_its_confirmation_calls_the_human_who_give
     assert servers.names == ["human-needed"]
     assert "a full restore needs a human's confirmation of what is lost" in servers.got[0].text
     assert "users are still on slot green" in servers.got[0].text
+    again = a_desk(servers, the_service("forward"), replace(desk.run, run_id="rb2"), desk.ledger)
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STATED, {"digest": "d"})
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STOPPED, {})
+    tell(again, "alert")
+    assert "users are down: the application is stopped since" in servers.got[1].text
 
 
 RESTORE: Mapping[str, Any] = {
