@@ -10,6 +10,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── ApprovalError                  the ledger holds no valid Go for what is about to happen
     │   ├── ApprovalMissing
     │   └── ApprovalRefused            a No-Go, or silence until the deadline
+    │       └── AnswerIncomplete       a yes without what makes it count: it is asked for again
     ├── ChartError                     helm cannot render or install the chart
     │   ├── ChartUnreadable            no chart there, a truncated archive, files that cannot be read
     │   ├── ChartDependencyMissing     a dependency of Chart.yaml is not in charts/
@@ -165,6 +166,10 @@ class ApprovalMissing(ApprovalError):
 
 class ApprovalRefused(ApprovalError):
     """A No-Go was given, or nobody answered until the deadline."""
+
+
+class AnswerIncomplete(ApprovalRefused):
+    """Somebody who may has answered without what makes the answer count; they can be asked again."""
 
 
 class ChartError(StellwerkError):

@@ -18,11 +18,12 @@ from include.messages.model import Message
 from include.messages.rollback import DUTIES, Duty, Obligation, invitation, within
 from include.steps.announce import Transports, occasion_of
 from include.steps.database.entries import RESTORE_STATED
-from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
+from include.steps.record import CUT_OVER, ROLLBACK_BLOCKED, ROLLBACK_REFUSED, ROLLBACK_VERIFIED, recorded
 from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.schema_proof import RESTORED
+from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)
 
@@ -147,25 +148,33 @@ def _restoring(desk: Desk, where: str) -> Trouble | None:
     """A full restore that waits for a human, or is under way."""
     try:
         found = recorded(desk.ledger, desk.run, RESTORE_STATED) if desk.ledger else None
+        stopped = open_stop(desk.run, desk.ledger) if desk.ledger else None
     except LedgerError as error:
         log.warning("%s", error)
         return None
     if found is None:
         return None
+    if stopped:
+        where = f"users are down: the application is stopped since {stopped.at:%H:%M} UTC"
     remedy = "answer under the required actions, or wait for the restore if that is done; silence restores nothing"
     return Trouble("a full restore needs a human's confirmation of what is lost", where, remedy)
 
 
 def _restored(desk: Desk) -> DatabaseRestored | None:
-    """What this run has done to the database."""
+    """What became of the database since the cutover: the messages are of all the rollbacks of one."""
+    run, kinds = desk.run, (CUT_OVER, RESTORED)
     try:
-        entry = recorded(desk.ledger, desk.run, RESTORED) if desk.ledger else None
+        found = (
+            desk.ledger.entries(release=run.release.version, environment=run.environment.name, kinds=kinds)
+            if desk.ledger
+            else ()
+        )
     except LedgerError as error:
         log.warning("%s", error)
         return None
-    if entry is None:
+    if not found or found[-1].kind != RESTORED:
         return None
-    told = entry.payload
+    told = found[-1].payload
     at = datetime.fromisoformat(str(told["backup_at"]))
     return DatabaseRestored(str(told["backup"]), at, str(told["kept"]), float(told["minutes"]), str(told["by"]))
 

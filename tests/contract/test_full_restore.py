@@ -53,11 +53,13 @@ class World:
         self.run = replace(place.run, phase="rollback", run_id="rb1")
         self.application = Application(self.run)
         self.ledger = place.ledger
+        self.called: list[str] = []
         modules = ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.runs")
         for module in modules:
             monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
+        monkeypatch.setattr("include.steps.page.page", lambda *given: self.called.append(given[2].what))
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
 
         def with_cluster(
@@ -132,7 +134,9 @@ def test_the_database_is_restored_once_a_human_has_confirmed_all_that_is_lost(wo
         done(RestoreDatabase)
     with pytest.raises(AirflowFailException, match="has not been restored"):
         done(BringBack)
+    assert world.called == [], "nobody is down before that"
     say("Restore", again["digest"], by="bo")
+    assert world.called == ["users are down: a full restore waits for a human's confirmation"]
     assert done(StateLoss)["digest"] == again["digest"], "no more is lost than that"
     assert AskRestore(task_id="ask_again").execute(CONTEXT)["by"] == "bo"
 

@@ -21,6 +21,8 @@ WAY_BACK_STATED: Final = "migration.way-back-stated"
 WAY_BACK_INTENDED: Final = "migration.way-back-intended"
 RESTORE_STATED: Final = "restore.stated"
 LOSS_CONFIRMED: Final = "database.loss-confirmed"
+LOSS_ANSWER_REFUSED: Final = "database.answer-refused"
+WAY_BACK_UNKNOWN: Final = "migration.way-back-unknown"
 
 Purpose = Literal["rehearsal", "safety"]
 """What a backup is for: to be copied from, or to be returned to."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from include.database.schema import Schema
-from include.errors import MigrationRefused
+from include.errors import DatabaseError, MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
@@ -14,14 +15,21 @@ from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import WAY_BACK_INTENDED, WAY_BACK_STATED, newest, note, open_migration
+from include.steps.database.entries import (
+    WAY_BACK_INTENDED,
+    WAY_BACK_STATED,
+    WAY_BACK_UNKNOWN,
+    newest,
+    note,
+    open_migration,
+)
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
-from include.steps.record import record
+from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import TAKEN_BACK
+from include.steps.schema_proof import MIGRATED, TAKEN_BACK
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +53,34 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any
         "destructive": back.statement.destructive,
         "text": told["text"],
     }
+
+
+def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dict[str, Any]:
+    """Say what the ledger knows of a migration whose database gives no answer; what it does not know is said too.
+
+    :return: ``what``, ``seen`` and ``remedy`` in words, as they are recorded
+    :raises LedgerError: nothing at all is known
+    """
+    began = open_migration(ledger, run)
+    applied = recorded(ledger, run, MIGRATED)
+    facts = [f"the database: {why.what}"]
+    if began is None:
+        facts.append("the ledger says that the migration has been undone")
+    else:
+        told = began.payload
+        facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
+        facts.append("it is recorded as applied" if applied else "how far it came is not recorded")
+        facts.append(f"backup {told['backup']} was taken right before")
+    payload = {
+        "what": f"the way back of the migration to {run.release.version} is NOT KNOWN",
+        "seen": "; ".join(facts),
+        "remedy": "bring the database back, then clear way_back.state with what comes after it",
+    }
+    return dict(note(ledger, run, WAY_BACK_UNKNOWN, payload).payload)
+
+
+def _set(revisions: Sequence[str]) -> str:
+    return ", ".join(revisions) or "(none)"
 
 
 def take_back(run: ReleaseRun, site: Site, ledger: Ledger, *, started: Started = nobody) -> dict[str, Any]:

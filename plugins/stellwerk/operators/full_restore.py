@@ -105,7 +105,8 @@ class ResumeApplication(RollbackOperator):
 class AskRestore(AskLoss):
     """Ask whether the backup takes the database's place; silence and a no leave everything as it is.
 
-    Nobody is asked again about what they have confirmed.
+    Nobody is asked again about what they have confirmed. While the application is stopped for the restore, people
+    are called to the question: users are down until it is answered.
     """
 
     question = "Restore the database?"
@@ -123,11 +124,31 @@ class AskRestore(AskLoss):
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             digest = str(self._stated(run)["digest"])
-            given = confirmation(open_ledger(run.environment.connections.ledger), run, digest)
+            ledger = open_ledger(run.environment.connections.ledger)
+            given = confirmation(ledger, run, digest)
+            if given is None:
+                self._call(run, ledger, digest)
         if given is not None:
             self.log.info("%s has confirmed it: %s", given.by, given.reason)
             return given.model_dump()
         return super().execute(context)
+
+    def _call(self, run: ReleaseRun, ledger: Ledger, digest: str) -> None:
+        from include.steps.page import Matter, page
+        from include.steps.stopping import open_stop
+        from stellwerk.notifiers.transport import transports
+
+        stopped = open_stop(run, ledger)
+        if stopped is None:
+            return
+        matter = Matter(
+            f"restore-waits:{digest[:16]}",
+            "users are down: a full restore waits for a human's confirmation",
+            f"the application is stopped since {stopped.at:%H:%M} UTC; more would be lost than was confirmed",
+            f"answer {self.task_id} under the required actions; {self.no} takes the application up again",
+        )
+        connections = run.environment.connections
+        page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def subject_of(self, run: ReleaseRun) -> str:
         """What is restored."""

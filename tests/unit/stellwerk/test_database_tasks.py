@@ -26,14 +26,29 @@ from upath import UPath
 from include.backup.store import Store
 from include.database.clients import Clients
 from include.database.connection import Database
-from include.errors import DatabaseUnreachable, MigrationRefused, StellwerkError
-from include.steps.database.entries import LOSS_CONFIRMED, SURVEYED, TRIED_OUT, WAY_BACK_STATED, note
+from include.errors import (
+    DatabaseRefused,
+    DatabaseUnreachable,
+    LedgerUnavailable,
+    MigrationRefused,
+    StellwerkError,
+)
+from include.steps.database.entries import (
+    LOSS_ANSWER_REFUSED,
+    LOSS_CONFIRMED,
+    SURVEYED,
+    TRIED_OUT,
+    WAY_BACK_STATED,
+    WAY_BACK_UNKNOWN,
+    note,
+)
 from include.steps.database.gate import decided_about
 from include.steps.database.site import Site, site_of
+from include.steps.database.way_back import way_back_unknown
 from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK
 from stellwerk import gates
 from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
@@ -42,7 +57,18 @@ from stellwerk.operators.base import StellwerkOperator
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
-CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {"mode": "apply"}})
+
+class Instance(SimpleNamespace):
+    """A task instance at its last try, which keeps what is pushed."""
+
+    def __init__(self) -> None:
+        super().__init__(id=uuid4(), try_number=3, max_tries=2, pushed={})
+
+    def xcom_push(self, key: str, value: object) -> None:
+        self.pushed[key] = value
+
+
+CONTEXT = cast(Any, {"task_instance": Instance(), "params": {"mode": "apply"}})
 STEPS = "include.steps.database"
 
 
@@ -230,6 +256,56 @@ def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_beg
     assert looked == []
 
 
+INTENT = {"current": ["b"], "target": ["c"], "backup": "b1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "kind"),
+    [
+        (DatabaseUnreachable("no answer"), 1, AirflowException),
+        (DatabaseUnreachable("no answer"), 3, AirflowSkipException),
+        (DatabaseRefused("wrong password"), 1, AirflowSkipException),
+        (MigrationRefused("there is no way down"), 3, AirflowFailException),
+    ],
+)
+def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_are_called(
+    world: World, error: StellwerkError, tries: int, kind: type[Exception]
+) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+    world.step("apply.gave_up", error)
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    context = cast(Any, {"ti": SimpleNamespace(try_number=tries, max_tries=2), "params": {}})
+    with pytest.raises(AirflowException, match=error.what) as ended:
+        way_back.StateWayBack(task_id="state").execute(context)
+    assert type(ended.value) is kind
+    said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
+    assert len(said) == len(called) == (kind is AirflowSkipException)
+    for text in (str(ended.value), called[0].what + called[0].seen + called[0].remedy) if said else ():
+        assert "NOT KNOWN" in text
+        assert "began at revisions b, towards c; how far it came is not recorded; backup b1" in text
+        assert "clear way_back.state" in text
+
+
+def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:
+    why = DatabaseUnreachable("no answer")
+    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+    record(world.ledger, world.run, MIGRATED, {})
+    assert "it is recorded as applied" in way_back_unknown(world.run, world.ledger, why)["seen"]
+    record(world.ledger, world.run, TAKEN_BACK, {})
+    assert "has been undone" in way_back_unknown(world.run, world.ledger, why)["seen"]
+
+
+def test_where_nothing_was_begun_nothing_is_opened(world: World) -> None:
+    def refused(_: object) -> Any:
+        raise DatabaseRefused("no such connection")
+
+    world.monkeypatch.setattr("stellwerk.hooks.database.open_site", refused)
+    with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+
+
 def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
     return {
         "chosen_options": [choice],
@@ -281,18 +357,56 @@ def test_a_yes_is_about_the_statement_that_was_shown(world: World) -> None:
     [
         (answer(way_back.TAKE, "d1", by="carl"), "carl may not confirm"),
         (answer(way_back.TAKE, "d1", by=None), "nobody may not confirm"),
-        (answer(way_back.TAKE, "d1", reason=" "), "without a reason"),
         (answer(way_back.TAKE, "made up"), "nobody was shown"),
     ],
 )
-def test_a_yes_of_others_without_a_reason_or_about_something_else_is_none(
-    world: World, given: Any, why: str
-) -> None:
+def test_a_yes_of_others_or_about_something_else_is_none(world: World, given: Any, why: str) -> None:
     world.state("d1")
     task = asking(world)
     with pytest.raises(AirflowFailException, match=why):
         task.execute_complete(CONTEXT, given)
     assert world.count(LOSS_CONFIRMED) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "lacking"),
+    [
+        ({"reason": " ", "statement": "d1"}, "a reason"),
+        ({"reason": None, "statement": "d1"}, "a reason"),
+        ({"statement": "d1"}, "a reason"),
+        ({"reason": "the outage is worse"}, "its statement"),
+        ({}, "a reason and its statement"),
+        (None, "a reason and its statement"),
+    ],
+)
+def test_a_yes_without_a_reason_or_its_statement_is_asked_for_again(
+    world: World, fields: dict[str, str] | None, lacking: str
+) -> None:
+    world.state("d1")
+    task, instance = asking(world), Instance()
+    context = cast(Any, {**CONTEXT, "task_instance": instance})
+    given = {**answer(way_back.TAKE, "d1"), "params_input": fields}
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        task.execute_complete(context, given)
+    assert waiting.value.timeout is not None
+    assert f"without {lacking}" in instance.pushed["asked_again"]
+    assert "needs a reason; without one the question comes back" in world.asked[1]["body"]
+    assert world.asked[1]["params"]["statement"]["value"] == "d1"
+    assert world.count(LOSS_CONFIRMED) == 0
+    (refused,) = all_recorded(world.ledger, world.run, LOSS_ANSWER_REFUSED)
+    assert (refused.actor, refused.at) == ("anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
+    said = way_back.AskTakeBack(task_id="ask").execute_complete(context, answer(way_back.TAKE, "d1"))
+    assert said["by"] == "anna"
+    assert world.count(LOSS_CONFIRMED) == 1
+
+
+def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_asked(world: World) -> None:
+    world.state("d1")
+    task = asking(world)
+    world.step("confirm.record_incomplete", LedgerUnavailable("no answer"))
+    with pytest.raises(TaskAwaitingInput):
+        task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1", reason=""))
+    assert len(world.asked) == 2
 
 
 @pytest.mark.parametrize(

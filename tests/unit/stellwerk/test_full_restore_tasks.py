@@ -7,17 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped, TaskAwaitingInput
 
-from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, all_recorded, record
+from include.steps.database.entries import LOSS_CONFIRMED, RESTORE_STATED
+from include.steps.record import (
+    BROUGHT_BACK,
+    ROLLBACK_BLOCKED,
+    ROLLBACK_CHOSEN,
+    ROLLBACK_REFUSED,
+    all_recorded,
+    record,
+)
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED, RESTORED, SchemaFact
+from include.steps.schema_proof import REHEARSED, RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.full_restore import AskRestore
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -29,6 +41,7 @@ class Instance:
     """A task instance that keeps what is pushed."""
 
     map_index = -1
+    id = UUID(int=1)
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
@@ -44,8 +57,9 @@ class World:
         self.run = replace(a_run(), phase="rollback")
         self.ledger = a_ledger()
         self.instance = Instance()
-        self.context = cast(Any, {"ti": self.instance, "params": {}})
-        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda *_, **__: self.run)
+        self.context = cast(Any, {"ti": self.instance, "task_instance": self.instance, "params": {}})
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.runs"):
+            monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
 
@@ -121,3 +135,43 @@ def test_the_old_version_comes_up_only_on_the_database_that_this_run_has_restore
     BringBack(task_id="bring_back", option="auto", reason="").execute(world.context)
     assert asked == [("unchanged", "auto", True), ("unchanged", "auto", False)]
     assert len(all_recorded(world.ledger, world.run, BROUGHT_BACK)) == 1
+
+
+def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(world.ledger, world.run, RESTORE_STATED, {"digest": "d1", "sentences": ["3 rows are lost"]})
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: asked.append(given))
+    said: dict[str, Any] = {
+        "chosen_options": ["Restore"],
+        "params_input": {"reason": "", "statement": "d1"},
+        "responded_at": datetime(2030, 5, 1, 9, tzinfo=UTC),
+        "responded_by_user": {"id": "anna", "name": "anna"},
+    }
+    with pytest.raises(TaskAwaitingInput):
+        AskRestore(task_id="ask").execute_complete(world.context, said)
+    assert "*Restore* needs a reason" in asked[0]["body"]
+    assert "without a reason" in world.instance.pushed["asked_again"]
+    assert all_recorded(world.ledger, world.run, LOSS_CONFIRMED, ROLLBACK_BLOCKED, ROLLBACK_REFUSED) == ()
+    said["params_input"]["reason"] = "the data are damaged"
+    assert AskRestore(task_id="ask").execute_complete(world.context, said)["by"] == "anna"
+    assert AskRestore(task_id="ask").execute(world.context)["by"] == "anna", "nobody is asked again about that"
+    assert len(asked) == 1
+
+
+def test_people_are_called_to_a_question_for_which_users_are_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    record(world.ledger, world.run, RESTORE_STATED, {"digest": "d1", "sentences": []})
+    for kind in (None, RESTORE_STOPPED, RESTORE_RESUMED):
+        if kind:
+            record(world.ledger, world.run, kind, {})
+        with pytest.raises(TaskAwaitingInput):
+            AskRestore(task_id="ask_again").execute(world.context)
+    assert [matter.what[:14] for matter in called] == ["users are down"]
+    assert "answer ask_again under the required actions" in called[0].remedy

@@ -27,12 +27,12 @@ from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
 from include.steps.announce import announce
 from include.steps.database.entries import RESTORE_STATED
-from include.steps.record import ROLLBACK_VERIFIED, record
+from include.steps.record import CUT_OVER, ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
 from include.steps.rollback_messages import MISSED, next_due, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
-from include.steps.schema_proof import RESTORED
+from include.steps.schema_proof import RESTORE_STOPPED, RESTORED
 from tests.memory import MemoryLedger
 
 HOLDER = "3.0.0@production/manual__1"
@@ -379,19 +379,27 @@ def test_a_full_restore_that_waits_for_its_confirmation_calls_the_human_who_give
     assert servers.names == ["human-needed"]
     assert "a full restore needs a human's confirmation of what is lost" in servers.got[0].text
     assert "users are still on slot green" in servers.got[0].text
+    again = a_desk(servers, the_service("forward"), replace(desk.run, run_id="rb2"), desk.ledger)
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STATED, {"digest": "d"})
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STOPPED, {})
+    tell(again, "alert")
+    assert "users are down: the application is stopped since" in servers.got[1].text
+
+
+RESTORE: Mapping[str, Any] = {
+    "backup": "b1",
+    "backup_at": "2030-05-01T08:50:00+00:00",
+    "kept": "",
+    "by": "anna",
+    "minutes": 12.5,
+}
 
 
 @pytest.mark.parametrize("kept", ["erp_damaged_20300501_0900_abcdef", ""])
 def test_who_is_told_of_a_rollback_is_told_that_the_database_was_restored(kept: str) -> None:
     servers = Servers()
     desk = a_desk(servers, the_service())
-    restored = {
-        "backup": "b1",
-        "backup_at": "2030-05-01T08:50:00+00:00",
-        "kept": kept,
-        "by": "anna",
-        "minutes": 12.5,
-    }
+    restored = RESTORE | {"kept": kept}
     record(cast("Ledger", desk.ledger), desk.run, RESTORED, restored)
     for duty in ("alert", "mail"):
         tell(desk, cast("Any", duty))
@@ -409,6 +417,20 @@ def test_without_a_restore_the_messages_say_that_the_database_was_left_alone() -
     for duty in ("alert", "mail"):
         tell(desk, cast("Any", duty))
     assert all("nicht verändert" in message.text for message in servers.got)
+
+
+def test_an_earlier_run_whose_deadline_comes_now_tells_of_the_restore_of_a_later_one() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    ledger, later = cast("Ledger", desk.ledger), replace(desk.run, run_id="rb2")
+    record(ledger, replace(desk.run, run_id="manual__1"), CUT_OVER, {})
+    record(ledger, later, RESTORED, RESTORE)
+    tell(desk, "alert")
+    assert "aus der Sicherung b1 wiederhergestellt" in servers.got[0].text
+    record(ledger, replace(desk.run, run_id="manual__2"), CUT_OVER, {})
+    again = replace(desk, service=the_service(holder="3.0.0@production/manual__2"))
+    tell(again, "alert")
+    assert "nicht verändert" in servers.got[1].text, "that was another cutover's"
 
 
 def test_a_restore_is_told_by_its_own_run_whatever_was_told_before() -> None:
