@@ -25,7 +25,7 @@ from include.backup.copies import Workshop
 from include.backup.described import read_contents_of
 from include.backup.dump import Wanted, find_backup, take_backup
 from include.backup.expiry import expire, stored
-from include.backup.manifest import MANIFEST, Format, Level, Manifest
+from include.backup.manifest import BEGUN, MANIFEST, Format, Level, Manifest
 from include.backup.retention import Retention
 from include.backup.spool import Spool
 from include.backup.store import Store
@@ -50,6 +50,7 @@ from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
 from tests.contract.databases import NAME, OWNER, OWNER_PASSWORD, World, child_environment, connect
 
+KEEPER = "erp/production"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -297,7 +298,7 @@ def test_a_table_that_somebody_has_locked_is_waited_for_and_told(world: World) -
         other.execute("LOCK TABLE public.kunde IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseBusy, match="lock"):
             take_backup(world.database, world.store, world.clients, Wanted("one", lock_wait_seconds=1))
-    assert world.store.files("one") == {}
+    assert set(world.store.files("one")) == {BEGUN}
 
 
 class Interrupted:
@@ -340,7 +341,7 @@ def end_backends(world: World) -> None:
 
 @pytest.mark.usefixtures("ballast")
 @pytest.mark.parametrize("how", ["server gone", "pg_dump killed", "disk full", "interrupted"])
-def test_a_dump_that_breaks_off_leaves_nothing_and_can_be_taken_again(
+def test_a_dump_that_breaks_off_leaves_no_archive_and_can_be_taken_again(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     def act() -> None:
@@ -364,7 +365,7 @@ def test_a_dump_that_breaks_off_leaves_nothing_and_can_be_taken_again(
         with pytest.raises(expected):
             take_backup(world.database, world.store, world.clients, Wanted("one"))
     assert pg_dumps() == []
-    assert world.store.files("one") == {}
+    assert set(world.store.files("one")) == {BEGUN}
     with pytest.raises(BackupMissing):
         find_backup(world.store, "one")
     take_backup(world.database, world.store, world.clients, Wanted("one"))
@@ -440,6 +441,7 @@ database = Database(host, int(port), name, user, sys.stdin.read())
 take_backup(database, Store(UPath(folder)), find_clients(Path(clients)), Wanted("one"))
 """
 POINTS = [
+    *("before begun", "begun 0", "after begun"),
     *("before archive", "archive 0", "archive 20", "after archive"),
     *("before inventory", "inventory 0", "after inventory", "before manifest", "manifest 0", "after manifest"),
 ]
@@ -469,7 +471,7 @@ def test_a_killed_process_leaves_no_backup_and_the_next_one_takes_it(world: Worl
         with pytest.raises(BackupMissing):
             find_backup(world.store, "one")
     manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
-    expected = {MANIFEST, manifest.inventory.name, manifest.pieces[0].name}
+    expected = {BEGUN, MANIFEST, manifest.inventory.name, manifest.pieces[0].name}
     assert set(world.store.files("one")) == expected
     assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
 
@@ -570,28 +572,33 @@ def test_memory_does_not_grow_with_the_database(made: World, tmp_path: Path) -> 
 # -- retention and other stores ------------------------------------------------------------------------------
 
 
-def test_old_backups_go_and_the_newest_verified_stays(world: World) -> None:
+def test_old_backups_go_and_the_newest_verified_stays(world: World, spool: Spool) -> None:
     for day, name in enumerate(("oldest", "verified", "newest")):
         taken = NOW + timedelta(days=day)
-        take_backup(world.database, world.store, world.clients, Wanted(name, now=lambda taken=taken: taken))
+        wanted = Wanted(name, KEEPER, now=lambda taken=taken: taken)
+        take_backup(world.database, world.store, world.clients, wanted)
     for name in ("oldest", "verified"):
         assert verify(name, world.workshop, now=NOW).verdict == "VERIFIED"
     later = NOW + timedelta(days=400)
-    (Path(world.store.root.path) / "left").mkdir()
-    (Path(world.store.root.path) / "left" / "x.dump.partial").write_bytes(b"half")
-    os.utime(Path(world.store.root.path) / "left" / "x.dump.partial", (0, 0))
-    fates = {fate.folder: fate.kept for fate in expire(world.store, Retention(newest=1), now=later)}
-    assert fates == {"oldest": False, "verified": True, "newest": True, "left": False}
-    assert world.store.folders() == ("newest", "verified")
-    assert [one.proof for one in stored(world.store)] == ["UNKNOWN", "VERIFIED"]
+    wanted = Wanted("left", KEEPER, format=Format.DIRECTORY, spool=Spool(spool.folder, 1))
+    with pytest.raises(SpoolFull):
+        take_backup(world.database, world.store, world.clients, wanted)
+    os.utime(Path(world.store.root.path) / "left" / BEGUN, (0, 0))
+    (Path(world.store.root.path) / "monthly").mkdir()
+    (Path(world.store.root.path) / "monthly" / "20260101.dump").write_bytes(b"not ours")
+    os.utime(Path(world.store.root.path) / "monthly" / "20260101.dump", (0, 0))
+    fates = expire(world.store, Retention(newest=1), keeper=KEEPER, now=later)
+    assert {fate.folder for fate in fates if not fate.kept} == {"oldest", "left"}
+    assert world.store.folders() == ("monthly", "newest", "verified")
+    assert [one.proof for one in stored(world.store, KEEPER) if one.ours] == ["UNKNOWN", "VERIFIED"]
     assert find_backup(world.store, "verified").id == "verified"
 
 
 def test_a_verified_backup_that_was_damaged_later_protects_no_more(world: World) -> None:
-    manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
+    manifest = take_backup(world.database, world.store, world.clients, Wanted("one", KEEPER))
     assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
     damage(world, manifest, "truncated")
-    assert [one.proof for one in stored(world.store)] == ["DAMAGED"]
+    assert [one.proof for one in stored(world.store, KEEPER)] == ["DAMAGED"]
 
 
 def test_backups_go_to_any_file_system(world: World) -> None:
@@ -601,7 +608,7 @@ def test_backups_go_to_any_file_system(world: World) -> None:
         verification = verify("one", Workshop(store, world.clients), now=NOW, scratch=world.database)
         assert verification.verdict == "VERIFIED"
         assert store.folders() == ("one",)
-        assert expire(store, Retention(), now=NOW)[0].kept
+        assert expire(store, Retention(), keeper=KEEPER, now=NOW)[0].kept
         store.delete("one", store.files("one"))
         assert store.files("one") == {}
         assert manifest.size > 0

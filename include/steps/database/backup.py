@@ -40,6 +40,11 @@ def backup_id(run: ReleaseRun, purpose: Purpose, number: int) -> str:
     return f"{environment.application}-{environment.name}-{release.version}-{digest}-{purpose}-{number}"
 
 
+def keeper(run: ReleaseRun) -> str:
+    """Whose retention deletes the run's backups; others may keep theirs in the same place."""
+    return f"{run.environment.application}/{run.environment.name}"
+
+
 def take(
     run: ReleaseRun, site: Site, ledger: Ledger, purpose: Purpose, *, now: Callable[[], datetime] = utc_now
 ) -> dict[str, Any]:
@@ -59,6 +64,7 @@ def take(
         identifier = backup_id(run, purpose, len(known) + 1)
         wanted = Wanted(
             identifier,
+            keeper=keeper(run),
             format=Format(site.plan.backup.format),
             jobs=site.plan.backup.jobs,
             spool=site.workshop.spool,
@@ -120,7 +126,7 @@ def proven(ledger: Ledger, run: ReleaseRun, purpose: Purpose) -> Entry:
 
 
 def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> list[str]:
-    """Delete the backups that need not be kept; those of this run and of an open migration are.
+    """Delete the environment's backups that need not be kept; those of this run and of an open migration are.
 
     :return: what went, a sentence each
     :raises BackupStoreFailed: the store does not answer, or refuses
@@ -129,7 +135,7 @@ def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> lis
     if begun := open_migration(ledger, run):
         # The schemas that the way back is held against are beside the rehearsal's.
         pinned |= {str(begun.payload["backup"]), str(begun.payload["rehearsed_on"])}
-    fates = expire(site.store, site.retention, now=now, pinned=pinned)
+    fates = expire(site.store, site.retention, keeper=keeper(run), now=now, pinned=pinned)
     return [f"{fate.folder}: {fate.reason}" for fate in fates if not fate.kept]
 
 
