@@ -27,7 +27,8 @@ STOP_SECONDS: Final = 5.0
 _TAIL_BYTES: Final = 16384
 _SHOWN_LINES: Final = 3
 _TRANSACTION_TIMEOUT: Final = 17  # the version that introduced it
-_LOOK_AFTER: Final = "-c client_connection_check_interval=2s"
+# Processes of a parallel pg_restore wait for each other, and what it reads may come slowly: it is no idler then.
+_LOOK_AFTER: Final = "-c client_connection_check_interval=2s -c idle_session_timeout=0"
 
 # Asks the kernel for SIGTERM when its parent dies, makes sure that there still is one, and becomes the program. On
 # SIGTERM a parallel pg_dump ends its workers and cancels what the server does for them; on SIGKILL it could not.

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from upath import UPath
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
 from include.backup.loss import RestoreLoss
-from include.backup.manifest import Format, Manifest
+from include.backup.manifest import Format, Manifest, Piece
 from include.backup.restore import restore, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
@@ -110,6 +111,30 @@ def test_the_backup_takes_the_place_of_the_damaged_database_which_is_kept(
 
 
 @pytest.mark.usefixtures("manifest")
+@pytest.mark.usefixtures("manifest")
+def test_it_may_take_longer_than_the_role_lets_a_session_be_idle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(world.admin()) as connection:
+        short = sql.SQL("ALTER ROLE {} SET idle_session_timeout TO '300ms'").format(sql.Identifier(OWNER))
+        connection.execute(short)
+        monkeypatch.setattr("include.backup.store.CHUNK_BYTES", 4096)
+        read = Store.read
+
+        def slowly(store: Store, folder: str, piece: Piece) -> Iterator[bytes]:
+            for chunk in read(store, folder, piece):
+                time.sleep(0.4)
+                yield chunk
+
+        monkeypatch.setattr(Store, "read", slowly)
+        try:
+            statement = stated(world)
+            restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(OWNER)))
+    assert world.names() == sorted([NAME, names(statement).kept])
+
+
 def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     damage(world)
     statement = stated(world)

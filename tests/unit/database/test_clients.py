@@ -69,7 +69,7 @@ def test_a_program_has_its_surroundings_and_no_secret() -> None:
         assert program.output is not None
         said = program.output.read().decode()
     assert said.count("p@ss-w0rd") == 1, "in the file alone"
-    assert "'-c work_mem=8MB -c client_connection_check_interval=2s'" in said
+    assert "'-c work_mem=8MB -c client_connection_check_interval=2s -c idle_session_timeout=0'" in said
     assert "'a b', '$HOME;'" in said
     assert "'LC_ALL': 'C'" in said
 
