@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -25,7 +26,7 @@ from include.backup.copies import Workshop
 from include.backup.described import read_contents_of
 from include.backup.dump import Wanted, find_backup, take_backup
 from include.backup.expiry import expire, stored
-from include.backup.manifest import BEGUN, MANIFEST, Format, Level, Manifest
+from include.backup.manifest import BEGUN, MANIFEST, Format, Level, Manifest, Verification
 from include.backup.retention import Retention
 from include.backup.spool import Spool
 from include.backup.store import Store
@@ -263,15 +264,54 @@ def test_a_role_that_may_not_create_databases_is_told_before_anything_is_created
             connection.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(OWNER)))
 
 
+def test_a_restore_that_fails_says_nothing_about_the_backup_and_undoes_no_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
+
+    def hindered(*_: object, **__: object) -> None:
+        raise ClientFailed("pg_restore failed", seen="could not extend file: No space left on device")
+
+    def looked() -> Verification:
+        with monkeypatch.context() as patched:
+            patched.setattr("include.backup.verify.make_copy", hindered)
+            return verify("one", world.workshop, now=NOW, scratch=world.database)
+
+    unknown = looked()
+    assert (unknown.verdict, unknown.level) == ("UNKNOWN", Level.RESTORE)
+    assert "No space left on device" in unknown.sentences[0]
+    assert last_verification(world.store, manifest) == unknown
+    with pytest.raises(BackupDiffers, match=r"UNKNOWN.*No space left.*verify it again"):
+        must_be_verified(unknown)
+    proof = verify("one", world.workshop, now=NOW, scratch=world.database)
+    assert looked().verdict == "UNKNOWN"
+    assert last_verification(world.store, manifest) == proof
+    assert proof.verdict == "VERIFIED"
+    damage(world, manifest, "corrupt")
+    assert verify("one", world.workshop, now=NOW).verdict == "DAMAGED"
+    found = last_verification(world.store, manifest)
+    assert found is not None
+    assert found.verdict == "DAMAGED"
+
+
+def test_without_room_for_its_listing_nothing_is_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    with Path("/dev/full").open("r+b", buffering=0) as full, monkeypatch.context() as patched:
+        patched.setattr("include.backup.reading.tempfile", SimpleNamespace(TemporaryFile=lambda: full))
+        found = verify("one", world.workshop, now=NOW)
+    assert (found.verdict, len(found.sentences)) == ("UNKNOWN", 1)
+    assert "No space left on device" in found.sentences[0]
+
+
 def test_older_client_programs_are_refused(world: World) -> None:
     old = find_clients(installed_postgres().with_name("pginstall") / "bin")
     assert old.major < world.clients.major
     with pytest.raises(ClientUnusable, match="older than the server"):
         take_backup(world.database, world.store, old, Wanted("one"))
     take_backup(world.database, world.store, world.clients, Wanted("one"))
-    verification = verify("one", replace(world.workshop, clients=old), now=NOW)
-    assert verification.verdict == "DAMAGED"
-    assert "newer PostgreSQL" in verification.sentences[0]
+    with pytest.raises(ClientUnusable, match="older than the backup"):
+        verify("one", replace(world.workshop, clients=old), now=NOW)
+    assert last_verification(world.store, find_backup(world.store, "one")) is None
     with pytest.raises(ClientUnusable):
         find_clients(Path("/nonexistent"))
 
