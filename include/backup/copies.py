@@ -66,6 +66,9 @@ def make_copy(
 ) -> Copied:
     """Create a database, restore the backup into it, and compare.
 
+    Counting its rows may take as long as filling it did, where that is longer than counting is given elsewhere: no
+    user waits for this database, and its tables are read for the first time.
+
     :param administration: a session with another database of the server
     :param copy: the database to create
     :param mark: whose it is, see :mod:`include.database.marks`
@@ -82,7 +85,7 @@ def make_copy(
     with session(copy, application="stellwerk restore") as connection:
         # Without statistics of its own the planner would guess for the first hours.
         connection.execute("ANALYZE")
-    found = take_stock(copy, count_seconds=workshop.count_seconds)
+    found = take_stock(copy, count_seconds=max(workshop.count_seconds, seconds))
     return Copied(compare(contents.inventory, found), seconds)
 
 

@@ -106,10 +106,12 @@ class Comparison:
     """What comparing two inventories found.
 
     :param unknown: tables whose rows could not be compared, because one side was not counted
+    :param uncounted: those of them that were expected to have so many rows: counting now is what was missing
     """
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Literal["EQUAL", "DIFFERENT", "UNKNOWN"]:
@@ -136,7 +138,7 @@ def compare(expected: Inventory, found: Inventory) -> Comparison:
     differences = (*_things(expected, found), *_sequences(expected, found), *_rows(expected, found))
     counted = sorted(expected.rows.keys() & found.rows.keys())
     unknown = tuple(name for name in counted if expected.rows[name] is None or found.rows[name] is None)
-    return Comparison(differences, unknown)
+    return Comparison(differences, unknown, tuple(name for name in unknown if expected.rows[name] is not None))
 
 
 def _things(expected: Inventory, found: Inventory) -> Iterator[Difference]:

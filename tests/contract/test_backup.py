@@ -184,6 +184,12 @@ def test_tables_that_were_not_counted_are_unknown_and_not_equal(world: World) ->
         must_be_verified(verification)
 
 
+def test_counting_a_copy_may_take_as_long_as_making_it_did(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    hasty = replace(world.workshop, count_seconds=0)
+    assert verify("one", hasty, now=NOW, scratch=world.database).verdict == "VERIFIED"
+
+
 def test_the_same_backup_is_taken_once(world: World) -> None:
     first = take_backup(world.database, world.store, world.clients, Wanted("one"))
     assert take_backup(world.database, world.store, world.clients, Wanted("one")) == first

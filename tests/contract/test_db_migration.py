@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from include.backup import copies
 from include.database.connection import Database
 from include.errors import (
     ApprovalMissing,
@@ -272,6 +273,17 @@ def test_an_old_safety_backup_does_not_count(demo: Place) -> None:
         migrate(demo.run, demo.site, demo.ledger)
 
 
+def test_a_copy_that_could_not_be_compared_is_no_rehearsal(demo: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(demo.run, demo.site, demo.ledger, "rehearsal")
+    prove(demo.run, demo.site, demo.ledger, "rehearsal")
+    look(demo.run, demo.site, demo.ledger)
+    counted = copies.count_rows
+    monkeypatch.setattr(copies, "count_rows", lambda *a, **b: {**counted(*a, **b), "public.orders": None})
+    with pytest.raises(BackupDiffers, match=r"public\.orders.*count_seconds"):
+        rehearse(demo.run, demo.site, demo.ledger, Trying(old_version))
+    assert [name for name in demo.databases() if "rehearsal" in name] == []
+
+
 def test_a_backup_that_vanished_is_taken_again(demo: Place) -> None:
     first = take(demo.run, demo.site, demo.ledger, "rehearsal")
     for file in Path(demo.site.store.root.path, first["backup"]).iterdir():
@@ -304,8 +316,9 @@ def test_when_a_damaged_backup_is_cleared_another_one_is_taken(
 
 
 def test_a_backup_that_nobody_could_compare_completely_is_taken_again(demo: Place) -> None:
-    hasty = replace(demo.site, workshop=replace(demo.site.workshop, count_seconds=-1))
-    first = take(demo.run, demo.site, demo.ledger, "rehearsal")
+    backup = demo.site.plan.backup.model_copy(update={"count_seconds": 0})
+    hasty = replace(demo.site, plan=demo.site.plan.model_copy(update={"backup": backup}))
+    first = take(demo.run, hasty, demo.ledger, "rehearsal")
     with pytest.raises(BackupDiffers, match="UNKNOWN"):
         prove(demo.run, hasty, demo.ledger, "rehearsal")
     assert take(demo.run, demo.site, demo.ledger, "rehearsal")["backup"] != first["backup"]

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors, sql
 from upath import UPath
 
+from include.backup import copies
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
 from include.backup.loss import RestoreLoss
@@ -29,10 +31,11 @@ from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
 from include.database.properties import read_properties
-from include.database.session import session, try_lock
+from include.database.session import Session, session, try_lock
 from include.errors import (
     ArchiveForeign,
     ArchiveUnusable,
+    BackupDiffers,
     BackupMissing,
     DatabaseBusy,
     RestoreBusy,
@@ -146,6 +149,14 @@ def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     assert "lager.bewegung_rest" not in told
 
 
+def test_what_the_backup_does_not_know_is_confirmed_and_hinders_nothing(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one", count_seconds=0))
+    statement = stated(world)
+    assert "public.kunde: how many rows are lost is not known." in statement.sentences
+    restore(world.database, world.workshop, statement, yes(statement))
+    assert world.names() == sorted([NAME, names(statement).kept])
+
+
 @pytest.mark.usefixtures("manifest")
 def test_a_database_that_is_gone_is_restored_from_the_artefact_alone(world: World) -> None:
     with connect(world.admin()) as connection:
@@ -229,6 +240,22 @@ def test_another_archive_under_the_same_name_is_refused(world: World) -> None:
         restore(world.database, world.workshop, statement, yes(statement))
     take_backup(world.database, world.store, world.clients, Wanted("one"))
     with pytest.raises(RestoreRefused, match="not the one whose loss was stated"):
+        restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_copy_that_could_not_be_compared_takes_nobodys_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = stated(world)
+    counted = copies.count_rows
+
+    def hasty(connection: Session, **more: Any) -> dict[str, int | None]:
+        rows = counted(connection, **more)
+        return rows if connection.info.dbname == NAME else {**rows, "public.kunde": None}
+
+    monkeypatch.setattr(copies, "count_rows", hasty)
+    with pytest.raises(BackupDiffers, match=r"public\.kunde.*count_seconds"):
         restore(world.database, world.workshop, statement, yes(statement))
 
 

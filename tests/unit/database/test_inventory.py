@@ -85,6 +85,9 @@ def test_a_sequence_may_be_further_in_its_own_direction_only() -> None:
 def test_what_was_not_counted_is_told() -> None:
     found = compare(inventory(rows={"a": 1, "b": None}), inventory(rows={"a": 1, "b": 7}))
     assert (found.verdict, found.sentences) == ("UNKNOWN", ("not counted, so not compared: b",))
+    assert found.uncounted == ()
+    found = compare(inventory(rows={"a": 1, "b": None}), inventory(rows={"a": None, "b": None}))
+    assert (found.verdict, found.unknown, found.uncounted) == ("UNKNOWN", ("a", "b"), ("a",))
 
 
 def test_another_owner_is_another_thing_and_the_same_schema() -> None:
