@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ from include.database.marks import marked, set_comment
 from include.database.properties import creation, privileges, settings
 from include.database.session import Session, one_moment, session
 from include.errors import ArchiveUnusable, SpoolFull
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,10 @@ def make_copy(
         # Without statistics of its own the planner would guess for the first hours.
         connection.execute("ANALYZE")
     found = take_stock(copy, count_seconds=max(workshop.count_seconds, seconds))
-    return Copied(compare(contents.inventory, found), seconds)
+    comparison = compare(contents.inventory, found)
+    for note in comparison.notes:
+        log.warning("%s: %s", copy.name, note)
+    return Copied(comparison, seconds)
 
 
 def take_stock(database: Database, *, count_seconds: float = COUNT_SECONDS) -> Inventory:

@@ -114,6 +114,7 @@ class Verification(_Frozen):
 
     :param sha256: of the archive that was read
     :param sentences: what is wrong, or could not be told; empty when everything was as it had to be
+    :param notes: what is other in a copy and may be, for example an extension's version
     :param verdict: ``VERIFIED``, ``DAMAGED``, or ``UNKNOWN`` when something could not be compared
     :param restore_seconds: how long restoring took; None when it was not restored
     """
@@ -124,6 +125,7 @@ class Verification(_Frozen):
     at: AwareDatetime
     verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"]
     sentences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     entries: int
     seconds: float
     restore_seconds: float | None = None

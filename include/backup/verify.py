@@ -56,6 +56,7 @@ def verify(backup: str, workshop: Workshop, *, now: datetime, scratch: Database 
         at=now,
         verdict=found.verdict,
         sentences=found.sentences,
+        notes=found.notes,
         entries=found.entries,
         seconds=round(time.monotonic() - start, 2),
         restore_seconds=found.restore_seconds,
@@ -73,6 +74,7 @@ class _Found:
     entries: int = 0
     verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"] = "VERIFIED"
     sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     restore_seconds: float | None = None
 
     def look(self, backup: str, workshop: Workshop, scratch: Database | None) -> None:
@@ -85,7 +87,8 @@ class _Found:
         elif scratch is not None:
             copied = _restore(scratch, workshop, self.manifest, contents)
             self.verdict = _VERDICTS[copied.comparison.verdict]
-            self.sentences, self.restore_seconds = copied.comparison.sentences, copied.restore_seconds
+            self.sentences, self.notes = copied.comparison.sentences, copied.comparison.notes
+            self.restore_seconds = copied.restore_seconds
 
 
 _VERDICTS: Final[dict[str, Literal["VERIFIED", "DAMAGED", "UNKNOWN"]]] = {

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,6 +189,20 @@ def test_counting_a_copy_may_take_as_long_as_making_it_did(world: World) -> None
     take_backup(world.database, world.store, world.clients, Wanted("one"))
     hasty = replace(world.workshop, count_seconds=0)
     assert verify("one", hasty, now=NOW, scratch=world.database).verdict == "VERIFIED"
+
+
+def test_an_extension_may_come_back_in_another_version_and_that_is_told(world: World) -> None:
+    with connect(world.admin(NAME)) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        try:
+            connection.execute("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'vector'")
+            manifest = take_backup(world.admin(NAME), world.store, world.clients, Wanted("one"))
+            found = verify("one", world.workshop, now=NOW, scratch=world.admin(NAME))
+        finally:
+            connection.execute("DROP EXTENSION vector")
+    assert (found.verdict, found.sentences, len(found.notes)) == ("VERIFIED", (), 1)
+    assert re.fullmatch(r"extension vector is version [\d.]+, it was version 0\.0\.1: .*", found.notes[0])
+    assert last_verification(world.store, manifest) == found
 
 
 def test_the_same_backup_is_taken_once(world: World) -> None:

@@ -105,6 +105,7 @@ def prove(
             **_told(manifest, purpose),
             "level": found.level.value,
             "entries": found.entries,
+            "notes": list(found.notes),
             "seconds": found.seconds,
             "restore_seconds": found.restore_seconds,
         }

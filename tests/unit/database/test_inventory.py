@@ -128,6 +128,18 @@ def test_privileges_and_version_tables_are_no_schema() -> None:
     }
 
 
+def test_no_archive_says_which_version_an_extension_had() -> None:
+    before = inventory(("extension", "vector", "version 0.8.4"), ("extension", "citext", "version 1"))
+    after = inventory(("extension", "vector", "version 0.8.5"), ("extension", "citext", "version 1"))
+    found = compare(before, after)
+    assert (found.verdict, found.sentences) == ("EQUAL", ())
+    (note,) = found.notes
+    assert note.startswith("extension vector is version 0.8.5, it was version 0.8.4: ")
+    assert schema_of(before.things) == schema_of(after.things)
+    assert compare(before, inventory()).verdict == "DIFFERENT"
+    assert schema_of(before.things) != schema_of(())
+
+
 def test_long_definitions_are_cut_in_sentences_only() -> None:
     found = compare(inventory(("view", "v", "x" * 999)), inventory(("view", "v", "x" * 998 + "y")))
     assert len(found.differences) == 1
