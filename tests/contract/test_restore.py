@@ -23,7 +23,7 @@ from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
 from include.backup.loss import RestoreLoss
 from include.backup.manifest import Format, Manifest, Piece
-from include.backup.restore import restore, what_would_be_lost
+from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
@@ -43,7 +43,7 @@ from include.errors import (
     RestoreUnconfirmed,
     StellwerkError,
 )
-from include.sandbox.postgres import Postgres
+from include.sandbox.postgres import SUPERUSER, Postgres
 from tests.contract.databases import NAME, OWNER, READER, World, child_environment, connect
 
 
@@ -295,6 +295,60 @@ def test_a_session_that_cannot_be_ended_is_told_before(world: World) -> None:
     statement = stated(world)
     with connect(world.admin(NAME)), pytest.raises(RestoreRefused, match="may not disconnect postgres"):
         restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.fixture
+def two_phases(server: Postgres) -> Iterator[None]:
+    def allow(number: int) -> None:
+        with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER SYSTEM SET max_prepared_transactions = {}").format(number))
+        server.stop()
+        server.start()
+
+    allow(1)
+    yield
+    allow(0)
+
+
+@pytest.mark.usefixtures("two_phases", "untouched")
+def test_a_forgotten_prepared_transaction_is_told_before(world: World, manifest: Manifest) -> None:
+    statement = stated(world)
+    with connect(world.database) as connection:
+        connection.execute("BEGIN; DELETE FROM public.offen WHERE id < 0; PREPARE TRANSACTION 'forgotten'")
+        try:
+            (told,) = what_stands_in_the_way(world.database, world.workshop, manifest)
+            assert "because of the prepared transaction 'forgotten' of Owner" in told
+            with pytest.raises(RestoreRefused, match="forgotten"):
+                restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute("ROLLBACK PREPARED 'forgotten'")
+    assert what_stands_in_the_way(world.database, world.workshop, manifest) == ()
+
+
+def test_what_replicates_from_the_database_is_told_before(world: World, manifest: Manifest) -> None:
+    admin = world.admin(NAME)
+    replicating = psycopg.connect(**admin.parameters(), replication="database")
+    with connect(world.admin()) as connection, replicating as other:
+        (told,) = what_stands_in_the_way(admin, world.workshop, manifest)
+        assert f"because of the walsender {other.info.backend_pid} of postgres" in told
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (other.info.backend_pid,))
+    assert what_stands_in_the_way(admin, world.workshop, manifest) == ()
+
+
+@pytest.mark.usefixtures("manifest")
+def test_roles_that_have_gone_since_the_backup_are_told_before(world: World) -> None:
+    with connect(world.admin()) as connection:
+        connection.execute("CREATE ROLE nightly; CREATE ROLE guest")
+        for said in (
+            "ALTER ROLE nightly IN DATABASE {} SET work_mem TO '1GB'",
+            "GRANT CONNECT ON DATABASE {} TO guest",
+        ):
+            connection.execute(sql.SQL(said).format(sql.Identifier(NAME)))
+        taken = take_backup(world.database, world.store, world.clients, Wanted("two"))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM guest").format(sql.Identifier(NAME)))
+        connection.execute("DROP ROLE nightly, guest")
+    told = what_stands_in_the_way(world.database, world.workshop, taken)
+    assert told == tuple(f"the role {role} does not exist on the server" for role in ("guest", "nightly"))
 
 
 @pytest.mark.usefixtures("manifest")
