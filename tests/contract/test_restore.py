@@ -18,7 +18,6 @@ import pytest
 from psycopg import errors, sql
 from upath import UPath
 
-from include.backup import copies
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
 from include.backup.loss import RestoreLoss
@@ -28,6 +27,7 @@ from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
 from include.database.confirmation import LossConfirmation
+from include.database.counting import count_rows
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
 from include.database.properties import read_properties
@@ -248,13 +248,12 @@ def test_a_copy_that_could_not_be_compared_takes_nobodys_place(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statement = stated(world)
-    counted = copies.count_rows
 
     def hasty(connection: Session, **more: Any) -> dict[str, int | None]:
-        rows = counted(connection, **more)
+        rows = count_rows(connection, **more)
         return rows if connection.info.dbname == NAME else {**rows, "public.kunde": None}
 
-    monkeypatch.setattr(copies, "count_rows", hasty)
+    monkeypatch.setattr("include.backup.copies.count_rows", hasty)
     with pytest.raises(BackupDiffers, match=r"public\.kunde.*count_seconds"):
         restore(world.database, world.workshop, statement, yes(statement))
 
