@@ -250,7 +250,13 @@ class _Restore:
                 seen="; ".join(copied.comparison.sentences),
                 remedy=f"{self.names.target} was not touched; use another backup",
             )
-        for sentence in copied.comparison.sentences:
+        if copied.comparison.uncounted:
+            raise BackupDiffers(
+                f"backup {self.manifest.id} was restored, and whether it is what the database had is not known",
+                seen="; ".join(copied.comparison.sentences),
+                remedy=f"{self.names.target} was not touched; give counting more time (backup.count_seconds)",
+            )
+        for sentence in copied.comparison.sentences:  # what the backup does not know: the statement has said so
             log.warning("%s", sentence)
         adorn(administration, self.names.new, self.contents)
 

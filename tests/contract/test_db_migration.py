@@ -11,9 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from include.backup import copies
 from include.database.connection import Database
 from include.errors import (
     ApprovalMissing,
+    ArchiveUnusable,
+    BackupDiffers,
     BackupMissing,
     LedgerUnavailable,
     LossNotConfirmed,
@@ -270,6 +273,17 @@ def test_an_old_safety_backup_does_not_count(demo: Place) -> None:
         migrate(demo.run, demo.site, demo.ledger)
 
 
+def test_a_copy_that_could_not_be_compared_is_no_rehearsal(demo: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(demo.run, demo.site, demo.ledger, "rehearsal")
+    prove(demo.run, demo.site, demo.ledger, "rehearsal")
+    look(demo.run, demo.site, demo.ledger)
+    counted = copies.count_rows
+    monkeypatch.setattr(copies, "count_rows", lambda *a, **b: {**counted(*a, **b), "public.orders": None})
+    with pytest.raises(BackupDiffers, match=r"public\.orders.*count_seconds"):
+        rehearse(demo.run, demo.site, demo.ledger, Trying(old_version))
+    assert [name for name in demo.databases() if "rehearsal" in name] == []
+
+
 def test_a_backup_that_vanished_is_taken_again(demo: Place) -> None:
     first = take(demo.run, demo.site, demo.ledger, "rehearsal")
     for file in Path(demo.site.store.root.path, first["backup"]).iterdir():
@@ -277,6 +291,50 @@ def test_a_backup_that_vanished_is_taken_again(demo: Place) -> None:
     second = take(demo.run, demo.site, demo.ledger, "rehearsal")
     assert second["backup"] != first["backup"]
     assert prove(demo.run, demo.site, demo.ledger, "rehearsal")["backup"] == second["backup"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda content: content[:-40] + bytes(40), BackupDiffers),
+        (lambda content: content[:-40], ArchiveUnusable),
+    ],
+    ids=["corrupt", "truncated"],
+)
+def test_when_a_damaged_backup_is_cleared_another_one_is_taken(
+    demo: Place, change: Callable[[bytes], bytes], found: type[StellwerkError]
+) -> None:
+    first = take(demo.run, demo.site, demo.ledger, "rehearsal")
+    (archive,) = Path(demo.site.store.root.path, first["backup"]).glob("*.dump")
+    archive.write_bytes(change(archive.read_bytes()))
+    with pytest.raises(found):
+        prove(demo.run, demo.site, demo.ledger, "rehearsal")
+    second = take(demo.run, demo.site, demo.ledger, "rehearsal")
+    assert second["backup"] != first["backup"]
+    assert prove(demo.run, demo.site, demo.ledger, "rehearsal")["backup"] == second["backup"]
+    assert take(demo.run, demo.site, demo.ledger, "rehearsal") == second
+
+
+def test_a_backup_that_nobody_could_compare_completely_is_taken_again(demo: Place) -> None:
+    backup = demo.site.plan.backup.model_copy(update={"count_seconds": 0})
+    hasty = replace(demo.site, plan=demo.site.plan.model_copy(update={"backup": backup}))
+    first = take(demo.run, hasty, demo.ledger, "rehearsal")
+    with pytest.raises(BackupDiffers, match="UNKNOWN"):
+        prove(demo.run, hasty, demo.ledger, "rehearsal")
+    assert take(demo.run, demo.site, demo.ledger, "rehearsal")["backup"] != first["backup"]
+
+
+def test_a_store_that_loses_what_it_was_given_is_not_asked_for_ever(
+    demo: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.steps.database.backup.find_backup", _lost)
+    first = take(demo.run, demo.site, demo.ledger, "rehearsal")
+    second = take(demo.run, demo.site, demo.ledger, "rehearsal")
+    assert [one["backup"][-1] for one in (first, second)] == ["1", "2"]
+
+
+def _lost(*_: object) -> None:
+    raise ArchiveUnusable("truncated")
 
 
 def test_a_lock_that_is_not_to_be_had_leaves_the_old_state_and_says_so(demo: Place) -> None:

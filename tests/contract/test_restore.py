@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,19 +21,21 @@ from upath import UPath
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
 from include.backup.loss import RestoreLoss
-from include.backup.manifest import Format, Manifest
-from include.backup.restore import restore, what_would_be_lost
+from include.backup.manifest import Format, Manifest, Piece
+from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
 from include.database.confirmation import LossConfirmation
+from include.database.counting import count_rows
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
 from include.database.properties import read_properties
-from include.database.session import session, try_lock
+from include.database.session import Session, session, try_lock
 from include.errors import (
     ArchiveForeign,
     ArchiveUnusable,
+    BackupDiffers,
     BackupMissing,
     DatabaseBusy,
     RestoreBusy,
@@ -39,7 +43,7 @@ from include.errors import (
     RestoreUnconfirmed,
     StellwerkError,
 )
-from include.sandbox.postgres import Postgres
+from include.sandbox.postgres import SUPERUSER, Postgres
 from tests.contract.databases import NAME, OWNER, READER, World, child_environment, connect
 
 
@@ -110,6 +114,30 @@ def test_the_backup_takes_the_place_of_the_damaged_database_which_is_kept(
 
 
 @pytest.mark.usefixtures("manifest")
+@pytest.mark.usefixtures("manifest")
+def test_it_may_take_longer_than_the_role_lets_a_session_be_idle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(world.admin()) as connection:
+        short = sql.SQL("ALTER ROLE {} SET idle_session_timeout TO '300ms'").format(sql.Identifier(OWNER))
+        connection.execute(short)
+        monkeypatch.setattr("include.backup.store.CHUNK_BYTES", 4096)
+        read = Store.read
+
+        def slowly(store: Store, folder: str, piece: Piece) -> Iterator[bytes]:
+            for chunk in read(store, folder, piece):
+                time.sleep(0.4)
+                yield chunk
+
+        monkeypatch.setattr(Store, "read", slowly)
+        try:
+            statement = stated(world)
+            restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(OWNER)))
+    assert world.names() == sorted([NAME, names(statement).kept])
+
+
 def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     damage(world)
     statement = stated(world)
@@ -119,6 +147,14 @@ def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     assert "lager.bewegung_2025: 2 rows are lost (32 now, 30 in the backup)." in told
     assert 'Tabelle mit ""Zeichen""": 50 rows come back (0 now, 50 in the backup).' in told
     assert "lager.bewegung_rest" not in told
+
+
+def test_what_the_backup_does_not_know_is_confirmed_and_hinders_nothing(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one", count_seconds=0))
+    statement = stated(world)
+    assert "public.kunde: how many rows are lost is not known." in statement.sentences
+    restore(world.database, world.workshop, statement, yes(statement))
+    assert world.names() == sorted([NAME, names(statement).kept])
 
 
 @pytest.mark.usefixtures("manifest")
@@ -208,6 +244,21 @@ def test_another_archive_under_the_same_name_is_refused(world: World) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
+def test_a_copy_that_could_not_be_compared_takes_nobodys_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = stated(world)
+
+    def hasty(connection: Session, **more: Any) -> dict[str, int | None]:
+        rows = count_rows(connection, **more)
+        return rows if connection.info.dbname == NAME else {**rows, "public.kunde": None}
+
+    monkeypatch.setattr("include.backup.copies.count_rows", hasty)
+    with pytest.raises(BackupDiffers, match=r"public\.kunde.*count_seconds"):
+        restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
     ("take", "give", "told"),
     [
@@ -243,6 +294,60 @@ def test_a_session_that_cannot_be_ended_is_told_before(world: World) -> None:
     statement = stated(world)
     with connect(world.admin(NAME)), pytest.raises(RestoreRefused, match="may not disconnect postgres"):
         restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.fixture
+def two_phases(server: Postgres) -> Iterator[None]:
+    def allow(number: int) -> None:
+        with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER SYSTEM SET max_prepared_transactions = {}").format(number))
+        server.stop()
+        server.start()
+
+    allow(1)
+    yield
+    allow(0)
+
+
+@pytest.mark.usefixtures("two_phases", "untouched")
+def test_a_forgotten_prepared_transaction_is_told_before(world: World, manifest: Manifest) -> None:
+    statement = stated(world)
+    with connect(world.database) as connection:
+        connection.execute("BEGIN; DELETE FROM public.offen WHERE id < 0; PREPARE TRANSACTION 'forgotten'")
+        try:
+            (told,) = what_stands_in_the_way(world.database, world.workshop, manifest)
+            assert "because of the prepared transaction 'forgotten' of Owner" in told
+            with pytest.raises(RestoreRefused, match="forgotten"):
+                restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute("ROLLBACK PREPARED 'forgotten'")
+    assert what_stands_in_the_way(world.database, world.workshop, manifest) == ()
+
+
+def test_what_replicates_from_the_database_is_told_before(world: World, manifest: Manifest) -> None:
+    admin = world.admin(NAME)
+    replicating = psycopg.connect(**admin.parameters(), replication="database")
+    with connect(world.admin()) as connection, replicating as other:
+        (told,) = what_stands_in_the_way(admin, world.workshop, manifest)
+        assert f"because of the walsender {other.info.backend_pid} of postgres" in told
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (other.info.backend_pid,))
+    assert what_stands_in_the_way(admin, world.workshop, manifest) == ()
+
+
+@pytest.mark.usefixtures("manifest")
+def test_roles_that_have_gone_since_the_backup_are_told_before(world: World) -> None:
+    with connect(world.admin()) as connection:
+        connection.execute("CREATE ROLE nightly; CREATE ROLE guest")
+        for said in (
+            "ALTER ROLE nightly IN DATABASE {} SET work_mem TO '1GB'",
+            "GRANT CONNECT ON DATABASE {} TO guest",
+        ):
+            connection.execute(sql.SQL(said).format(sql.Identifier(NAME)))
+        taken = take_backup(world.database, world.store, world.clients, Wanted("two"))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM guest").format(sql.Identifier(NAME)))
+        connection.execute("DROP ROLE nightly, guest")
+    told = what_stands_in_the_way(world.database, world.workshop, taken)
+    assert told == tuple(f"the role {role} does not exist on the server" for role in ("guest", "nightly"))
 
 
 @pytest.mark.usefixtures("manifest")

@@ -83,7 +83,7 @@ def copied(site: Site, manifest: Manifest, *, key: str) -> Iterator[Copy]:
     :param key: of the run, which tells its copy from those of others
     :raises MigrationBusy: another process works with the copy of this run
     :raises RestoreRefused: the role may not make it; nothing was touched
-    :raises BackupDiffers: the copy is not what the database had
+    :raises BackupDiffers: the copy is not what the database had, or nobody knows whether it is
     :raises DatabaseError, ArchiveUnusable, BackupStoreFailed: it cannot be made
     """
     database = site.database.named(copy_name(site.database.name, key))
@@ -118,12 +118,12 @@ def _made(
 ) -> Copied:
     mark = hashlib.sha256(database.name.encode()).hexdigest()[:12]
     made = make_copy(administration, database, site.workshop, manifest, contents, mark=mark)
-    if made.comparison.verdict == "DIFFERENT":
-        raise BackupDiffers(
-            f"the copy of backup {manifest.id} is not what the database had",
-            seen="; ".join(made.comparison.sentences),
-            remedy="take another backup",
-        )
+    if made.comparison.verdict != "EQUAL":
+        what, remedy = f"the copy of backup {manifest.id} is not what the database had", "take another backup"
+        if made.comparison.verdict == "UNKNOWN":
+            what = f"whether the copy of backup {manifest.id} is what the database had is not known"
+            remedy = f"give counting more time (backup.count_seconds), then {remedy}"
+        raise BackupDiffers(what, seen="; ".join(made.comparison.sentences), remedy=remedy)
     adorn(administration, database.name, contents)
     return made
 
