@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from include.migration.finding import Finding, Severity
-from include.migration.operations import Operation, operations
+from include.migration.made import Made
+from include.migration.operation import Operation
+from include.migration.operations import operations
 from include.migration.sqltext import Statement, statements
 from include.migration.tree import Rendered
 
@@ -148,10 +150,10 @@ _PLAIN: Final[Mapping[str, str]] = {
 
 def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
     """The findings of the own rules over everything that is pending, in its order."""
-    new: set[str] = set()
+    made = Made()
     found: list[Finding] = []
     for one in revisions:
-        found += _Revision(one, new).findings()
+        found += _Revision(one, made).findings()
     return tuple(found)
 
 
@@ -159,11 +161,11 @@ def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
 class _Revision:
     """One revision while it is read.
 
-    :param new: tables that this migration has created so far
+    :param made: what this migration has made so far
     """
 
     rendered: Rendered
-    new: set[str]
+    made: Made
     outside: bool = field(default=False)
 
     def findings(self) -> list[Finding]:
@@ -186,13 +188,10 @@ class _Revision:
         return found
 
     def _rules(self, operation: Operation) -> list[str]:
-        if operation.kind == "create-table":
-            self.new.add(operation.table)
-            return []
-        if operation.kind == "rename" and operation.table in self.new:
-            self.new.add(operation.object)
+        ours = self.made.table(operation)
+        self.made.note(operation)
         # An index is dropped by its own name, which says nothing of its table.
-        if operation.table in self.new and operation.kind != "unknown":
+        if ours and operation.kind != "unknown":
             return []
         if rule := _PLAIN.get(operation.kind):
             return [rule, *self._transaction(operation)]

@@ -31,6 +31,8 @@ HARMLESS = (
     "INSERT INTO articles VALUES (1)",
     "UPDATE articles SET a = 1 WHERE id = 3",
     "GRANT SELECT ON articles TO erp",
+    "SELECT setval('articles_id_seq', (SELECT max(id) FROM articles))",
+    "SELECT pg_sleep(1)",
 )
 
 
@@ -88,6 +90,8 @@ FOUND = {
     "REVOKE SELECT ON orders FROM erp": ["revoke"],
     "DO $$ BEGIN EXECUTE 'DROP TABLE orders'; END $$": ["not-read"],
     "CALL tidy_up()": ["not-read"],
+    "SELECT DropGeometryColumn('orders', 'place')": ["not-read"],
+    "WITH x AS (MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE) SELECT 1": ["not-read"],
     "ALTER TABLE orders FROBNICATE": ["not-read"],
     "CREATE DATABASE other": ["concurrently-in-transaction"],
     "ALTER SYSTEM SET work_mem = '1GB'": ["concurrently-in-transaction"],
@@ -112,6 +116,10 @@ def test_a_table_that_this_migration_makes_may_be_treated_in_any_way() -> None:
     assert rules(made, "CREATE INDEX i ON new (id)", "ALTER TABLE new ADD UNIQUE (id)", "DROP TABLE new") == []
     assert rules(made, "ALTER TABLE new RENAME TO newer", "ALTER TABLE newer DROP COLUMN id") == []
     assert rules(made, 'CREATE INDEX i ON "New" (id)') == ["index-not-concurrent"]
+    assert rules("CREATE TABLE IF NOT EXISTS orders (id INTEGER)", "DROP TABLE orders") == ["drop-table"]
+    assert rules(made, "DROP TABLE new", "ALTER TABLE orders RENAME TO new", "DROP TABLE new") == [
+        *("rename", "drop-table")
+    ]
     later = lint(
         [
             Rendered("0002", "a.py", ((made, 1),)),
