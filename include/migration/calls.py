@@ -37,8 +37,19 @@ _TAKE_NOTHING: Final = frozenset(
         *("lastval", "least", "length", "lower", "max", "md5", "min", "nextval", "nullif", "obj_description"),
         *("pg_advisory_lock", "pg_advisory_xact_lock", "pg_get_serial_sequence", "pg_relation_size", "pg_sleep"),
         *("pg_table_size", "pg_total_relation_size", "pg_try_advisory_lock", "pg_try_advisory_xact_lock"),
-        *("position", "quote_ident", "quote_literal", "random", "replace", "round", "row_number", "setval"),
-        *("split_part", "string_agg", "substring", "sum", "to_char", "to_regclass", "trim", "unnest", "upper"),
+        *("position", "quote_ident", "quote_literal", "random", "replace", "round", "row_number", "set_config"),
+        *(
+            "setval",
+            "split_part",
+            "string_agg",
+            "substring",
+            "sum",
+            "to_char",
+            "to_regclass",
+            "trim",
+            "unnest",
+            "upper",
+        ),
         "version",
     }
 )

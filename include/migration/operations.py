@@ -12,7 +12,7 @@ from include.migration.alter_table import alter_table
 from include.migration.operation import Operation, cascade, if_not_exists
 from include.migration.sqltext import Reader, Statement, has, words
 
-_HARMLESS: Final = frozenset({"COMMENT", "GRANT", "SET", "RESET", "ANALYZE", "SHOW", "NOTIFY"})
+_HARMLESS: Final = frozenset({"COMMENT", "GRANT", "ANALYZE", "SHOW", "NOTIFY"})
 _QUERIES: Final = frozenset({"SELECT", "WITH", "VALUES"})
 # Without CASCADE no column of such a type can be dropped with it.
 _WITHOUT_DATA: Final = frozenset(
@@ -143,6 +143,11 @@ def _concurrently(reader: Reader) -> frozenset[str]:
     return frozenset({"concurrently"}) if reader.take("CONCURRENTLY") else frozenset()
 
 
+def _setting(reader: Reader) -> tuple[Operation, ...]:
+    reader.take_any("SESSION", "LOCAL")
+    return (Operation("setting", object=reader.name()),)
+
+
 def _revoke(reader: Reader) -> tuple[Operation, ...]:
     return (Operation("revoke", object=" ".join(one.shown for one in reader.rest)[:80]),)
 
@@ -161,4 +166,6 @@ _READERS = {
     "REINDEX": _reindex,
     "REFRESH": _refresh,
     "REVOKE": _revoke,
+    "SET": _setting,
+    "RESET": _setting,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from include.migration.calls import acting
 from include.migration.operation import Operation, cascade
@@ -50,7 +50,16 @@ def query(tokens: Sequence[Token]) -> tuple[Operation, ...]:
         return (Operation("unknown", object="WITH"),)
     if name := acting(tokens):
         return (Operation("unknown", object=f"{name}()"),)
-    return (Operation("harmless"),)
+    return tuple(_settings(tokens)) or (Operation("harmless"),)
+
+
+def _settings(tokens: Sequence[Token]) -> Iterator[Operation]:
+    """What ``set_config`` sets, which is unknown where it is not written there."""
+    for name, bracket, argument, comma in zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False):
+        if name.identifier == "set_config" and bracket.text == "(":
+            written = argument.kind == "string" and argument.text.startswith("'") and comma.text == ","
+            text = argument.text.strip("'").lower()
+            yield Operation("setting", object=text) if written else Operation("unknown", object="set_config()")
 
 
 def _only(clause: Sequence[Token]) -> Reader:

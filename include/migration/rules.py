@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from include.migration.dead_client import SETTINGS
 from include.migration.finding import Finding, Severity
+from include.migration.job import Limits
 from include.migration.made import Made
 from include.migration.operation import Operation
 from include.migration.operations import operations
@@ -99,6 +101,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "trigger": Rule("warn", "lets a trigger run on what the old version writes", "be sure that it suits it"),
     "replace": Rule("warn", "replaces something that the old version may call", "keep its signature and meaning"),
     "enum-value": Rule("warn", "adds a value that the old version may read and not know", "write it only later"),
+    "session-setting": Rule(
+        "block",
+        "changes what guards the migration: its timeouts, its name, how the server notices that it has died",
+        "leave it out: the environment says how long it may wait and work (`limits`)",
+    ),
     "revoke": Rule("warn", "takes a right away that the old version may need", "do it when it is gone"),
     "concurrently-in-transaction": Rule(
         "block",
@@ -126,6 +133,9 @@ RULES: Final[Mapping[str, Rule]] = {
 
 NEVER_ACCEPTED: Final = frozenset({"concurrently-in-transaction", "non-transactional-mixed"})
 """Rules that are no judgement: what they find fails, or cannot be repeated."""
+
+GUARDS: Final = frozenset(Limits().settings) | frozenset(SETTINGS) | {"application_name", "all"}
+"""Settings of the migrating session that no revision may change, as ``SET`` and ``RESET`` name them."""
 
 _PLAIN: Final[Mapping[str, str]] = {
     "drop-column": "drop-column",
@@ -251,5 +261,6 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "update-rows": lambda operation: ["backfill"] if "all" in operation.flags else [],
     "reindex": lambda operation: [] if "concurrently" in operation.flags else ["index-not-concurrent"],
     "refresh": lambda operation: [] if "concurrently" in operation.flags else ["lock-table"],
+    "setting": lambda operation: ["session-setting"] if operation.object in GUARDS else [],
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
 }

@@ -42,7 +42,17 @@ _NOTHING: Final = frozenset(
             "lock-table",
             "outside-transaction",
         ),
-        *("reindex", "refresh", "rename", "replace", "revoke", "rewrite", "set-not-null", "transaction"),
+        *(
+            "reindex",
+            "refresh",
+            "rename",
+            "replace",
+            "revoke",
+            "rewrite",
+            "set-not-null",
+            "setting",
+            "transaction",
+        ),
     }
 )
 """Operations that take no data away; what is not named anywhere here may take any."""
@@ -232,6 +242,8 @@ def _losses(operation: Operation, place: str) -> list[Loss]:
         return [Loss("table", table, "", place), *_more(operation, place)]
     if kind in _COLUMNS:
         return [Loss("column", table, column, place), *_more(operation, place)]
+    if kind == "setting" and column in ("search_path", "schema"):
+        return [Loss("unknown", "", "", place)]  # which tables are meant after it, nobody counts
     if kind == "update-rows":
         return [Loss("overwritten", table, column, place)]
     return _more(operation, place) if kind in _NOTHING else [Loss("unknown", "", "", place)]

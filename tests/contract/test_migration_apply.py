@@ -234,6 +234,29 @@ def test_the_limits_hold_against_what_env_py_sets(erp: World, tmp_path: Path) ->
         Migration(job, erp.database).run()
 
 
+SEEN = "CREATE TABLE {} AS SELECT current_setting('lock_timeout') l, current_setting('statement_timeout') s"
+
+
+def test_the_limits_hold_again_after_a_revision_that_has_set_others(erp: World, tmp_path: Path) -> None:
+    loose = sql("SET lock_timeout = 0") + "\n" + sql("SET statement_timeout = 0")
+    reset = sql("RESET lock_timeout") + "\n" + sql(SEEN.format("reset"))
+    own = f"""
+import psycopg
+with psycopg.connect("") as own:
+    own.execute({SEEN.format("own")!r})
+"""
+    given = FIRST | {
+        "b": revision("b", "a", loose),
+        "c": revision("c", "b", sql(SEEN.format("later"))),
+        "d": revision("d", "c", reset),
+        "e": revision("e", "d", own),
+    }
+    Migration(erp.job(tree(tmp_path, given)), erp.database).run()
+    assert {one: erp.ask(f"SELECT l, s FROM {one}") for one in ("later", "reset", "own")} == {
+        one: [("500ms", "20s")] for one in ("later", "reset", "own")
+    }
+
+
 def test_an_env_py_that_runs_nothing_is_no_success(erp: World, tmp_path: Path) -> None:
     with pytest.raises(MigrationFailed, match="without having run"):
         Migration(erp.job(tree(tmp_path, LINE, env="pass")), erp.database).run()

@@ -65,11 +65,15 @@ class _Work:
             raise Refused("tree", "env.py gave Alembic no connection")
         self._compare(list(connection.execute(text(_WHERE)).one()))
         self._lock(connection)
-        for name, value in self.request["settings"].items():  # env.py may have set others
-            connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
+        self._settle(connection)
         self._start(context)
-        yield from self._each()
+        yield from self._each(context)
         self.finished = True
+
+    def _settle(self, connection: Any) -> None:
+        # env.py may have set others, or a revision before this one.
+        for name, value in self.request["settings"].items():
+            connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
 
     def _compare(self, found: list[Any]) -> None:
         expected = [self.request["identity"]["system"], self.request["identity"]["name"]]
@@ -92,10 +96,11 @@ class _Work:
         if heads != sorted(self.request["start"]):
             raise Refused("moved", f"the database is at {heads}, not at {sorted(self.request['start'])}")
 
-    def _each(self) -> Iterator[RevisionStep]:
+    def _each(self, context: MigrationContext) -> Iterator[RevisionStep]:
         for step in self.request["plan"]:
             script = self.folder.get_revision(step["revision"])
             told = {"revision": step["revision"], "up": step["up"], "file": script.module.__file__}
+            self._settle(context.connection)
             self.emit({"event": "revision", **told})
             began = time.monotonic()
             yield RevisionStep(self.folder.revision_map, script, step["up"])

@@ -77,6 +77,9 @@ def test_pauses_grow_up_to_the_longest() -> None:
     limits = Limits(pause=2, longest_pause=10)
     assert [limits.pause_after(attempt) for attempt in (1, 2, 3, 4, 5)] == [2, 4, 8, 10, 10]
     assert Limits(lock=0.5).settings["lock_timeout"] == "500"
+    assert Limits(lock=0.5, statement=2).options == (
+        "-c lock_timeout=500 -c statement_timeout=2000 -c idle_in_transaction_session_timeout=2000"
+    )
 
 
 def test_a_tag_is_the_runs_own_and_fits() -> None:

@@ -33,6 +33,10 @@ HARMLESS = (
     "GRANT SELECT ON articles TO erp",
     "SELECT setval('articles_id_seq', (SELECT max(id) FROM articles))",
     "SELECT pg_sleep(1)",
+    "SET LOCAL search_path TO shop, public",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "RESET ROLE",
+    "SELECT set_config('work_mem', '64MB', true)",
 )
 
 
@@ -88,6 +92,16 @@ FOUND = {
     "CREATE OR REPLACE FUNCTION f() RETURNS int AS $$ SELECT 1 $$ LANGUAGE sql": ["replace"],
     "ALTER TYPE mood ADD VALUE 'c'": ["enum-value"],
     "REVOKE SELECT ON orders FROM erp": ["revoke"],
+    "SET lock_timeout = 0": ["session-setting"],
+    "SET SESSION statement_timeout TO '1h'": ["session-setting"],
+    "SET LOCAL Lock_Timeout = '9s'": ["session-setting"],
+    "SET application_name = 'x'": ["session-setting"],
+    "RESET ALL": ["session-setting"],
+    "RESET statement_timeout": ["session-setting"],
+    "SELECT pg_catalog.set_config('LOCK_TIMEOUT', '0', false)": ["session-setting"],
+    "SELECT set_config('lock_' || 'timeout', '0', false)": ["not-read"],
+    "SELECT set_config(name, value, false) FROM settings": ["not-read"],
+    "DISCARD ALL": ["not-read"],
     "DO $$ BEGIN EXECUTE 'DROP TABLE orders'; END $$": ["not-read"],
     "CALL tidy_up()": ["not-read"],
     "SELECT DropGeometryColumn('orders', 'place')": ["not-read"],

@@ -78,6 +78,8 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
         ("SELECT other.setval('s', 1)", [UNKNOWN]),
         ("SELECT pg_catalog.setval('s', (SELECT coalesce(max(id), 1) FROM orders))", []),
         ("WITH x (a) AS (SELECT 1) SELECT count(*) FROM x AS y (b) WHERE b IN (1)", []),
+        ("SET search_path TO archive", [UNKNOWN]),
+        ("SET work_mem TO '64MB'", []),
         ("DROP VIEW v", []),
         ("DROP INDEX i", []),
         ("ALTER TABLE orders DROP CONSTRAINT c", []),
