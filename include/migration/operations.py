@@ -10,6 +10,7 @@ from typing import Final
 from include.migration import rows
 from include.migration.alter_table import alter_table
 from include.migration.operation import Operation, cascade, if_not_exists
+from include.migration.outside import outside
 from include.migration.sqltext import Reader, Statement, has, words
 
 _HARMLESS: Final = frozenset({"COMMENT", "GRANT", "ANALYZE", "SHOW", "NOTIFY"})
@@ -37,6 +38,8 @@ _TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "START", "END", 
 def operations(statement: Statement) -> tuple[Operation, ...]:
     """Everything that a statement does."""
     verb = statement.verb
+    if what := outside(statement):
+        return (Operation("outside-database", object=what),)
     if verb in _TRANSACTION:
         return (Operation("transaction", object=verb),)
     if reader := _READERS.get(verb):
@@ -49,11 +52,9 @@ def operations(statement: Statement) -> tuple[Operation, ...]:
 
 
 def _alter(reader: Reader) -> tuple[Operation, ...]:
-    what = reader.take_any("TABLE", "TYPE", "INDEX", "SEQUENCE", "VIEW", "SCHEMA", "SYSTEM", "DATABASE", "DOMAIN")
+    what = reader.take_any("TABLE", "TYPE", "INDEX", "SEQUENCE", "VIEW", "SCHEMA", "DOMAIN")
     if what == "TABLE":
         return alter_table(reader)
-    if what == "SYSTEM":
-        return (Operation("outside-transaction", object="ALTER SYSTEM"),)
     reader.take("IF", "EXISTS")
     name = reader.name()
     if what == "TYPE" and reader.take("ADD", "VALUE"):
@@ -61,15 +62,13 @@ def _alter(reader: Reader) -> tuple[Operation, ...]:
     if has(reader.rest, "RENAME") or has(reader.rest, "SET", "SCHEMA"):
         # The planner knows an index by its place: nobody names one.
         return (Operation("harmless" if what == "INDEX" else "rename", name),)
-    if what in ("INDEX", "SEQUENCE", "DATABASE"):
+    if what in ("INDEX", "SEQUENCE"):
         return (Operation("harmless"),)
     return (Operation("unknown", name, f"ALTER {what}".strip()),)
 
 
 def _create(reader: Reader) -> tuple[Operation, ...]:
     replace = reader.take("OR", "REPLACE")
-    if reader.take("DATABASE") or reader.take("TABLESPACE"):
-        return (Operation("outside-transaction", object="CREATE DATABASE"),)
     unique = reader.take("UNIQUE")
     if reader.take("INDEX"):
         return (_create_index(reader, unique=unique),)
@@ -102,8 +101,6 @@ def _drop(reader: Reader) -> tuple[Operation, ...]:
     flags = cascade(reader.rest)
     shown = " ".join(one.shown for one in reader.rest)[:80]
     what = reader.rest[0].text if reader.rest else ""
-    if reader.take("DATABASE"):
-        return (Operation("outside-transaction", object="DROP DATABASE"),)
     if reader.take("TABLE") or reader.take("INDEX"):
         flags |= _concurrently(reader)
         reader.take("IF", "EXISTS")

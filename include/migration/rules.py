@@ -101,6 +101,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "trigger": Rule("warn", "lets a trigger run on what the old version writes", "be sure that it suits it"),
     "replace": Rule("warn", "replaces something that the old version may call", "keep its signature and meaning"),
     "enum-value": Rule("warn", "adds a value that the old version may read and not know", "write it only later"),
+    "outside-database": Rule(
+        "block",
+        "changes the server beside this database: a rehearsal would do it to everybody, before anybody decides",
+        "take it out of the revisions and do it by itself, where roles, databases and settings are administered",
+    ),
     "session-setting": Rule(
         "block",
         "changes what guards the migration: its timeouts, its name, how the server notices that it has died",
@@ -131,8 +136,8 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """Name → rule."""
 
-NEVER_ACCEPTED: Final = frozenset({"concurrently-in-transaction", "non-transactional-mixed"})
-"""Rules that are no judgement: what they find fails, or cannot be repeated."""
+NEVER_ACCEPTED: Final = frozenset({"concurrently-in-transaction", "non-transactional-mixed", "outside-database"})
+"""Rules that are no judgement: what they find fails, cannot be repeated, or happens in the rehearsal already."""
 
 GUARDS: Final = frozenset(Limits().settings) | frozenset(SETTINGS) | {"application_name", "all"}
 """Settings of the migrating session that no revision may change, as ``SET`` and ``RESET`` name them."""
@@ -153,6 +158,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "create-trigger": "trigger",
     "replace": "replace",
     "enum-value": "enum-value",
+    "outside-database": "outside-database",
     "revoke": "revoke",
     "unknown": "not-read",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from include.migration.policy import Acceptance, Policy, decide
 from include.migration.rules import RULES, lint
 from include.migration.tree import Rendered
 
@@ -31,6 +32,8 @@ HARMLESS = (
     "INSERT INTO articles VALUES (1)",
     "UPDATE articles SET a = 1 WHERE id = 3",
     "GRANT SELECT ON articles TO erp",
+    "CREATE USER MAPPING FOR erp SERVER other",
+    "COMMENT ON TABLE articles IS 'GRANT admin TO app'",
     "SELECT setval('articles_id_seq', (SELECT max(id) FROM articles))",
     "SELECT pg_sleep(1)",
     "SET LOCAL search_path TO shop, public",
@@ -107,9 +110,39 @@ FOUND = {
     "SELECT DropGeometryColumn('orders', 'place')": ["not-read"],
     "WITH x AS (MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE) SELECT 1": ["not-read"],
     "ALTER TABLE orders FROBNICATE": ["not-read"],
-    "CREATE DATABASE other": ["concurrently-in-transaction"],
-    "ALTER SYSTEM SET work_mem = '1GB'": ["concurrently-in-transaction"],
+    "VACUUM": ["concurrently-in-transaction"],
 }
+
+
+OUTSIDE = (
+    "ALTER DATABASE erp SET work_mem = '8MB'",
+    "ALTER ROLE erp NOLOGIN",
+    "ALTER SYSTEM SET work_mem = '1GB'",
+    "ALTER USER erp PASSWORD 'x'",
+    "ALTER GROUP staff ADD USER anna",
+    "CREATE DATABASE other",
+    "CREATE ROLE app LOGIN",
+    "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p",
+    "CREATE TABLESPACE fast LOCATION '/fast'",
+    "DROP ROLE IF EXISTS app",
+    "DROP DATABASE erp",
+    "DROP OWNED BY app",
+    "REASSIGN OWNED BY app TO erp",
+    "GRANT admin TO app WITH ADMIN OPTION",
+    "REVOKE ADMIN OPTION FOR admin FROM app",
+    "GRANT CONNECT ON DATABASE erp TO app",
+    "REVOKE ALL ON TABLESPACE fast FROM app",
+    "GRANT SET ON PARAMETER work_mem TO app",
+    "COMMENT ON DATABASE erp IS 'x'",
+)
+
+
+@pytest.mark.parametrize("sql", OUTSIDE)
+def test_what_is_done_to_the_whole_server_is_found_and_nobody_can_accept_it(sql: str) -> None:
+    assert rules(sql) == ["outside-database"]
+    (one,) = lint([Rendered("0002", "a.py", ((sql, 1),))])
+    accepted = Acceptance("outside-database", "0002", "anna", "it is only a role")
+    assert decide([one], Policy(accepted=(accepted,))).blocking == (one,)
 
 
 @pytest.mark.parametrize("sql", FOUND)
@@ -161,5 +194,5 @@ def test_what_cannot_be_rendered_is_unknown_and_what_could_is_judged() -> None:
 
 
 def test_every_rule_can_be_found() -> None:
-    named = {rule for found in FOUND.values() for rule in found}
+    named = {rule for found in FOUND.values() for rule in found} | {"outside-database"}
     assert RULES.keys() - named == {"non-transactional", "non-transactional-mixed", "not-rendered"}

@@ -58,7 +58,8 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
         ("DROP FUNCTION f CASCADE", [OTHER]),
         ("DROP SEQUENCE s", [OTHER]),
         ("DROP EXTENSION hstore", [OTHER]),
-        ("DROP OWNED BY erp", [OTHER]),
+        ("DROP OWNED BY erp", [UNKNOWN]),
+        ("DROP ROLE app", [UNKNOWN]),
         ("UPDATE orders SET status = 'open' WHERE status = 'held'", [("overwritten", "orders", "status")]),
         (
             'UPDATE ONLY shop.orders AS o SET a = (SELECT b FROM c), "B ü"[2] = 1, c.d = 2 FROM x',
