@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from include.migration.calls import volatile
-from include.migration.operation import Operation, cascade, if_not_exists
+from include.migration.operation import ONCE, Operation, cascade, if_exists, if_not_exists
 from include.migration.sqltext import Reader, Token, has, words
 
 _SERIAL: Final = frozenset({"SERIAL", "BIGSERIAL", "SMALLSERIAL", "SERIAL2", "SERIAL4", "SERIAL8"})
@@ -22,29 +22,40 @@ def alter_table(reader: Reader) -> tuple[Operation, ...]:
 
 
 def _action(table: str, reader: Reader) -> Operation:
-    verb = reader.take_any("ADD", "DROP", "ALTER", "RENAME", "SET", "VALIDATE", "ATTACH", "DETACH")
+    verb = reader.take_any("ADD", "DROP", "ALTER", "RENAME", "SET", "ATTACH", "DETACH")
     if verb == "ADD":
         return _add(table, reader)
     if verb == "DROP":
         constraint = reader.take("CONSTRAINT")
         reader.take("COLUMN")
-        reader.take("IF", "EXISTS")
-        name = reader.name()
-        return Operation("drop-constraint" if constraint else "drop-column", table, name, cascade(reader.rest))
+        flags = if_exists(reader) | cascade(reader.rest)
+        return Operation("drop-constraint" if constraint else "drop-column", table, reader.name(), flags)
     if verb == "ALTER":
         return _alter_column(table, reader)
     if verb == "RENAME":
         what = reader.take_any("TO", "CONSTRAINT", "COLUMN")
         if what == "TO":
             return _moved(table, table.rpartition(".")[0], reader.name())
-        return Operation("harmless" if what == "CONSTRAINT" else "rename", table, reader.name())
+        return Operation("harmless" if what == "CONSTRAINT" else "rename", table, reader.name(), ONCE)
     if verb == "SET":
         return _set(table, reader)
     if verb == "DETACH":
         return Operation("drop-table", table, "partition")
-    if verb in ("VALIDATE", "ATTACH"):
-        return Operation("harmless", table)
-    harmless = reader.take_any("ENABLE", "OWNER", "REPLICA", "CLUSTER", "RESET", "DISABLE")
+    if verb == "ATTACH":
+        reader.take("PARTITION")
+        return Operation("attach-partition", table, reader.name())
+    return _switch(table, reader)
+
+
+def _switch(table: str, reader: Reader) -> Operation:
+    """What is said of the table as a whole."""
+    if has(reader.rest, "ROW", "LEVEL", "SECURITY"):
+        return Operation("row-security", table)
+    if reader.take("OWNER"):
+        return Operation("owner", table)
+    if reader.take_any("ENABLE", "DISABLE"):
+        return Operation("switch-trigger", table)
+    harmless = reader.take_any("VALIDATE", "REPLICA", "CLUSTER", "RESET")
     return Operation("harmless" if harmless else "unknown", table, "ALTER TABLE")
 
 
@@ -135,8 +146,14 @@ def _alter_column(table: str, reader: Reader) -> Operation:
         (("SET", "NOT", "NULL"), "set-not-null"),
         (("DROP", "DEFAULT"), "drop-default"),
         (("DROP", "IDENTITY"), "drop-default"),
+        (("DROP", "EXPRESSION"), "drop-default"),
+        (("SET", "EXPRESSION"), "rewrite"),
+        (("SET", "GENERATED", "ALWAYS"), "generated-always"),
+        (("ADD", "GENERATED", "ALWAYS"), "generated-always"),
     ):
         if reader.take(*phrase):
             return Operation(kind, table, column)
     harmless = reader.take_any("SET", "ADD", "DROP", "RESET", "RESTART")
-    return Operation("harmless" if harmless else "unknown", table, column)
+    return Operation(
+        "harmless" if harmless else "unknown", table, column, ONCE if harmless == "ADD" else frozenset()
+    )

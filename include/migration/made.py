@@ -18,7 +18,11 @@ class Made:
 
     def table(self, operation: Operation) -> bool:
         """Whether it is about a table that was made."""
-        return operation.table in self._tables
+        return self.named(operation.table)
+
+    def named(self, table: str) -> bool:
+        """Whether the table of that name was made."""
+        return table in self._tables
 
     def column(self, operation: Operation) -> bool:
         """Whether it is about a column that was made, or about a table that was."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from include.migration import rows
 from include.migration.alter_table import alter_table
-from include.migration.operation import Operation, cascade, if_not_exists
+from include.migration.operation import ONCE, Operation, cascade, if_exists, if_not_exists
 from include.migration.outside import outside
 from include.migration.sqltext import Reader, Statement, has, words
 
@@ -52,16 +52,22 @@ def operations(statement: Statement) -> tuple[Operation, ...]:
 
 
 def _alter(reader: Reader) -> tuple[Operation, ...]:
-    what = reader.take_any("TABLE", "TYPE", "INDEX", "SEQUENCE", "VIEW", "SCHEMA", "DOMAIN")
+    what = reader.take_any("TABLE", "TYPE", "INDEX", "SEQUENCE", "VIEW", "SCHEMA", "DOMAIN", "POLICY")
     if what == "TABLE":
         return alter_table(reader)
+    if what == "POLICY":
+        return (Operation("row-security", _after("ON", reader)),)
     reader.take("IF", "EXISTS")
     name = reader.name()
     if what == "TYPE" and reader.take("ADD", "VALUE"):
-        return (Operation("enum-value", name),)
+        return (Operation("enum-value", name, flags=if_not_exists(reader)),)
     if has(reader.rest, "RENAME") or has(reader.rest, "SET", "SCHEMA"):
         # The planner knows an index by its place: nobody names one.
-        return (Operation("harmless" if what == "INDEX" else "rename", name),)
+        return (Operation("harmless" if what == "INDEX" else "rename", name, flags=ONCE),)
+    if has(reader.rest, "OWNER", "TO"):
+        return (Operation("owner", name),)
+    if what == "INDEX" and has(reader.rest, "SET", "TABLESPACE"):
+        return (Operation("rewrite", name),)
     if what in ("INDEX", "SEQUENCE"):
         return (Operation("harmless"),)
     return (Operation("unknown", name, f"ALTER {what}".strip()),)
@@ -78,13 +84,23 @@ def _create(reader: Reader) -> tuple[Operation, ...]:
         pass
     if reader.take("TABLE") or reader.take("MATERIALIZED", "VIEW"):
         flags = if_not_exists(reader)
-        return (Operation("create-table", reader.name(), flags=flags),)
+        name = reader.name()
+        return (Operation("create-table", name, reader.name() if reader.take("PARTITION", "OF") else "", flags),)
     if reader.take("TRIGGER"):
-        tokens = reader.rest
-        at = words(tokens).index("ON") + 1 if "ON" in words(tokens) else len(tokens)
-        return (Operation("create-trigger", Reader(tokens[at:]).name()),)
+        return (Operation("create-trigger", _after("ON", reader)),)
+    if reader.take("RULE"):
+        return (Operation("create-rule", _after("TO", reader)),)
+    if reader.take("POLICY"):
+        return (Operation("row-security", _after("ON", reader)),)
     what = reader.rest[0].shown if reader.rest else ""
-    return (Operation("replace", object=what) if replace else Operation("harmless", object=what),)
+    maybe = frozenset({"if-not-exists"} if has(reader.rest, "IF", "NOT", "EXISTS") else ())
+    return (Operation("replace" if replace else "create-other", object=what, flags=maybe),)
+
+
+def _after(word: str, reader: Reader) -> str:
+    """The table behind a keyword."""
+    text = words(reader.rest)
+    return Reader(reader.rest[text.index(word) + 1 :]).name() if word in text else ""
 
 
 def _create_index(reader: Reader, *, unique: bool) -> Operation:
@@ -103,9 +119,10 @@ def _drop(reader: Reader) -> tuple[Operation, ...]:
     what = reader.rest[0].text if reader.rest else ""
     if reader.take("TABLE") or reader.take("INDEX"):
         flags |= _concurrently(reader)
-        reader.take("IF", "EXISTS")
+        flags |= if_exists(reader)
         kind = f"drop-{what.lower()}"
         return tuple(Operation(kind, Reader(one).name(), flags=flags) for one in reader.clauses())
+    flags |= {"if-exists"} if has(reader.rest, "IF", "EXISTS") else frozenset()
     return (Operation("drop-other", object=shown, flags=flags if what in _WITHOUT_DATA else flags | {"data"}),)
 
 

@@ -38,7 +38,8 @@ def insert(reader: Reader) -> tuple[Operation, ...]:
     table = reader.name()
     tokens = reader.rest
     if not has(tokens, "DO", "UPDATE"):
-        return (Operation("harmless", table),)
+        conflict = frozenset({"on-conflict"} if has(tokens, "ON", "CONFLICT") else ())
+        return (Operation("insert-rows", table, flags=conflict),)
     text = words(tokens)
     at = next(at for at in range(len(text)) if text[at : at + 2] == ("DO", "UPDATE"))
     return _set(table, tokens[at + 3 :], every_row=False)

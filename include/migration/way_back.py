@@ -32,27 +32,11 @@ _TABLES: Final = frozenset({"drop-table", "empty-table", "delete-rows"})
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
 _NOTHING: Final = frozenset(
     {
-        *("add-column", "add-constraint", "create-index", "create-table", "create-trigger", "drop-constraint"),
-        *(
-            "drop-default",
-            "drop-index",
-            "drop-other",
-            "enum-value",
-            "harmless",
-            "lock-table",
-            "outside-transaction",
-        ),
-        *(
-            "reindex",
-            "refresh",
-            "rename",
-            "replace",
-            "revoke",
-            "rewrite",
-            "set-not-null",
-            "setting",
-            "transaction",
-        ),
+        *("add-column", "add-constraint", "create-index", "create-other", "create-rule", "create-table"),
+        *("create-trigger", "drop-constraint", "drop-default", "drop-index", "drop-other", "enum-value"),
+        *("attach-partition", "generated-always", "harmless", "insert-rows", "lock-table", "outside-transaction"),
+        *("owner", "reindex", "refresh", "rename", "replace", "revoke", "rewrite", "row-security", "set-not-null"),
+        *("setting", "switch-trigger", "transaction"),
     }
 )
 """Operations that take no data away; what is not named anywhere here may take any."""
