@@ -164,7 +164,7 @@ class Outcome:
             "fingerprint": self.schema.fingerprint,
             "attempts": self.attempts,
             "timings": dict(self.timings),
-            "blockers": [one.shown for one in self.blockers],
+            "blockers": [one.who for one in self.blockers],
         }
 
 

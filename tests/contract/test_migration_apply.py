@@ -17,7 +17,7 @@ from include.errors import (
     SchemaDiffers,
     WrongDatabase,
 )
-from include.migration.apply import Migration
+from include.migration.apply import Migration, log_progress
 from include.migration.job import Progress
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
@@ -315,6 +315,26 @@ raise ValueError(secret)
     assert password not in repr(job)
     assert "***" in caplog.text
     assert password not in caplog.text
+
+
+def test_no_row_and_no_string_of_a_statement_is_told(
+    erp: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    at_a(erp, tmp_path)
+    erp.do(
+        "ALTER TABLE orders ADD mail text, ALTER id SET NOT NULL",
+        "INSERT INTO orders VALUES (1, 'anna@example.com')",
+    )
+    seen: list[Progress] = []
+    slow_one = sql("SELECT pg_sleep(1), 'bert@example.com'")
+    failing = sql("UPDATE orders SET id = NULL WHERE mail <> 'cleo@example.com'")
+    job = erp.job(tree(tmp_path, FIRST | {"b": revision("b", "a", f"{slow_one}\n{failing}")}))
+    with pytest.raises(MigrationFailed, match="violates not-null constraint") as failed:
+        Migration(job, erp.database, report=lambda one: (seen.append(one), log_progress(one))).run()
+    assert "UPDATE orders SET id = NULL WHERE mail < > '…'" in failed.value.seen
+    assert any("pg_sleep" in one.shown for one in seen)
+    assert "example.com" not in "".join([str(failed.value), caplog.text, *(one.shown for one in seen)])
 
 
 # -- the demo ERP --------------------------------------------------------------------------------------------
