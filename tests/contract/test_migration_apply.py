@@ -7,12 +7,14 @@ import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from include.errors import (
     MigrationFailed,
+    MigrationInterrupted,
     MigrationRefused,
     SchemaDiffers,
     WrongDatabase,
@@ -155,13 +157,15 @@ def test_an_asynchronous_env_py_is_guarded_in_the_same_way(erp: World, server: P
 # -- the wrong database --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("knows_a_password", [False, True])
 def test_an_env_py_that_goes_elsewhere_is_refused_before_it_executes_anything(
-    erp: World, server: Postgres, tmp_path: Path
+    erp: World, server: Postgres, tmp_path: Path, *, knows_a_password: bool
 ) -> None:
     other = world(server, "other")
+    password = f":{quote(erp.database.password, safe='')}@" if knows_a_password else "@"
     stubborn = ENV.replace(
         "config.get_section(config.config_ini_section, {})",
-        '{"sqlalchemy.url": config.attributes["url"].rsplit("/", 1)[0] + "/other"}',
+        f'{{"sqlalchemy.url": config.attributes["url"].rsplit("/", 1)[0].replace("@", {password!r}) + "/other"}}',
     )
     with pytest.raises(WrongDatabase, match="database 'other'") as refused:
         Migration(erp.job(tree(tmp_path, LINE, env=stubborn)), erp.database).run()
@@ -315,6 +319,13 @@ raise ValueError(secret)
     assert password not in repr(job)
     assert "***" in caplog.text
     assert password not in caplog.text
+
+
+def test_the_password_is_good_for_the_one_database_only(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    given = FIRST | {"b": revision("b", "a", "import psycopg\npsycopg.connect('dbname=postgres')")}
+    with pytest.raises(MigrationInterrupted, match="no password supplied"):
+        Migration(erp.job(tree(tmp_path, given)), erp.database).run()
 
 
 def test_no_row_and_no_string_of_a_statement_is_told(

@@ -11,6 +11,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.pool import Pool
 
 from .configuration import configuration, point_at, scripts
@@ -27,6 +28,7 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
     folder = scripts(config)
     _refuse_changed(request["plan"], folder)
     work = _Work(request, folder, emit)
+    event.listen(Engine, "do_connect", work.connect)
     event.listen(Pool, "connect", work.greet)
     with EnvironmentContext(config, folder, fn=work.steps, destination_rev="heads"):
         folder.run_env()
@@ -40,9 +42,23 @@ class _Work:
 
     def __init__(self, request: dict[str, Any], folder: ScriptDirectory, emit: Emit) -> None:
         self.request = request
+        self.name = make_url(request["url"]).database
         self.folder = folder
         self.emit = emit
         self.finished = False
+
+    def connect(self, dialect: Any, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """A connection is about to be made; where it cannot be, the reason may be that it leads elsewhere.
+
+        The password is given for one database only.
+        """
+        try:
+            return dialect.connect(*arguments, **named)
+        except Exception as error:
+            name = named.get("dbname", named.get("database", self.name))
+            if name != self.name:
+                raise Refused("elsewhere", f"database {name!r} is not the one that was meant") from error
+            raise
 
     def greet(self, connection: Any, _record: object) -> None:
         """A connection was made: nothing is executed on it before it is known to be the right one."""
