@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from include.migration.sqltext import Token
+from include.migration.sqltext import Token, words
 
 # Functions that give the same value for all rows of one statement: a default with them rewrites nothing
 # (PostgreSQL manual, ALTER TABLE, notes).
@@ -75,6 +75,8 @@ _WORDS: Final = frozenset(
     }
 )
 
+_LISTS: Final = (("AS",), ("INTO",), ("RECURSIVE",), ("WITH",))
+
 
 def volatile(tokens: Sequence[Token]) -> bool:
     """Whether an expression calls a function that is not known to be stable."""
@@ -87,15 +89,15 @@ def acting(tokens: Sequence[Token]) -> str:
 
 
 def _called(tokens: Sequence[Token]) -> list[str]:
-    """Names before brackets; one of another schema with its schema. ``AS name (…)`` lists columns."""
+    """Names before brackets, one of another schema with it; behind ``AS``, ``INTO`` … they list columns."""
     found = []
-    padded = [Token("symbol", "", ""), *tokens]
     for at, (one, after) in enumerate(pairwise(tokens)):
         if after.text != "(" or one.kind not in ("word", "name"):
             continue
-        before = padded[at]
-        if before.kind == "word" and before.text in ("AS", "WITH", "RECURSIVE"):
+        qualified = at > 1 and tokens[at - 1].text == "."
+        begins = at - 2 if qualified else at
+        if words(tokens[begins - 1 : begins])[:1] in _LISTS:
             continue
-        schema = padded[at - 1].identifier if before.text == "." and at else ""
-        found.append(one.identifier if schema in ("", "pg_catalog") else f"{schema}.{one.identifier}")
+        schema = tokens[begins].identifier if qualified else "pg_catalog"
+        found.append(one.identifier if schema == "pg_catalog" else f"{schema}.{one.identifier}")
     return found

@@ -51,7 +51,8 @@ def query(tokens: Sequence[Token]) -> tuple[Operation, ...]:
         return (Operation("unknown", object="WITH"),)
     if name := acting(tokens):
         return (Operation("unknown", object=f"{name}()"),)
-    return tuple(_settings(tokens)) or (Operation("harmless"),)
+    rows = Operation("insert-rows" if has(tokens, "WITH") and has(tokens, "INSERT") else "harmless")
+    return tuple(_settings(tokens)) or (rows,)
 
 
 def _settings(tokens: Sequence[Token]) -> Iterator[Operation]:
@@ -82,7 +83,9 @@ def _assignments(tokens: Sequence[Token]) -> Sequence[Token]:
     for at, token in enumerate(tokens):
         if token.kind == "symbol":
             depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.kind == "word" and token.text in ("FROM", "WHERE", "RETURNING"):
+        compared = token.text == "FROM" and words(tokens[at - 1 : at]) == ("DISTINCT",)
+        ends = token.kind == "word" and token.text in ("FROM", "WHERE", "RETURNING") and not compared
+        if depth == 0 and ends:
             return tokens[:at]
     return tokens
 

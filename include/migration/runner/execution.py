@@ -56,7 +56,7 @@ class _Work:
             return dialect.connect(*arguments, **named)
         except Exception as error:
             name = named.get("dbname", named.get("database", self.name))
-            if name != self.name:
+            if name not in (self.name, self.request["identity"]["name"]):
                 raise Refused("elsewhere", f"database {name!r} is not the one that was meant") from error
             raise
 

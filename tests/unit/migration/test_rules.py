@@ -233,6 +233,7 @@ def test_outside_of_a_transaction_belongs_into_a_revision_of_its_own() -> None:
         ("SELECT 1", []),
         ("CALL tidy_up()", ["not-read"]),
         ("INSERT INTO orders SELECT 1", ["not-repeatable"]),
+        ("WITH x AS (SELECT 1) INSERT INTO orders SELECT * FROM x", ["not-repeatable"]),
         ("INSERT INTO orders SELECT 1 ON CONFLICT DO NOTHING", ["non-transactional"]),
         ("UPDATE orders SET a = a + 1 WHERE b", ["not-repeatable"]),
         ("DELETE FROM orders WHERE a", ["data-loss", "non-transactional"]),

@@ -66,6 +66,10 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
             [("overwritten", "shop.orders", name) for name in ("a", "B ü", "c")],
         ),
         ("UPDATE orders SET (a, b) = (1, 2)", [("overwritten", "orders", "a"), ("overwritten", "orders", "b")]),
+        (
+            "UPDATE orders SET a = b IS DISTINCT FROM c, d = extract(year FROM e) FROM x",
+            [("overwritten", "orders", "a"), ("overwritten", "orders", "d")],
+        ),
         ("UPDATE orders", [("overwritten", "orders", "")]),
         ("INSERT INTO orders (a) VALUES (1) ON CONFLICT DO NOTHING", []),
         (
@@ -81,6 +85,7 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
         ("WITH x (a) AS (SELECT 1) SELECT count(*) FROM x AS y (b) WHERE b IN (1)", []),
         ("SET search_path TO archive", [UNKNOWN]),
         ("SET work_mem TO '64MB'", []),
+        ("WITH x AS (SELECT 1) INSERT INTO shop.orders (a, b) SELECT count(*) FROM x", []),
         ("DROP VIEW v", []),
         ("DROP INDEX i", []),
         ("ALTER TABLE orders DROP CONSTRAINT c", []),
