@@ -31,6 +31,8 @@ class Made:
     def note(self, operation: Operation) -> None:
         """Go on to what comes after the operation."""
         table, name, flags = operation.table, operation.object, operation.flags
+        if not table:
+            return  # its name could not be read
         if operation.kind == "create-table" and "if-not-exists" not in flags:
             self._tables.add(table)
         elif operation.kind == "add-column" and "if-not-exists" not in flags:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from include.migration.operation import Operation
 
 Again = Literal["nothing", "resumed", "twice", "stuck"]
-"""``nothing`` is left behind; it is left and gone on from; rows are changed twice; it fails where it stands."""
+"""It has left ``nothing`` behind, is ``resumed`` from what it has, changes rows ``twice``, or is ``stuck``."""
 
 _NOTHING: Final = frozenset({"harmless", "lock-table", "outside-transaction", "refresh", "setting"})
 _RESUMED: Final = frozenset({"delete-rows", "empty-table", "reindex", "replace", "revoke"})

@@ -186,6 +186,7 @@ def test_a_table_that_this_migration_makes_may_be_treated_in_any_way() -> None:
     assert rules(made, "CREATE INDEX i ON new (id)", "ALTER TABLE new ADD UNIQUE (id)", "DROP TABLE new") == []
     assert rules(made, "ALTER TABLE new RENAME TO newer", "ALTER TABLE newer DROP COLUMN id") == []
     assert rules(made, 'CREATE INDEX i ON "New" (id)') == ["index-not-concurrent"]
+    assert rules("CREATE TABLE", "DROP VIEW v") == ["drop-other"]
     assert rules("CREATE TABLE IF NOT EXISTS orders (id INTEGER)", "DROP TABLE orders") == ["drop-table"]
     assert rules(made, "DROP TABLE new", "ALTER TABLE orders RENAME TO new", "DROP TABLE new") == [
         *("rename", "drop-table")
