@@ -67,7 +67,8 @@ def client_environment(database: Database, *, application: str) -> Iterator[dict
     """The environment of a libpq program that works with the database; to be used while in this context.
 
     The password is in a file for this account only (libpq's ``PGPASSFILE``), because the environment and the
-    arguments of a process can be read by others.
+    arguments of a process can be read by others. It is given for this database alone: a program that works with a
+    copy does not get into the original by mistake.
 
     :param application: who it is, as ``pg_stat_activity`` shows it
     :raises DatabaseRefused: an option is none that a program can be given
@@ -76,7 +77,7 @@ def client_environment(database: Database, *, application: str) -> Iterator[dict
     with tempfile.TemporaryDirectory(prefix="stellwerk-") as folder:
         passfile = Path(folder) / "pgpass"
         passfile.touch(mode=0o600)
-        fields = (database.host, str(database.port), "*", database.user, database.password)
+        fields = (database.host, str(database.port), database.name, database.user, database.password)
         passfile.write_text(":".join(_escaped(one) for one in fields) + "\n", encoding="utf-8")
         yield {
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
@@ -105,5 +106,5 @@ def _variable(option: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    r"""As libpq reads a field of its password file; ``*`` as a whole field stands for anything."""
-    return text if text == "*" else text.replace("\\", "\\\\").replace(":", "\\:")
+    r"""As libpq reads a field of its password file, in which a bare ``*`` would stand for anything."""
+    return r"\*" if text == "*" else text.replace("\\", "\\\\").replace(":", "\\:")

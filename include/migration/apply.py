@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from include.database.connection import Database, client_environment
@@ -180,7 +180,7 @@ class Migration:
     # -- one attempt -------------------------------------------------------------------------------------------
 
     def _attempt(self, opened: Session, position: int) -> _Ending:
-        with client_environment(self._database, application=self._tag) as environment:
+        with client_environment(self._guarded(), application=self._tag) as environment:
             self._refuse_stopped()
             runner = self._runner = Runner(self._job.tree, environment, hidden=self._database.password)
             try:
@@ -191,6 +191,12 @@ class Migration:
                 self._runner = None
                 with contextlib.suppress(DatabaseError, TimeoutError), connection(self._database) as fresh:
                     end_backends(fresh, self._tag)
+
+    def _guarded(self) -> Database:
+        """Whoever connects with its environment has the limits, not only who asks SQLAlchemy."""
+        options = self._database.options
+        asked = f"{options.get('options', '')} {self._job.limits.options}".strip()
+        return replace(self._database, options={**options, "options": asked})
 
     def _request(self, opened: Session, position: int) -> dict[str, Any]:
         table = the_table(self._job.tree, state(opened))

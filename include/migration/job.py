@@ -51,6 +51,11 @@ class Limits:
             "idle_in_transaction_session_timeout": f"{self.statement * 1000:.0f}",
         }
 
+    @property
+    def options(self) -> str:
+        """As libpq's ``options``, for connections that somebody else makes; ``RESET`` goes back to them."""
+        return " ".join(f"-c {name}={value}" for name, value in self.settings.items())
+
 
 @dataclass(frozen=True)
 class Job:
@@ -159,7 +164,7 @@ class Outcome:
             "fingerprint": self.schema.fingerprint,
             "attempts": self.attempts,
             "timings": dict(self.timings),
-            "blockers": [one.shown for one in self.blockers],
+            "blockers": [one.who for one in self.blockers],
         }
 
 

@@ -37,7 +37,7 @@ def test_programs_get_the_password_in_a_file_of_this_account_that_ends_with_them
     with client_environment(DATABASE, application="stellwerk backup") as environment:
         passfile = Path(environment["PGPASSFILE"])
         assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
-        assert passfile.read_text(encoding="utf-8") == "db.local:5433:*:owner:pa\\:ss\\\\word\n"
+        assert passfile.read_text(encoding="utf-8") == ('db.local:5433:valeo "erp" ü:owner:pa\\:ss\\\\word\n')
         assert not any("pa:ss" in value for value in environment.values())
         assert environment["PGSSLMODE"] == "require"
         assert environment["PGDATABASE"] == 'valeo "erp" ü'
@@ -64,6 +64,13 @@ def test_a_parameter_that_programs_cannot_be_given_is_not_left_out_silently() ->
     with pytest.raises(DatabaseRefused, match="sslpassword") as refused:
         client_environment(database, application="x").__enter__()
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "written"), [("*", "\\*"), ("a:b\\c", "a\\:b\\\\c"), ("**", "**")])
+def test_the_password_is_for_the_one_database(name: str, written: str) -> None:
+    with client_environment(DATABASE.named(name), application="x") as environment:
+        line = Path(environment["PGPASSFILE"]).read_text(encoding="utf-8")
+    assert line == f"db.local:5433:{written}:owner:pa\\:ss\\\\word\n"
 
 
 def test_the_environment_of_this_process_is_not_passed_on() -> None:

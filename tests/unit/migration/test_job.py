@@ -23,7 +23,7 @@ from include.errors import (
 from include.migration.activity import TAG, Backend, Blocker, tag
 from include.migration.failure import failure, may_be_tried_again, of_database
 from include.migration.graph import Graph
-from include.migration.job import Job, Limits, Progress, concurrent_indexes
+from include.migration.job import Job, Limits, Outcome, Progress, concurrent_indexes
 from include.migration.state import Declared
 from include.migration.tree import Rendered, Revision, Tree
 
@@ -77,6 +77,9 @@ def test_pauses_grow_up_to_the_longest() -> None:
     limits = Limits(pause=2, longest_pause=10)
     assert [limits.pause_after(attempt) for attempt in (1, 2, 3, 4, 5)] == [2, 4, 8, 10, 10]
     assert Limits(lock=0.5).settings["lock_timeout"] == "500"
+    assert Limits(lock=0.5, statement=2).options == (
+        "-c lock_timeout=500 -c statement_timeout=2000 -c idle_in_transaction_session_timeout=2000"
+    )
 
 
 def test_a_tag_is_the_runs_own_and_fits() -> None:
@@ -93,6 +96,8 @@ def test_progress_says_what_is_done_and_who_is_in_the_way() -> None:
         " BLOCKED BY pid 2 of anna 'psql' from 10.0.0.1, idle in transaction, in its transaction"
         " for 65 s: SELECT 1"
     )
+    outcome = Outcome(Declared("target"), Schema({}), 1, {}, (blocker,))
+    assert outcome.record()["blockers"] == ["pid 2 of anna 'psql'"]
     assert Progress("", (), ()).shown == "revision (none yet): no statement"
 
 
@@ -146,6 +151,10 @@ def test_what_the_database_refuses_says_where_it_stands(
 
 def test_a_failure_names_the_revisions_own_line() -> None:
     places = [["/lib/alembic.py", 3], ["/app/b.py", 12], ["<string>", 3], ["/lib/sqlalchemy.py", 9]]
-    event = {"event": "failed", "kind": "sql", "message": "no", "statement": "SELECT\n 1", "places": places}
+    statement = "SELECT\n 1, 'anna@example.com"
+    event = {"event": "failed", "kind": "sql", "message": "no", "statement": statement, "places": places}
     error = failure(event, {"revision": "b", "file": "/app/b.py"}, Limits(), "")
-    assert (error.what, error.seen) == ("the migration failed at revision b", "no in SELECT 1 from /app/b.py:12")
+    assert (error.what, error.seen) == (
+        "the migration failed at revision b",
+        "no in SELECT 1 , '…' from /app/b.py:12",
+    )
