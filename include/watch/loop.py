@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from include.slo.account import Account
 from include.slo.evaluate import evaluate
+from include.slo.moment import gap_seconds
 from include.slo.verdict import Verdict
 from include.steps.lease import renewed_beside
 from include.watch.back import blocked, drain_after_back, switch_back
@@ -71,10 +73,12 @@ class _Watching:
         self.config = config
         self.world = world
         self.rules, self.settings = config.environment.slo, config.environment.watch
-        self.seen = Sightings(self.rules, self.settings)
         self.teller = Teller(world)
         self.paged = frozenset(config.paged)
         self.account: Account = begun(config, world.account)
+        self.seen = Sightings(
+            self.rules, self.settings, probes=deque(self.account.probes), slot=deque(self.account.slot)
+        )
         self.verdict: Verdict | None = None
         self.detected_at: float | None = None
         self.last_look = False
@@ -92,7 +96,7 @@ class _Watching:
             while True:
                 await self._news()
                 if outcome := await self._look():
-                    return complete(outcome, config, self.account, self.verdict, self.paged)
+                    return complete(outcome, config, self._handed_on(), self.verdict, self.paged)
 
     async def _news(self) -> None:
         """Wait for a look at the metrics, for half as long again as a poll: silence has to be noticed, too.
@@ -193,4 +197,8 @@ class _Watching:
                 polls=self.account.tally.judged + self.account.tally.unknown + self.account.tally.gathering,
             )
         )
-        self.teller.checkpoint(self.account, now)
+        self.teller.checkpoint(self._handed_on, now)
+
+    def _handed_on(self) -> Account:
+        gap = gap_seconds(self.settings, self.rules.triggers.down_seconds)
+        return self.account.handed_on(self.seen.observed, gap_seconds=gap)

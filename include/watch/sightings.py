@@ -1,4 +1,4 @@
-"""What a watch has seen lately: bounded, and lost with its process without harm."""
+"""What a watch has seen lately: bounded; of what is lost with its process the account hands on what matters."""
 
 from __future__ import annotations
 
