@@ -316,7 +316,8 @@ def test_hundreds_of_slow_watches_are_shown_more_rarely() -> None:
 
 def test_every_end_of_a_watch_closes_its_question() -> None:
     goes_on = {"NOTICE", "HELD", "ROLLBACK_BLOCKED"}
-    assert triggers.ENDS | goes_on | {"ACCEPTED", "ORDERED"} == set(get_args(Result))
+    of_a_schema = {"FIRED", "MOVED"}
+    assert triggers.ENDS | goes_on | of_a_schema | {"ACCEPTED", "ORDERED"} == set(get_args(Result))
 
 
 # -- the question's end --------------------------------------------------------------------------------------
