@@ -16,8 +16,9 @@ from include.watch.config import Progress, Result, WatchConfig, WatchOutcome
 from stellwerk.sensors.question import CloseWatchQuestion
 from stellwerk.triggers import supervisor
 from stellwerk.triggers import watch as triggers
+from stellwerk.triggers.showing import Shown
 from stellwerk.triggers.supervisor import CLOSED
-from stellwerk.triggers.watch import Shown, WatchTrigger
+from stellwerk.triggers.watch import WatchTrigger
 from tests.unit.stellwerk.watch_task import World, answered, outcome
 from tests.unit.steps.watching import CUTOVER, release_run
 
