@@ -15,8 +15,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
-from include.errors import ClusterUnreachable, LedgerUnavailable
+from include.errors import ClusterUnreachable, LedgerUnavailable, MetricsRefused
 from include.ledger.store import Ledger
+from include.slo.account import Account
 from include.steps import page as paging
 from include.steps.database.entries import (
     MIGRATION_WATCH_CHECKPOINT,
@@ -30,6 +31,7 @@ from include.watch import loop
 from include.watch.config import Progress, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
 from include.watch.world import World as Reads
+from stellwerk.hooks.prometheus import PrometheusHook
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import Migrate
 from stellwerk.sensors import schema as sensor
@@ -240,6 +242,31 @@ def test_a_window_that_cannot_begin_fails_no_migration(world: World, migrate: li
     assert world.deferred() == a_window()
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_prometheus_that_is_not_to_be_had_is_no_obstacle(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, opens: bool
+) -> None:
+    class Hook:
+        @asynccontextmanager
+        async def client(self) -> AsyncIterator[str]:
+            if not opens:
+                raise MetricsRefused("no certificates")
+            yield "prometheus"
+
+    async def step(run: Any, cluster: Any, prometheus: Any) -> Any:
+        return prometheus
+
+    task = SchemaWatch(task_id="watch")
+    monkeypatch.setattr(PrometheusHook, "needed", lambda _: Hook())
+    assert task.with_metrics(RUN, step) == ("prometheus" if opens else None)
+
+    def refuse(_: object) -> None:
+        raise MetricsRefused("no such connection")
+
+    monkeypatch.setattr(PrometheusHook, "needed", refuse)
+    assert task.with_metrics(RUN, step) is None
+
+
 # -- the trigger ---------------------------------------------------------------------------------------------
 
 
@@ -318,12 +345,10 @@ async def test_a_trigger_that_is_resumed_goes_on_with_what_was_counted(triggerer
     await triggerer.run(a_window())
     [first] = triggerer.reads
     assert first.checkpoint is not None
-    from include.slo.account import Account
-
     account = Account.begin({}, at=T0.timestamp(), source="openmetrics")
     await first.checkpoint(account)
-    assert [entry.kind for entry in all_recorded(triggerer.ledger, RUN)] == []
-    assert len(all_recorded(triggerer.ledger, RUN, MIGRATION_WATCH_CHECKPOINT)) == 1
+    [kept] = triggerer.ledger.entries()
+    assert kept.kind == MIGRATION_WATCH_CHECKPOINT
     began = a_window(began_at=T0.timestamp() - 1e9, deadline=T0.timestamp())
     await triggerer.run(began)
     assert triggerer.reads[1].account == account
