@@ -86,9 +86,16 @@ class TestPassing:
 
     def test_what_is_no_trigger_does_not_stop_it(self) -> None:
         """Above the criterion of a release and below its trigger; a restart; an error in the log."""
-        erp = Erp(error_ratio=lambda _: 0.025, restarts=1)
-        erp.logs["green"] = '{"level": "error", "logger": "erp", "message": "new"}'
-        assert Schema(erp).ends().result == "PASSED"
+        watching = Schema(Erp(error_ratio=lambda _: 0.025))
+        watching.erp.logs["green"] = '{"level": "error", "logger": "erp", "message": "new"}'
+
+        async def restart() -> None:
+            await asyncio.sleep(30)
+            watching.erp.restarts = 1
+
+        outcome = watching.ends(restart)
+        assert outcome.result == "PASSED", outcome.sentence
+        assert outcome.measures["restarts"] == 3
 
     def test_thin_traffic_proves_it_by_the_whole_window(self) -> None:
         """No moment has the 200 requests that the environment asks for, the window has."""
@@ -281,8 +288,12 @@ class TestRestart:
 
     def test_a_notice_keeps_the_window_and_what_was_called_for(self) -> None:
         window = Schema().window()
-        noticed = WatchOutcome(result="NOTICE", sentence="no data", at=MIGRATED + 60, pages=("metrics",))
-        assert window.after(noticed) == window.model_copy(update={"paged": ("metrics",)})
+        account = Account.begin({}, at=MIGRATED, source="openmetrics")
+        told: dict[str, Any] = {"sentence": "no data", "at": MIGRATED + 60, "paged": ("prober",)}
+        noticed = WatchOutcome(result="NOTICE", pages=("metrics",), account=account, **told)
+        after = window.after(noticed)
+        assert after == window.model_copy(update={"paged": ("prober", "metrics"), "account": account})
+        assert after.after(noticed.model_copy(update={"account": None})).account == account
 
     @pytest.mark.parametrize("result", ["PASSED", "HELD", "FIRED", "MOVED"])
     def test_everything_else_is_an_end(self, result: Any) -> None:
