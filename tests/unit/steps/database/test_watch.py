@@ -137,6 +137,10 @@ class TestBeginning:
         assert (second.number, second.target) == (1, "green")
         assert second.deadline == second.began_at + 600
         assert open_window(RUN, ledger, retried=True) == second
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, second, outcome("MOVED"))
+        results = [entry.payload["result"] for entry in all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED)]
+        assert (results, (await begun(ledger)).number) == (["HELD", "MOVED"], 2)
 
     async def test_an_attempt_that_died_after_its_watch_had_failed_fails_as_it_would_have(self) -> None:
         ledger = migrated()
