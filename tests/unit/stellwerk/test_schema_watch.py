@@ -224,6 +224,7 @@ def test_the_window_begins_with_the_migration(world: World, migrate: list[dict[s
     migrate.append({"applied": True})
     world.migrated()
     assert Migrate(task_id="migrate").execute(cast(Any, {})) == {"applied": True}
+    assert world.began == 1
     assert world.deferred() == a_window()
     assert world.began == 1, "by the migration"
 
