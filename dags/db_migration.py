@@ -7,9 +7,10 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from stellwerk.migrations import migration, migration_gate, rehearsal, way_back
-from stellwerk.operators.database import MODES, OnlyInMode, RetainBackups, Survey, WatchSchema
+from stellwerk.operators.database import MODES, OnlyInMode, RetainBackups, Survey
 from stellwerk.operators.message import Announce
 from stellwerk.params import release_params
+from stellwerk.sensors.schema import SchemaWatch
 
 with DAG(
     dag_id="db-migration",
@@ -45,7 +46,8 @@ would lose.
     applies = OnlyInMode(task_id="applies", modes=("apply",))
     gate = migration_gate()
     migrated = migration()
-    watch = WatchSchema(task_id="watch", retries=20)
+    # It protects users: whatever breaks around it costs an attempt and must not end it.
+    watch = SchemaWatch(task_id="watch", retries=20)
 
     survey >> rehearses >> tried >> applies >> gate >> migrated >> watch
     watch >> way_back()

@@ -72,6 +72,7 @@ INTERNAL = (
     "cutover.watch-called",
     "watch.armed",
     "watch.checkpoint",
+    "migration.watch-checkpoint",
     "ledger.head",
 )
 _QUIET = (SENT, FAILED, DECISION, *INTERNAL)

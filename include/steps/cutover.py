@@ -18,11 +18,10 @@ from include.bluegreen.slots import Slot
 from include.bluegreen.state import HpaState
 from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
-from include.clients.metrics import open_sources
 from include.clients.prober import ProbeResult
 from include.clients.prometheus import Prometheus
 from include.clients.traffic import switch
-from include.errors import RolledBack, StellwerkError, TrafficError, VerificationFailed
+from include.errors import RolledBack, TrafficError, VerificationFailed
 from include.ledger.store import Ledger
 from include.plan.rules import SourceName
 from include.slo.source import Source
@@ -44,7 +43,7 @@ from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_proof
 from include.steps.verify import prove_traffic
 from include.watch.arming import cutover_of
-from include.watch.baseline import take_baselines
+from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import Baselines
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ async def cut_over(
     """
     require_approval(ledger, run)
     require(ledger, run, VERIFIED, before="cutover")
-    sources = _sources(run, cluster, prometheus)
+    sources = sources_if_any(run.environment, cluster, prometheus)
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
     before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
     if before is None:
@@ -218,14 +217,6 @@ async def _prove(run: ReleaseRun, cluster: Cluster, target: Slot) -> _Proof:
     if failure is not None:
         raise failure
     return _Proof(results, done.at if done else datetime.now(UTC))
-
-
-def _sources(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> Mapping[SourceName, Source]:
-    try:
-        return open_sources(run.environment, cluster, prometheus)
-    except StellwerkError as error:
-        log.warning("the metrics cannot be read, the watch will have no baseline: %s", error)
-        return {}
 
 
 async def _baselines(

@@ -14,11 +14,14 @@ from include.sandbox.environment import Sandbox
 from include.sandbox.guard import descendants
 from include.sandbox.people import MIGRATION_DECIDERS, answer_gate, trigger_migration
 from include.sandbox.processes import wait_until
+from include.sandbox.story import constant_load
 from include.steps.database.entries import (
     BACKED_UP,
     BACKUP_PROVEN,
     LOSS_CONFIRMED,
     MIGRATION_VERIFIED,
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
     SURVEYED,
     TRIED_OUT,
@@ -82,6 +85,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
     sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
 ) -> None:
     orders, databases = erp.orders(), erp.databases()
+    alerts = len(world.inbox("slack"))
     changes = {
         "database": {"watch_seconds": 120},
         "slo": {"triggers": {"down_seconds": 3}},
@@ -93,7 +97,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
         for question in questions:
             assert "the old version works on the new schema" in question.body
             assert "the way back leads to the old schema" in question.body
-        client.wait_for_task(run, "watch", deadline_seconds=120, states=frozenset({"running"}))
+        client.wait_for_task(run, "watch", deadline_seconds=120, states=frozenset({"deferred"}))
         assert erp.revisions() == NEW
         two = "SELECT id FROM orders ORDER BY id LIMIT 2"
         erp.ask(f"UPDATE orders SET delivery_date = '2030-01-20' WHERE id IN ({two}) RETURNING id")
@@ -119,6 +123,9 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
     assert (confirmed["by"], confirmed["reason"]) == (ON_CALL, "the outage is worse")
     counted = Counter(entry.kind for entry in erp.entries(run))
     assert (counted[MIGRATED], counted[TAKEN_BACK], counted[MIGRATION_WATCHED]) == (1, 1, 0)
+    [failed] = erp.told(run, MIGRATION_WATCH_FAILED)
+    assert (failed["result"], failed["slot"]) == ("FIRED", world.active())
+    assert any("fails on the new schema" in text for text in world.inbox("slack")[alerts:])
     assert (posts(world, STARTED, "staging"), posts(world, COMPLETED, "staging")) == (1, 0)
     erp.order()
 
@@ -145,13 +152,21 @@ def test_each_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated
         wait_until(lambda: not still_running([second]), deadline_seconds=120, what="the end of its task")
         wait_until(lambda: not erp.backends(), deadline_seconds=30, what="the end of its backends")
         assert (erp.revisions(), erp.told(run, MIGRATED)) == (OLD, [])
-    client.wait_for_run(run, deadline_seconds=300, states=SUCCESS)
+    # Without users nobody would know how the running version does.
+    with constant_load(sandbox, "e2e-migration", 20, paths=("/api/v1/articles",)):
+        client.wait_for_run(run, deadline_seconds=300, states=SUCCESS)
 
     assert client.task(run, "migration.migrate").tries >= 3
     assert (erp.revisions(), erp.orders(), erp.databases(), erp.backends()) == (NEW, orders, databases, [])
     counted = Counter(entry.kind for entry in erp.entries(run))
-    once = (APPROVED, REHEARSED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCHED)
+    once = (
+        *(APPROVED, REHEARSED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED),
+        *(MIGRATION_WATCH_STARTED, MIGRATION_WATCHED),
+    )
     assert {kind: counted[kind] for kind in once} == dict.fromkeys(once, 1)
+    [watched] = erp.told(run, MIGRATION_WATCHED)
+    assert (watched["result"], watched["slot"], watched["measures"]["errors"]) == ("PASSED", world.active(), 0)
+    assert watched["measures"]["requests"] >= 200
     assert (counted[BACKED_UP], counted[BACKUP_PROVEN]) == (2, 2)
     [approved] = erp.told(run, APPROVED)
     assert approved["people"] == sorted(MIGRATION_DECIDERS)

@@ -181,6 +181,12 @@ def test_the_schema_is_taken_back_by_a_human_only_and_the_run_has_failed_then(da
     assert not dag.get_task("announce_end").downstream_task_ids
 
 
+def test_the_watch_of_a_schema_holds_no_worker_and_outlives_what_breaks_around_it(dags: DagBag) -> None:
+    watch = dags.dags["db-migration"].get_task("watch")
+    assert (type(watch).__name__, watch.upstream_task_ids) == ("SchemaWatch", {"migration.verify"})
+    assert watch.retries >= 20
+
+
 def test_the_migration_asks_its_own_question(dags: DagBag) -> None:
     dag = dags.dags["db-migration"]
     assert {dag.get_task(f"go_no_go.{name}").about for name in ("roles", "approve")} == {"migration"}
