@@ -61,7 +61,9 @@ def old_slot(sandbox: Sandbox, client: AirflowClient) -> Slot:
         erp.order()
         run = trigger_migration(sandbox.airflow, VERSION, "apply")
         answer_gate(sandbox.airflow, run, people=MIGRATION_DECIDERS)
-        client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
+        # Without users nobody would know how the running version does.
+        with constant_load(sandbox, "e2e-migration-before-restore", 20, paths=("/api/v1/articles",)):
+            client.wait_for_run(run, deadline_seconds=300, states=SUCCESS)
     assert erp.revisions() == NEW
     source = world.active()
     assert world.versions(source) == {FIRST_VERSION}
