@@ -63,8 +63,14 @@ def exchange(administration: Session, names: Names, *, keep: bool) -> None:
 
 
 def reopen(administration: Session, names: Names) -> None:
-    """Let users connect to the database as if nothing had been begun; a failure is logged, not raised."""
+    """Let users connect to the database as if nothing had been begun; a failure is logged, not raised.
+
+    Only to what was closed: after the exchange another database has that name, whatever was raised since.
+    """
     try:
+        found = standing(administration, names.target)
+        if found is None or (found.state, found.mark) != ("replacing", names.mark):
+            return
         with administration.transaction():
             mark(administration, names.target, "", names.mark)
             allow(administration, names.target, connections=True)

@@ -115,8 +115,7 @@ def give_up(database: Database, workshop: Workshop, statement: RestoreLoss) -> b
         if seen == ("restored", call.mark):
             exchange.allow(administration, call.target, connections=True)
             return True
-        if seen == ("replacing", call.mark):
-            exchange.reopen(administration, call)
+        exchange.reopen(administration, call)
         left = exchange.standing(administration, call.new)
         if left is not None and left.mark == call.mark:
             drop(administration, call.new)
@@ -205,10 +204,7 @@ class _Restore:
         try:
             must_be_confirmed(self.statement, confirmation, now=now)
         except RestoreUnconfirmed:
-            # A killed attempt may have closed it, and nobody goes on with that.
-            target = exchange.standing(administration, self.names.target)
-            if target is not None and (target.state, target.mark) == ("replacing", self.names.mark):
-                exchange.reopen(administration, self.names)
+            exchange.reopen(administration, self.names)  # a killed attempt may have closed it
             raise
 
     def do(self, step: Step, administration: Session) -> None:

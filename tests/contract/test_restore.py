@@ -18,6 +18,7 @@ from upath import UPath
 
 from include.backup.copies import Workshop, take_stock
 from include.backup.dump import Wanted, take_backup
+from include.backup.exchange import exchange
 from include.backup.loss import RestoreLoss
 from include.backup.manifest import Format, Manifest
 from include.backup.restore import restore, what_would_be_lost
@@ -326,6 +327,24 @@ def test_when_the_exchange_fails_users_have_what_they_had(world: World) -> None:
         assert read_properties(connection).comment == "the ERP's"
     restored = restore(world.database, world.workshop, statement, yes(statement))
     assert world.names() == sorted([NAME, restored.kept])
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_is_raised_after_the_exchange_takes_nothing_of_it_back(world: World) -> None:
+    damage(world)
+    statement = stated(world)
+
+    def exchanged_and_killed(*given: object, **more: object) -> None:
+        exchange(*given, **more)  # type: ignore[arg-type]
+        raise DatabaseBusy("told to end")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.exchange.exchange", exchanged_and_killed)
+        with pytest.raises(DatabaseBusy, match="told to end"):
+            restore(world.database, world.workshop, statement, yes(statement))
+    restored = restore(world.database, world.workshop, statement, yes(statement))
+    assert world.names() == sorted([NAME, restored.kept])
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
 
 
 def _refuse(*_: object) -> None:
