@@ -133,6 +133,20 @@ def grown(confirmed: RestoreLoss, now: RestoreLoss) -> tuple[str, ...]:
     return tuple(more)
 
 
+def must_cover(confirmed: RestoreLoss, now: RestoreLoss) -> None:
+    """Refuse to lose more than a human has confirmed.
+
+    :raises RestoreUnconfirmed: with every table of which more would be lost
+    """
+    if more := grown(confirmed, now):
+        raise RestoreUnconfirmed(
+            f"{confirmed.database.name} is not replaced: somebody has written to it since the loss was confirmed",
+            expected=f"no more to be lost than the statement {confirmed.digest[:12]} says",
+            seen="; ".join(more),
+            remedy="stop who writes, state the loss again and have it confirmed",
+        )
+
+
 def _lost(table: TableLoss) -> int | None:
     """Rows that are lost; None when that is not known."""
     return None if table.then is None or table.now is None else max(0, table.now - table.then)

@@ -7,17 +7,18 @@ again with the same statement. Until the new database is proven equal to the bac
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from include.backup import exchange
 from include.backup.archive import missing
-from include.backup.copies import Workshop, adorn, drop, make_copy, take_stock
+from include.backup.copies import Workshop, adorn, count_now, drop, make_copy
 from include.backup.described import BackupContents, read_contents_of
 from include.backup.dump import find_backup
-from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss
 from include.backup.manifest import Manifest
 from include.backup.preflight import must_allow_copy, objections, observe_powers, observe_target
 from include.backup.reading import read_back
@@ -47,12 +48,14 @@ class Restored:
     """What a restore has done.
 
     :param kept: what the damaged database is called now; empty when there was none
+    :param lost: what was lost when the names were exchanged; where an earlier attempt did that, what was confirmed
     """
 
     database: DatabaseIdentity
     backup: str
     kept: str
     by: str
+    lost: RestoreLoss
 
 
 def what_would_be_lost(
@@ -78,7 +81,8 @@ def what_would_be_lost(
     rows = None
     if exists:
         try:
-            rows = take_stock(database, count_seconds=workshop.count_seconds).rows
+            with session(database, application=APPLICATION) as inside:
+                rows = count_now(inside, count_seconds=workshop.count_seconds)
         except DatabaseError as error:
             log.warning("the rows of %s cannot be counted: %s", database.shown, error)
     return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
@@ -143,16 +147,19 @@ def restore(
 ) -> Restored:
     """Bring the backup of the statement back, or go on with it where an earlier attempt was killed.
 
+    The rows are counted again before anything is copied, and once more when nobody can write to the damaged
+    database any more: no more is lost than a human has confirmed, whoever has written meanwhile.
+
     :param statement: made by :func:`what_would_be_lost`
     :param confirmation: a human's, of that statement
     :param drain_seconds: how long sessions may take to end after they were told to
-    :raises RestoreUnconfirmed: nobody has confirmed this statement
+    :raises RestoreUnconfirmed: nobody has confirmed this statement, or more would be lost by now
     :raises BackupMissing, ArchiveUnusable, ArchiveForeign, BackupDiffers, RestoreRefused: it cannot succeed;
         nothing was touched
     :raises RestoreBusy: another process is restoring this database
     :raises DatabaseBusy: sessions did not end; the database is open again
     """
-    call = _Restore(database, workshop, statement, names(statement), drain_seconds)
+    call = _Restore(database, workshop, statement, names(statement), drain_seconds, now)
     with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
         here = server_facts(administration).identity.model_copy(update={"name": database.name})
         if here != statement.database:
@@ -168,7 +175,7 @@ def restore(
             log.info("restore of %s from backup %s: %s", database.name, statement.backup, step.value)
             call.do(step, administration)
     kept = "" if statement.target_missing else call.names.kept
-    return Restored(here, statement.backup, kept, confirmation.by if confirmation else "")
+    return Restored(here, statement.backup, kept, confirmation.by if confirmation else "", call.lost)
 
 
 @dataclass
@@ -180,10 +187,13 @@ class _Restore:
     statement: RestoreLoss
     names: Names
     drain_seconds: float
+    now: Callable[[], datetime]
     manifest: Manifest = field(init=False)
     contents: BackupContents = field(init=False)
+    lost: RestoreLoss = field(init=False)
 
     def __post_init__(self) -> None:
+        self.lost = self.statement
         self.manifest = find_backup(self.workshop.store, self.statement.backup)
         if self.manifest.sha256 != self.statement.backup_sha256:
             raise RestoreRefused(
@@ -230,6 +240,9 @@ class _Restore:
             raise BackupDiffers(f"backup {self.manifest.id} is not complete", seen="; ".join(absent))
         target = observe_target(administration, self.names.target)
         must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
+        if self.statement.readable:
+            with self._inside(administration) as inside:
+                self._look(inside)
         try:
             self._copy(administration)
         except Exception:
@@ -253,7 +266,30 @@ class _Restore:
     def _swap(self, administration: Session) -> None:
         target = observe_target(administration, self.names.target)
         must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
-        if not target.exists:
-            exchange.exchange(administration, self.names, keep=False)
+        if self.statement.readable:
+            with self._inside(administration) as inside:
+                look = exchange.LastLook(inside, self._look)
+                self._put_in_place(administration, look)
+            return
+        self.lost = self.statement.model_copy(update={"made_at": self.now()})
+        if target.exists:
+            self._put_in_place(administration, None)
         else:
-            exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds)
+            exchange.exchange(administration, self.names, keep=False)
+
+    def _put_in_place(self, administration: Session, look: exchange.LastLook | None) -> None:
+        exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds, last_look=look)
+
+    @contextmanager
+    def _inside(self, administration: Session) -> Iterator[Session]:
+        """A session with the damaged database."""
+        exchange.reopen(administration, self.names)  # a killed attempt may have closed it
+        with session(self.database, application=APPLICATION) as inside:
+            yield inside
+
+    def _look(self, inside: Session) -> None:
+        """Refuse to lose more than was confirmed."""
+        rows = count_now(inside, count_seconds=self.workshop.count_seconds)
+        here = self.statement.database
+        self.lost = state_loss(self.manifest, here, rows, target_missing=False, made_at=self.now())
+        must_cover(self.statement, self.lost)

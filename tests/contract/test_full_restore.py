@@ -147,6 +147,25 @@ def test_the_database_is_restored_once_a_human_has_confirmed_all_that_is_lost(wo
     assert world.kinds(RESTORED) == [RESTORED]
 
 
+def test_who_starts_the_application_after_it_was_counted_again_loses_nothing_unsaid(world: World) -> None:
+    world.place.migrate()
+    world.orders(2)
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    done(StateLoss)
+    world.application.sizes = {"blue": 2, "green": 3}
+    world.orders(500)
+    with pytest.raises(AirflowFailException, match=r"public\.orders: 502 rows are lost, 2 were confirmed"):
+        done(RestoreDatabase)
+    assert world.application.sizes == {"blue": 0, "green": 0}
+    assert (world.place.erp.revisions(), world.place.rows("orders")) == (NEW, 512)
+    again = done(StateLoss)
+    say("Restore", again["digest"])
+    restored = done(RestoreDatabase)
+    assert world.place.rows("orders") == 10
+    assert "public.orders: 502 rows are lost (512 now, 10 in the backup)." in restored["lost"]
+
+
 def test_a_no_silence_and_an_answer_to_an_older_statement_change_nothing(world: World) -> None:
     world.place.migrate()
     databases = world.place.databases()

@@ -16,9 +16,9 @@ import pytest
 from psycopg import errors, sql
 from upath import UPath
 
-from include.backup.copies import Workshop, take_stock
+from include.backup.copies import Workshop, make_copy, take_stock
 from include.backup.dump import Wanted, take_backup
-from include.backup.exchange import exchange
+from include.backup.exchange import drain, exchange
 from include.backup.loss import RestoreLoss
 from include.backup.manifest import Format, Manifest
 from include.backup.restore import restore, what_would_be_lost
@@ -132,7 +132,8 @@ def test_a_database_that_is_gone_is_restored_from_the_artefact_alone(world: Worl
     assert restored.kept == ""
     assert world.names() == [NAME]
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
-    assert restore(world.database, world.workshop, statement, yes(statement)) == restored
+    again = restore(world.database, world.workshop, statement, yes(statement))
+    assert again == replace(restored, lost=statement), "a second time nothing is lost"
 
 
 def test_a_backup_of_another_database_needs_to_be_named(world: World, manifest: Manifest) -> None:
@@ -285,6 +286,64 @@ def test_a_database_that_appears_or_goes_meanwhile_is_not_replaced(world: World)
         )
     with pytest.raises(RestoreRefused, match="has appeared"):
         restore(world.database, world.workshop, statement, yes(statement))
+
+
+# -- more than was confirmed ---------------------------------------------------------------------------------
+
+
+def sell(world: World, number: int) -> None:
+    with connect(world.database) as connection:
+        for _ in range(number):
+            connection.execute("INSERT INTO public.kunde (name) VALUES (gen_random_uuid()::text)")
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize("when", ["since it was stated", "while it is copied", "until the last session has ended"])
+def test_no_more_is_lost_than_was_confirmed_whoever_writes(world: World, when: str) -> None:
+    sell(world, 2)
+    statement, made = stated(world), 0
+
+    def copied(*given: object, **more: object) -> object:
+        nonlocal made
+        made += 1
+        if when == "while it is copied":
+            sell(world, 500)
+        return make_copy(*given, **more)  # type: ignore[arg-type]
+
+    writer = psycopg.connect(**world.database.parameters())
+    if when == "until the last session has ended":
+        writer.execute("INSERT INTO public.kunde (name) SELECT 'spät ' || i FROM generate_series(1, 500) i")
+    elif when == "since it was stated":
+        sell(world, 500)
+
+    def drained(*given: object, **more: object) -> None:
+        if when == "until the last session has ended":
+            writer.commit()
+        drain(*given, **more)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.restore.make_copy", copied)
+        patched.setattr("include.backup.exchange.drain", drained)
+        with pytest.raises(RestoreUnconfirmed, match="somebody has written to it") as refused:
+            restore(world.database, world.workshop, statement, yes(statement))
+    writer.close()
+    assert "public.kunde: 502 rows are lost, 2 were confirmed" in refused.value.seen
+    assert made == (0 if when == "since it was stated" else 1)
+    assert count(world, "SELECT count(*) FROM public.kunde") == 1002, "users have what they had"
+    again = stated(world)
+    restored = restore(world.database, world.workshop, again, yes(again))
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
+    assert (restored.lost.tables, restored.lost.made_at > again.made_at) == (again.tables, True)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_cannot_be_counted_is_restored_where_that_was_confirmed(world: World) -> None:
+    statement = stated(world).model_copy(update={"readable": False, "tables": ()})
+    sell(world, 3)
+    later = statement.made_at + timedelta(minutes=6)
+    restored = restore(world.database, world.workshop, statement, yes(statement), now=lambda: later)
+    assert restored.lost == statement.model_copy(update={"made_at": later}), "minutes count until the exchange"
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
 
 
 # -- sessions, kills -----------------------------------------------------------------------------------------

@@ -157,7 +157,8 @@ def restore_fully(
 ) -> dict[str, Any]:
     """Bring the backup of the newest statement back, or go on with it where an earlier try was stopped.
 
-    :raises RestoreUnconfirmed: nobody was shown what is lost, or nobody has confirmed it within the hour
+    :raises RestoreUnconfirmed: nobody was shown what is lost, nobody has confirmed it within the hour, or more
+        would be lost by now
     :raises BackupError, RestoreError: it cannot succeed; the database was not touched
     :raises DatabaseError: the server gives no answer, or sessions do not end
     """
@@ -179,9 +180,9 @@ def restore_fully(
         "kept": restored.kept,
         "by": restored.by,
         **named(restored.database),
-        "minutes": statement.minutes,
+        "minutes": restored.lost.minutes,
         "revisions": {table: list(found) for table, found in statement.revisions_then.items()},
-        "lost": list(statement.sentences),
+        "lost": list(restored.lost.sentences),
     }
     entry = record(ledger, run, RESTORED, payload, number=statement.digest[:16])
     return dict(entry.payload)

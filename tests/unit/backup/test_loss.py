@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss
 from include.backup.manifest import Format, Manifest, Piece
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
@@ -82,6 +82,14 @@ def test_no_table_in_which_something_changed_is_left_out(
     for name in then.keys() | now.keys():
         before, after = then.get(name, 0), now.get(name, 0)
         assert (name in told) == (before is None or after is None or before != after)
+
+
+def test_what_grew_since_it_was_confirmed_is_refused_with_its_tables() -> None:
+    statement = stated({"a": 5, "b": 5}, {"a": 6, "b": 5})
+    must_cover(statement, stated({"a": 5, "b": 5}, {"a": 6, "b": 3}, made_at=NOW + timedelta(hours=2)))
+    with pytest.raises(RestoreUnconfirmed, match="somebody has written") as refused:
+        must_cover(statement, stated({"a": 5, "b": 5}, {"a": 7, "b": 6}))
+    assert refused.value.seen == "a: 2 rows are lost, 1 were confirmed; b: 1 rows are lost, 0 were confirmed"
 
 
 def confirmed(statement: RestoreLoss, **more: object) -> LossConfirmation:
