@@ -59,6 +59,10 @@ class World:
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+        self.over: set[str] = set()
+        monkeypatch.setattr(
+            "stellwerk.operators.full_restore.restore_is_over", lambda _, run_id: run_id in self.over
+        )
 
         def with_cluster(
             task: StellwerkOperator, run: ReleaseRun, step: Callable[..., Coroutine[Any, Any, Any]]
@@ -72,6 +76,10 @@ class World:
 
     def orders(self, number: int) -> None:
         self.place.erp.do(*[ORDER] * number)
+
+    def be(self, run_id: str) -> None:
+        """From now on the tasks are those of this run of rollback."""
+        self.run = replace(self.run, run_id=run_id)
 
     def kinds(self, *kinds: str) -> list[str]:
         found = self.ledger.entries(run_id=self.run.run_id, kinds=kinds)
@@ -241,6 +249,37 @@ def test_killed_after_the_exchange_the_new_version_is_not_taken_up(
     assert (world.application.sizes, world.place.erp.revisions()) == ({"blue": 0, "green": 0}, OLD)
     assert world.kinds(RESTORED) == [RESTORED], "what the server says is recorded"
     assert done(RestoreDatabase)["by"] == "anna"
+
+
+def test_a_second_run_leaves_what_the_first_one_goes_on_with(world: World) -> None:
+    world.place.migrate()
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    world.be("rb2")
+    for task in (StateLoss, ResumeApplication):
+        with pytest.raises(AirflowFailException, match="run rb1 has stopped the application"):
+            done(task)
+    assert world.application.sizes == {"blue": 0, "green": 0}
+    assert schema_proof(world.run, world.ledger) == "restoring"
+    world.over.add("rb1")
+    assert done(ResumeApplication)["needed"], "nobody else will"
+    assert world.application.sizes == {"blue": 2, "green": 3}
+
+
+def test_a_second_run_goes_on_with_what_the_first_one_has_left_behind(world: World) -> None:
+    world.place.migrate()
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    world.over.add("rb1")
+    world.be("rb2")
+    say("Restore", done(StateLoss)["digest"])
+    assert done(StopApplication)["sizes"] == {"blue": 2, "green": 3}
+    world.be("rb1")
+    with pytest.raises(AirflowFailException, match="run rb2 has stopped the application"):
+        done(RestoreDatabase)
+    world.be("rb2")
+    done(RestoreDatabase)
+    assert world.place.erp.revisions() == OLD
 
 
 def test_what_the_account_lacks_is_a_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

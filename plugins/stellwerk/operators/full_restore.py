@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from include.steps.database.entries import RESTORE_STATED
-from stellwerk.operators.rollback import RollbackOperator
+from stellwerk.operators.rollback import GROUP, RollbackOperator
 from stellwerk.operators.way_back import AskLoss
 
 if TYPE_CHECKING:
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
     from include.steps.run import ReleaseRun
+
+
+# Airflow's states of a task that does nothing any more unless somebody clears it.
+_ENDED: Final = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+def restore_is_over(dag_id: str, run_id: str) -> bool:
+    """Whether no task of another run's full restore is still to run.
+
+    A question that waits for its answer is; a run that is not there any more has none.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    found = RuntimeTaskInstance.get_task_states(dag_id, task_group_id=GROUP, run_ids=[run_id])
+    return all(state in _ENDED for state in found.get(run_id, {}).values())
 
 
 class _RestoreStep(RollbackOperator):
@@ -42,17 +58,25 @@ class _RestoreStep(RollbackOperator):
         from include.steps.database.full_restore import must_be_confirmed_now
         from include.steps.stopping import open_stop, stop_application
 
-        must_be_confirmed_now(run, ledger, now=None if open_stop(run, ledger) else utc_now())
-        return self.with_cluster(run, lambda run, cluster: stop_application(run, cluster, ledger))
+        begun = open_stop(run, ledger)
+        ours = begun is not None and begun.run_id == run.run_id
+        must_be_confirmed_now(run, ledger, now=None if ours else utc_now())
+        over = partial(restore_is_over, run.phase)
+        return self.with_cluster(run, lambda run, cluster: stop_application(run, cluster, ledger, over=over))
 
 
 class StateLoss(_RestoreStep):
     """Count what would be lost, and say so."""
 
     def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
-        """See :func:`include.steps.database.full_restore.state_restore`."""
-        from include.steps.database.full_restore import state_restore
+        """See :func:`include.steps.database.full_restore.state_restore`.
 
+        :raises RollbackBlocked: another run is about to restore; nobody is asked about what it may change
+        """
+        from include.steps.database.full_restore import state_restore
+        from include.steps.stopping import stop_at_hand
+
+        stop_at_hand(run, ledger, partial(restore_is_over, run.phase))
         return state_restore(run, site, ledger)
 
 
@@ -84,22 +108,23 @@ class ResumeApplication(RollbackOperator):
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.stopping.resume_application`.
 
-        :raises RollbackBlocked: the backup is in place: what was stopped does not belong to it
+        :raises RollbackBlocked: the backup is in place: what was stopped does not belong to it; or another run is
+            about to put it there
         """
         from include.errors import RollbackBlocked
         from include.steps.database.full_restore import restore_gave_up
-        from include.steps.stopping import open_stop, resume_application
+        from include.steps.stopping import resume_application, stop_at_hand
         from stellwerk.hooks.database import open_site
 
-        ledger = self.ledger(run)
-        if open_stop(run, ledger) and restore_gave_up(run, open_site(run), ledger):
+        ledger, over = self.ledger(run), partial(restore_is_over, run.phase)
+        if stop_at_hand(run, ledger, over) and restore_gave_up(run, open_site(run), ledger):
             raise RollbackBlocked(
                 "the database is restored, and the rollback did not go on; the application is stopped",
                 expected="the old version brought back",
                 seen="a step of the restore failed after the databases were exchanged",
                 remedy="clear the failed step of the restore",
             )
-        return self.with_cluster(run, lambda run, cluster: resume_application(run, cluster, ledger))
+        return self.with_cluster(run, lambda run, cluster: resume_application(run, cluster, ledger, over=over))
 
 
 class AskRestore(AskLoss):

@@ -14,10 +14,11 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
-from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, all_recorded, record
+from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, ROLLBACK_VERIFIED, all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import REHEARSED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.full_restore import restore_is_over
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -118,6 +119,29 @@ def test_the_old_version_comes_up_only_on_the_database_that_this_run_has_restore
     assert asked == []
     record(world.ledger, world.run, RESTORED, {})
     task.execute(world.context)
-    BringBack(task_id="bring_back", option="auto", reason="").execute(world.context)
-    assert asked == [("unchanged", "auto", True), ("unchanged", "auto", False)]
     assert len(all_recorded(world.ledger, world.run, BROUGHT_BACK)) == 1
+    world.run = replace(world.run, run_id="r2")  # the first one did not get so far that users were served
+    by_itself = BringBack(task_id="bring_back", option="auto", reason="")
+    by_itself.execute(world.context)
+    record(world.ledger, world.run, ROLLBACK_VERIFIED, {})
+    by_itself.execute(world.context)
+    assert asked == [("unchanged", "auto", stopped) for stopped in (True, True, False)]
+
+
+def test_a_restore_is_over_when_none_of_its_tasks_is_still_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: dict[str, dict[str, str | None]] = {
+        "died": {"full_restore.restore": "failed", "full_restore.resume": "failed"},
+        "waits": {"full_restore.ask_again": "deferred", "full_restore.resume": None},
+        "marked": {"full_restore.restore": "failed", "full_restore.resume": "skipped"},
+    }
+    asked: list[Any] = []
+
+    def get_task_states(dag_id: str, **wanted: Any) -> Any:
+        asked.append((dag_id, wanted["task_group_id"]))
+        return {run_id: states[run_id] for run_id in wanted["run_ids"] if run_id in states}
+
+    place = "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states"
+    monkeypatch.setattr(place, get_task_states)
+    found = [restore_is_over("rollback", name) for name in ("died", "waits", "marked", "deleted")]
+    assert found == [True, False, True, True]
+    assert set(asked) == {("rollback", "full_restore")}
