@@ -91,12 +91,17 @@ def reopen(administration: Session, names: Names) -> None:
         found = standing(administration, names.target)
         if found is None or (found.state, found.mark) != ("replacing", names.mark):
             return
-        with administration.transaction():
-            mark(administration, names.target, "", names.mark)
-            allow(administration, names.target, connections=True)
+        open_again(administration, names.target)
     except psycopg.Error as error:
         seen = first_line(error)
         log.error("%s lets nobody connect and cannot be opened again: %s", names.target, seen)  # noqa: TRY400
+
+
+def open_again(administration: Session, name: str) -> None:
+    """Let users connect to a database that was to be replaced, and take the mark away that says so."""
+    with administration.transaction():
+        mark(administration, name, "", "")
+        allow(administration, name, connections=True)
 
 
 def allow(administration: Session, name: str, *, connections: bool) -> None:

@@ -103,29 +103,6 @@ def what_stands_in_the_way(database: Database, workshop: Workshop, manifest: Man
         return objections(observe_powers(administration), manifest, contents, workshop.clients, target)
 
 
-def give_up(database: Database, workshop: Workshop, statement: RestoreLoss) -> bool:
-    """Find out how a restore that is not tried again has ended; users may connect to whatever is there.
-
-    :return: whether the backup is in place; otherwise nothing is left of the attempt
-    :raises RestoreBusy: another process goes on with it
-    :raises DatabaseError: the server gives no answer
-    """
-    call = names(statement)
-    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
-        if not try_lock(administration, f"restore {database.name}"):
-            raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
-        target = exchange.standing(administration, call.target)
-        seen = (target.state, target.mark) if target else ("", "")
-        if seen == ("restored", call.mark):
-            exchange.allow(administration, call.target, connections=True)
-            return True
-        exchange.reopen(administration, call)
-        left = exchange.standing(administration, call.new)
-        if left is not None and left.mark == call.mark:
-            drop(administration, call.new)
-        return False
-
-
 def _must_be_of(manifest: Manifest, here: DatabaseIdentity, accept_source: DatabaseIdentity | None) -> None:
     if manifest.database not in (here, accept_source):
         raise ArchiveForeign(

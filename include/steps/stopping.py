@@ -82,6 +82,8 @@ async def resume_application(
         ours = recorded(ledger, run, RESTORE_RESUMED) and not recorded(ledger, run, RESTORED)
         if ours:  # by a try that was stopped while it waited
             await _until_users_are_served(run, cluster)
+        if stands_still(run, ledger):
+            return {"needed": False, "sentence": "what was stopped does not belong to the restored database"}
         return {"needed": False, "sentence": "the application is not stopped"}
     await held(run, cluster)
     sizes: dict[str, int] = dict(began.payload["sizes"])

@@ -24,9 +24,9 @@ from include.errors import DatabaseBusy
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
 from include.steps.database.full_restore import restorable
-from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED
+from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_STOPPED, RESTORED, schema_proof
+from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, schema_proof
 from stellwerk.hooks.database import open_site
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import (
@@ -208,14 +208,7 @@ def test_a_restore_that_fails_leaves_the_application_and_its_database_as_they_we
     say("Restore", done(StateLoss)["digest"])
     done(StopApplication)
 
-    def stuck(*_: object) -> None:
-        raise DatabaseBusy("sessions do not end")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("include.backup.exchange.drain", stuck)
-        patched.setattr("include.backup.exchange.reopen", lambda *_: None)  # killed before it could
-        with pytest.raises(AirflowException, match="sessions do not end"):
-            done(RestoreDatabase)
+    killed_before_the_exchange(monkeypatch)
     with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
         world.place.erp.do("SELECT 1")
     done(ResumeApplication)
@@ -236,14 +229,7 @@ def test_killed_after_the_exchange_the_new_version_is_not_taken_up(
     say("Restore", done(StateLoss)["digest"])
     done(StopApplication)
 
-    def killed(*_: object, **__: object) -> None:
-        raise DatabaseBusy("killed")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("include.steps.database.full_restore.record", killed)
-        with pytest.raises(AirflowException, match="killed"):
-            done(RestoreDatabase)
-    assert world.kinds(RESTORED) == []
+    killed_after_the_exchange(world, monkeypatch)
     with pytest.raises(AirflowFailException, match="the rollback did not go on"):
         done(ResumeApplication)
     assert (world.application.sizes, world.place.erp.revisions()) == ({"blue": 0, "green": 0}, OLD)
@@ -280,6 +266,81 @@ def test_a_second_run_goes_on_with_what_the_first_one_has_left_behind(world: Wor
     world.be("rb2")
     done(RestoreDatabase)
     assert world.place.erp.revisions() == OLD
+
+
+def killed_after_the_exchange(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise DatabaseBusy("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("include.steps.database.restore_outcome.record", killed)
+        with pytest.raises(AirflowException, match="killed"):
+            done(RestoreDatabase)
+    assert world.kinds(RESTORED) == []
+
+
+def killed_before_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck(*_: object, **__: object) -> None:
+        raise DatabaseBusy("sessions do not end")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("include.backup.exchange.drain", stuck)
+        patched.setattr("include.backup.exchange.reopen", lambda *_: None)  # killed before it could
+        with pytest.raises(AirflowException, match="sessions do not end"):
+            done(RestoreDatabase)
+
+
+@pytest.mark.parametrize("first", [StateLoss, ResumeApplication])
+def test_a_second_run_finds_out_that_the_first_one_has_restored(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: type[StateLoss] | type[ResumeApplication]
+) -> None:
+    world.place.migrate()
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    killed_after_the_exchange(world, monkeypatch)
+    world.over.add("rb1")
+    world.be("rb2")
+    with pytest.raises(AirflowFailException, match="clear the failed step of the restore in run rb1"):
+        done(first)
+    assert not done(ResumeApplication)["needed"], "the new version does not belong to the old schema"
+    assert (world.application.sizes, world.place.erp.revisions()) == ({"blue": 0, "green": 0}, OLD)
+    assert schema_proof(world.run, world.ledger) == "unchanged"
+    assert world.kinds(RESTORED) == [], "it is the first one's"
+    world.be("rb1")
+    assert world.kinds(RESTORED) == [RESTORED]
+    assert done(RestoreDatabase)["by"] == "anna"
+
+
+def test_a_second_run_opens_what_the_first_one_has_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.place.migrate()
+    databases = world.place.databases()
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    killed_before_the_exchange(monkeypatch)
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
+        world.place.erp.do("SELECT 1")
+    world.over.add("rb1")
+    world.be("rb2")
+    stated = done(StateLoss)
+    assert not any("cannot be read" in sentence for sentence in stated["sentences"])
+    with pytest.raises(AirflowFailException, match="anna said Leave"):
+        say("Leave", stated["digest"])
+    done(ResumeApplication)
+    assert world.application.sizes == {"blue": 2, "green": 3}
+    assert (world.place.erp.revisions(), world.place.databases()) == (NEW, databases), "nothing of it is left"
+
+
+def test_resume_opens_the_database_also_when_the_application_was_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.place.migrate()
+    say("Restore", done(StateLoss)["digest"])
+    done(StopApplication)
+    killed_before_the_exchange(monkeypatch)
+    record(world.ledger, world.run, RESTORE_RESUMED, {"sizes": {}}, number=99)
+    world.application.sizes = {"blue": 2, "green": 3}
+    assert not done(ResumeApplication)["needed"]
+    assert world.place.erp.revisions() == NEW, "it lets users in"
 
 
 def test_what_the_account_lacks_is_a_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,11 @@ from include.backup.restore import restore, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
+from include.backup.unfinished import settle
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
+from include.database.marks import mark
 from include.database.properties import read_properties
 from include.database.session import session, try_lock
 from include.errors import (
@@ -525,6 +527,26 @@ def test_a_killed_restore_that_nobody_confirms_again_lets_users_in(world: World)
     with pytest.raises(RestoreUnconfirmed):
         restore(world.database, world.workshop, statement, None)
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
+
+
+@pytest.mark.usefixtures("manifest")
+def test_of_restores_that_nobody_goes_on_with_nothing_is_left(world: World) -> None:
+    mine, theirs = names(stated(world)), names(stated(world))
+    with session(world.database.named("postgres"), application="test") as administration:
+        for name in (mine.new, theirs.new, f"{NAME}_restore_abc"):
+            administration.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        mark(administration, theirs.new, "verified", theirs.mark)
+        mark(administration, NAME, "replacing", theirs.mark)
+        administration.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(NAME)))
+        assert try_lock(administration, f"restore {NAME}")
+        with pytest.raises(RestoreBusy):
+            settle(world.database, world.workshop)
+    assert settle(world.database, world.workshop, [mine.mark]) == ""
+    assert world.names() == sorted([NAME, f"{NAME}_restore_abc"]), "the last one is nobody's"
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
+    statement = stated(world)
+    restore(world.database, world.workshop, statement, yes(statement))
+    assert settle(world.database, world.workshop) == names(statement).mark
 
 
 def test_errors_say_no_password(world: World, manifest: Manifest) -> None:

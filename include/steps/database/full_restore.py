@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from include.backup.dump import find_backup
 from include.backup.loss import VALID, RestoreLoss, grown
-from include.backup.restore import give_up, restore, what_stands_in_the_way, what_would_be_lost
+from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.bluegreen.eligibility import Restorable
 from include.errors import BackupMissing, RestoreUnconfirmed, RollbackBlocked, StellwerkError
 from include.ledger.entry import Entry
@@ -18,7 +18,7 @@ from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration
-from include.steps.database.intent import named
+from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
@@ -139,17 +139,13 @@ def _told(stated: Entry) -> dict[str, Any]:
 
 
 def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -> bool:
-    statement = _statement(before)
+    statement = statement_in(before)
     if confirmation(ledger, run, statement.digest) is None or now.made_at - statement.made_at > VALID:
         return False
     more = grown(statement, now)
     for sentence in more:
         log.warning("more than was confirmed: %s", sentence)
     return not more
-
-
-def _statement(stated: Entry) -> RestoreLoss:
-    return RestoreLoss.model_validate_json(stated.payload["statement"])
 
 
 def restore_fully(
@@ -171,36 +167,10 @@ def restore_fully(
         )
     if done := recorded(ledger, run, RESTORED):
         return dict(done.payload)
-    statement = _statement(stated)
+    statement = statement_in(stated)
     given = confirmation(ledger, run, statement.digest)
     restored = restore(site.database, site.workshop, statement, given, now=now)
-    payload = {
-        "backup": restored.backup,
-        "backup_at": statement.backup_at.isoformat(),
-        "kept": restored.kept,
-        "by": restored.by,
-        **named(restored.database),
-        "minutes": restored.lost.minutes,
-        "revisions": {table: list(found) for table, found in statement.revisions_then.items()},
-        "lost": list(restored.lost.sentences),
-    }
-    entry = record(ledger, run, RESTORED, payload, number=statement.digest[:16])
-    return dict(entry.payload)
-
-
-def restore_gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> bool:
-    """Find out how this run's restore has ended when it is not tried again; recorded where the backup is in place.
-
-    :return: whether the database is the backup's now
-    :raises DatabaseError, RestoreBusy: that cannot be found out
-    """
-    if recorded(ledger, run, RESTORED):
-        return True
-    stated = newest(ledger, run, RESTORE_STATED)
-    if stated is None or not give_up(site.database, site.workshop, _statement(stated)):
-        return False
-    restore_fully(run, site, ledger)
-    return True
+    return dict(record_restored(run, ledger, statement, restored.lost).payload)
 
 
 def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | None = None) -> None:
@@ -214,7 +184,7 @@ def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | No
     stated = newest(ledger, run, RESTORE_STATED)
     seen = "no statement" if stated is None else f"none of {stated.payload['digest'][:16]}"
     if stated is not None and confirmation(ledger, run, str(stated.payload["digest"])):
-        made_at = _statement(stated).made_at
+        made_at = statement_in(stated).made_at
         if now is None or now - made_at <= VALID:
             return
         seen = f"one of {made_at:%Y-%m-%d %H:%M} UTC"

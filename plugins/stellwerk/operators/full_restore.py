@@ -6,6 +6,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
+from include.errors import RollbackBlocked
 from include.steps.database.entries import RESTORE_STATED
 from stellwerk.operators.rollback import GROUP, RollbackOperator
 from stellwerk.operators.way_back import AskLoss
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from include.ledger.entry import Entry
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
     from include.steps.run import ReleaseRun
@@ -33,6 +35,19 @@ def restore_is_over(dag_id: str, run_id: str) -> bool:
 
     found = RuntimeTaskInstance.get_task_states(dag_id, task_group_id=GROUP, run_ids=[run_id])
     return all(state in _ENDED for state in found.get(run_id, {}).values())
+
+
+def _restored_already(run: ReleaseRun, done: Entry) -> RollbackBlocked:
+    """What keeps the application stopped: it does not belong to the database that is there by now."""
+    remedy = "clear the failed step of the restore"
+    if done.run_id != run.run_id:
+        remedy = f"{remedy} in run {done.run_id}, or trigger the rollback again with option auto"
+    return RollbackBlocked(
+        "the database is restored, and the rollback did not go on; the application is stopped",
+        expected="the old version brought back",
+        seen=f"run {done.run_id} failed after the databases were exchanged",
+        remedy=remedy,
+    )
 
 
 class _RestoreStep(RollbackOperator):
@@ -71,12 +86,16 @@ class StateLoss(_RestoreStep):
     def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         """See :func:`include.steps.database.full_restore.state_restore`.
 
-        :raises RollbackBlocked: another run is about to restore; nobody is asked about what it may change
+        :raises RollbackBlocked: another run is about to restore, or has done so; nobody is asked about that
         """
         from include.steps.database.full_restore import state_restore
+        from include.steps.database.restore_outcome import settle_restores
         from include.steps.stopping import stop_at_hand
 
         stop_at_hand(run, ledger, partial(restore_is_over, run.phase))
+        done = settle_restores(run, ledger, lambda: site)
+        if done and done.run_id != run.run_id:
+            raise _restored_already(run, done)
         return state_restore(run, site, ledger)
 
 
@@ -111,19 +130,14 @@ class ResumeApplication(RollbackOperator):
         :raises RollbackBlocked: the backup is in place: what was stopped does not belong to it; or another run is
             about to put it there
         """
-        from include.errors import RollbackBlocked
-        from include.steps.database.full_restore import restore_gave_up
+        from include.steps.database.restore_outcome import settle_restores
         from include.steps.stopping import resume_application, stop_at_hand
         from stellwerk.hooks.database import open_site
 
         ledger, over = self.ledger(run), partial(restore_is_over, run.phase)
-        if stop_at_hand(run, ledger, over) and restore_gave_up(run, open_site(run), ledger):
-            raise RollbackBlocked(
-                "the database is restored, and the rollback did not go on; the application is stopped",
-                expected="the old version brought back",
-                seen="a step of the restore failed after the databases were exchanged",
-                remedy="clear the failed step of the restore",
-            )
+        stop_at_hand(run, ledger, over)
+        if done := settle_restores(run, ledger, lambda: open_site(run)):
+            raise _restored_already(run, done)
         return self.with_cluster(run, lambda run, cluster: resume_application(run, cluster, ledger, over=over))
 
 
