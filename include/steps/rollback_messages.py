@@ -32,7 +32,7 @@ def tell(desk: Desk, duty: Duty, *, early: bool = False) -> str:
         return "nothing to tell yet: the traffic is not back"
     if story.state == "refused":
         return _answer(desk, story) if duty == "alert" else "nothing to tell: the rollback was refused"
-    if duty == "mail" and story.state == "back" and story.trouble:
+    if duty in ("alert", "mail") and story.state == "back" and story.trouble:
         _page(desk, story, story.trouble)
     owed = {one.duty: one for one in obligations(desk, story)}.get(duty)
     if owed is None:
@@ -48,6 +48,8 @@ def overdue(desk: Desk) -> list[str]:
     story = story_of(desk)
     if story.state == "refused":
         return ["nothing is owed: the rollback was refused"]
+    if story.state == "back" and story.trouble:
+        _page(desk, story, story.trouble)
     told = []
     for owed in obligations(desk, story):
         now = datetime.now(UTC)

@@ -19,7 +19,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.slots import SLOTS
 from include.steps.cleanup import until_gone
-from include.steps.record import CUT_OVER, ROLLBACK_VERIFIED, record, recorded
+from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record, recorded
 from include.steps.rollback_choice import held
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
@@ -128,13 +128,13 @@ def stop_at_hand(run: ReleaseRun, ledger: Ledger, over: Over) -> Entry | None:
 def stands_still(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     """What has left users without the application: an open stop, or a restore after which nobody was served.
 
-    None where it was taken up again, cut over to, or proven after a rollback since then.
+    None where it was taken up again, brought back, cut over to, or proven after a rollback since then.
     """
     stopped: Entry | None = None
     for entry in ledger.entries(
         release=run.release.version,
         environment=run.environment.name,
-        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED, ROLLBACK_VERIFIED, CUT_OVER),
+        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED, BROUGHT_BACK, ROLLBACK_VERIFIED, CUT_OVER),
     ):
         if entry.kind in (RESTORE_STOPPED, RESTORED):
             stopped = entry

@@ -41,7 +41,8 @@ from tests.contract.places import NEW, OLD, Place, demo_place
 from tests.unit.steps.applications import Application
 from tests.unit.steps.database.worlds import a_run
 
-CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {}})
+INSTANCE = SimpleNamespace(id=uuid4(), try_number=1, max_tries=5)
+CONTEXT = cast(Any, {"task_instance": INSTANCE, "ti": INSTANCE, "params": {}})
 ORDER = "INSERT INTO public.orders (article_id, quantity, total_cents) VALUES (1, 1, 100)"
 
 
@@ -60,6 +61,8 @@ class World:
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
         self.over: set[str] = set()
+        self.called: list[str] = []
+        monkeypatch.setattr("include.steps.page.page", lambda *given: self.called.append(given[2].what))
         monkeypatch.setattr(
             "stellwerk.operators.full_restore.restore_is_over", lambda _, run_id: run_id in self.over
         )
@@ -234,6 +237,7 @@ def test_killed_after_the_exchange_the_new_version_is_not_taken_up(
         done(ResumeApplication)
     assert (world.application.sizes, world.place.erp.revisions()) == ({"blue": 0, "green": 0}, OLD)
     assert world.kinds(RESTORED) == [RESTORED], "what the server says is recorded"
+    assert "the database is restored, and the rollback did not go on" in world.called[-1]
     assert done(RestoreDatabase)["by"] == "anna"
 
 

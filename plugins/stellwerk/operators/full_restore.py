@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import RollbackBlocked
 from include.steps.database.entries import RESTORE_STATED
@@ -122,7 +125,41 @@ class RestoreDatabase(_RestoreStep):
 
 
 class ResumeApplication(RollbackOperator):
-    """Take the application up again where the restore came to nothing; where it did not, the old version comes."""
+    """Take the application up again where the restore came to nothing; where it did not, the old version comes.
+
+    Nothing runs after it that could tell of its failure, so it calls people itself.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Take it up; when the last try fails, call people."""
+        try:
+            return super().execute(context)
+        except Exception as error:
+            instance = context["ti"]
+            if isinstance(error, AirflowFailException) or instance.try_number > instance.max_tries:
+                self._call(context, error.__cause__ or error)
+            raise
+
+    def _call(self, context: Context, error: BaseException) -> None:
+        from include.errors import StellwerkError
+        from include.steps.page import Matter, page
+        from include.steps.stopping import stands_still_if_known
+        from stellwerk.notifiers.transport import transports
+        from stellwerk.operators.message import ledger_if_any
+        from stellwerk.runs import release_run
+
+        run = release_run(context, with_digest=False)
+        ours = error if isinstance(error, StellwerkError) else StellwerkError(f"{type(error).__name__}: {error}")
+        down = stands_still_if_known(run, lambda: self.ledger(run)) is not None
+        what = f"users are down: {ours.what}" if down else ours.what
+        matter = Matter(
+            f"resume:{hashlib.sha256(what.encode()).hexdigest()[:12]}",
+            f"a full restore came to nothing, and the application was not taken up: {what}",
+            ours.seen,
+            ours.remedy or f"read the log of {self.task_id}, then clear it",
+        )
+        connections = run.environment.connections
+        page(run, ledger_if_any(self, run), matter, transports(connections.slack, connections.smtp))
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.stopping.resume_application`.

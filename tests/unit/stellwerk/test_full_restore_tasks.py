@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
-from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, ROLLBACK_VERIFIED, all_recorded, record
+from include.errors import DatabaseUnreachable, RollbackBlocked
+from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED, RESTORED, SchemaFact
+from include.steps.schema_proof import REHEARSED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
-from stellwerk.operators.full_restore import restore_is_over
+from stellwerk.operators.full_restore import ResumeApplication, restore_is_over
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -30,6 +31,8 @@ class Instance:
     """A task instance that keeps what is pushed."""
 
     map_index = -1
+    try_number = 1
+    max_tries = 0
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
@@ -118,14 +121,14 @@ def test_the_old_version_comes_up_only_on_the_database_that_this_run_has_restore
         task.execute(world.context)
     assert asked == []
     record(world.ledger, world.run, RESTORED, {})
-    task.execute(world.context)
-    assert len(all_recorded(world.ledger, world.run, BROUGHT_BACK)) == 1
-    world.run = replace(world.run, run_id="r2")  # the first one did not get so far that users were served
+    first, world.run = world.run, replace(world.run, run_id="r2")
     by_itself = BringBack(task_id="bring_back", option="auto", reason="")
+    by_itself.execute(world.context)  # the first one did not get so far that users were served
     by_itself.execute(world.context)
-    record(world.ledger, world.run, ROLLBACK_VERIFIED, {})
-    by_itself.execute(world.context)
-    assert asked == [("unchanged", "auto", stopped) for stopped in (True, True, False)]
+    world.run = first
+    task.execute(world.context)
+    assert asked == [("unchanged", "auto", stopped) for stopped in (True, False, True)]
+    assert len(all_recorded(world.ledger, world.run, BROUGHT_BACK)) == 1
 
 
 def test_a_restore_is_over_when_none_of_its_tasks_is_still_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +148,33 @@ def test_a_restore_is_over_when_none_of_its_tasks_is_still_to_run(monkeypatch: p
     found = [restore_is_over("rollback", name) for name in ("died", "waits", "marked", "deleted")]
     assert found == [True, False, True, True]
     assert set(asked) == {("rollback", "full_restore")}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "called"),
+    [
+        (DatabaseUnreachable("the database gives no answer"), 1, 0),
+        (DatabaseUnreachable("the database gives no answer"), 6, 1),
+        (RollbackBlocked("run rb1 has stopped the application"), 1, 1),
+        (KeyError("name"), 6, 1),
+    ],
+)
+def test_an_application_that_is_not_taken_up_again_calls_people_when_nobody_tries_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int, called: int
+) -> None:
+    matters: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: matters.append(given[2]))
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    monkeypatch.setattr("stellwerk.runs.release_run", lambda *_, **__: world.run)
+    record(world.ledger, world.run, RESTORE_STOPPED, {"sizes": {}})
+
+    def step(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ResumeApplication, "step", step)
+    world.instance.try_number, world.instance.max_tries = tries, 5
+    for _ in range(2):
+        with pytest.raises((AirflowException, KeyError)):
+            ResumeApplication(task_id="resume", option="full-restore", reason="").execute(world.context)
+    assert len({matter.key for matter in matters}) == called
+    assert all("was not taken up: users are down" in matter.what for matter in matters)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from include.clients.kubernetes import Cluster
 from include.errors import LedgerUnavailable, RollbackBlocked, RollbackRefused, SlotNotReady
 from include.ledger.store import Ledger
-from include.steps.record import CUT_OVER, ROLLBACK_VERIFIED, record
+from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, schema_proof
 from include.steps.stopping import (
@@ -179,6 +179,7 @@ def test_an_application_that_does_not_come_up_is_said_and_blocks_no_other_way(
         ((RESTORE_STOPPED, RESTORE_RESUMED), None),
         ((RESTORE_STOPPED, RESTORED), RESTORED),
         ((RESTORE_STOPPED, RESTORED, ROLLBACK_VERIFIED), None),
+        ((RESTORE_STOPPED, RESTORED, BROUGHT_BACK), None),
         ((RESTORE_STOPPED, RESTORED, CUT_OVER), None),
     ],
 )
