@@ -16,6 +16,8 @@ from include.errors import RestoreUnconfirmed
 
 VALID: Final = timedelta(hours=1)
 """How long a statement may be old when the restore begins: after that, more may be lost than it says."""
+MARGIN: Final = timedelta(minutes=5)
+"""What an answer, or another count, leaves of that for the steps until the restore begins."""
 
 
 class TableLoss(BaseModel):
@@ -152,16 +154,24 @@ def _lost(table: TableLoss) -> int | None:
     return None if table.then is None or table.now is None else max(0, table.now - table.then)
 
 
-def must_be_confirmed(statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime) -> None:
+def still_answerable(made_at: datetime, *, now: datetime) -> timedelta:
+    """How long a yes to a statement still comes in time for the restore; not above zero when it is too late."""
+    return VALID - MARGIN - (now - made_at)
+
+
+def must_be_confirmed(
+    statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime | None
+) -> None:
     """Refuse unless a human has confirmed this very statement, and it is not too old.
 
+    :param now: when the restore begins; None when it has begun, however long ago
     :raises RestoreUnconfirmed: nobody has, or another statement was confirmed, or it is older than an hour
     """
     if confirmation is None or not confirmation.signed:
         raise _unconfirmed(statement, "nobody has confirmed what would be lost")
     if confirmation.digest != statement.digest:
         raise _unconfirmed(statement, f"{confirmation.by} has confirmed another statement")
-    if now - statement.made_at > VALID:
+    if now is not None and now - statement.made_at > VALID:
         raise _unconfirmed(statement, f"the statement is of {statement.made_at:%Y-%m-%d %H:%M} UTC")
 
 

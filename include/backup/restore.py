@@ -147,7 +147,7 @@ def restore(
             raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
         # Once the names are exchanged nothing more can be lost, and users must get in however late it is.
         if call.next(administration) not in (Step.OPEN, Step.DONE):
-            call.must_be_confirmed(administration, confirmation, now())
+            call.must_be_confirmed(administration, confirmation)
         while (step := call.next(administration)) is not Step.DONE:
             log.info("restore of %s from backup %s: %s", database.name, statement.backup, step.value)
             call.do(step, administration)
@@ -185,14 +185,18 @@ class _Restore:
         seen = Seen(*(exchange.standing(administration, name) for name in self._all))
         return next_step(seen, self.names.mark, target_missing=self.statement.target_missing)
 
-    def must_be_confirmed(
-        self, administration: Session, confirmation: LossConfirmation | None, now: datetime
-    ) -> None:
+    def must_be_confirmed(self, administration: Session, confirmation: LossConfirmation | None) -> None:
+        now = None if self._has_begun(administration) else self.now()
         try:
             must_be_confirmed(self.statement, confirmation, now=now)
         except RestoreUnconfirmed:
             exchange.reopen(administration, self.names)  # a killed attempt may have closed it
             raise
+
+    def _has_begun(self, administration: Session) -> bool:
+        """Whether an earlier attempt has left its mark: what takes longer than an hour must survive a kill."""
+        seen = (exchange.standing(administration, name) for name in (self.names.target, self.names.new))
+        return any(one is not None and one.state and one.mark == self.names.mark for one in seen)
 
     def do(self, step: Step, administration: Session) -> None:
         match step:

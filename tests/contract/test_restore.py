@@ -408,7 +408,7 @@ def test_what_is_raised_after_the_exchange_takes_nothing_of_it_back(world: World
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
 
 
-def _refuse(*_: object) -> None:
+def _refuse(*_: object, **__: object) -> None:
     raise DatabaseBusy("somebody is still there")
 
 
@@ -527,6 +527,21 @@ def test_a_killed_restore_that_nobody_confirms_again_lets_users_in(world: World)
     with pytest.raises(RestoreUnconfirmed):
         restore(world.database, world.workshop, statement, None)
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_restore_that_takes_longer_than_an_hour_survives_a_kill(world: World) -> None:
+    statement = stated(world)
+    late = statement.made_at + timedelta(minutes=70)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.exchange.put_in_place", _refuse)
+        with pytest.raises(DatabaseBusy):
+            restore(world.database, world.workshop, statement, yes(statement))
+        with pytest.raises(RestoreUnconfirmed, match="nobody has confirmed"):
+            restore(world.database, world.workshop, statement, None, now=lambda: late)
+    restored = restore(world.database, world.workshop, statement, yes(statement), now=lambda: late)
+    assert world.names() == sorted([NAME, restored.kept])
+    assert restored.lost.made_at == late
 
 
 @pytest.mark.usefixtures("manifest")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from include.backup.dump import find_backup
-from include.backup.loss import VALID, RestoreLoss, grown
+from include.backup.loss import VALID, RestoreLoss, grown, still_answerable
 from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.bluegreen.eligibility import Restorable
 from include.errors import BackupMissing, RestoreUnconfirmed, RollbackBlocked, StellwerkError
@@ -140,7 +140,9 @@ def _told(stated: Entry) -> dict[str, Any]:
 
 def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -> bool:
     statement = statement_in(before)
-    if confirmation(ledger, run, statement.digest) is None or now.made_at - statement.made_at > VALID:
+    if confirmation(ledger, run, statement.digest) is None:
+        return False
+    if still_answerable(statement.made_at, now=now.made_at) <= timedelta(0):
         return False
     more = grown(statement, now)
     for sentence in more:
@@ -192,6 +194,24 @@ def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | No
         "nothing was touched: nobody has confirmed what is lost",
         expected="a confirmation of the newest statement, not older than an hour",
         seen=seen,
+        remedy="clear the task that states the loss",
+    )
+
+
+def must_be_answerable(stated: Mapping[str, Any], *, now: datetime) -> timedelta:
+    """How long a yes to this statement comes in time.
+
+    :param stated: the payload of its entry
+    :raises RestoreUnconfirmed: none would: the restore would refuse it
+    """
+    made_at = RestoreLoss.model_validate_json(stated["statement"]).made_at
+    left = still_answerable(made_at, now=now)
+    if left > timedelta(0):
+        return left
+    raise RestoreUnconfirmed(
+        "nobody is asked: more may be lost by now than was counted",
+        expected="a statement that is not as old as that",
+        seen=f"one of {made_at:%Y-%m-%d %H:%M} UTC",
         remedy="clear the task that states the loss",
     )
 

@@ -11,14 +11,17 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import RollbackBlocked
 from include.steps.database.entries import RESTORE_STATED
+from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.rollback import GROUP, RollbackOperator
 from stellwerk.operators.way_back import AskLoss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from airflow.sdk import Context
 
+    from include.errors import StellwerkError
     from include.ledger.entry import Entry
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
@@ -193,7 +196,6 @@ class AskRestore(AskLoss):
         """Ask, unless the newest statement is confirmed."""
         from include.steps.database.confirm import confirmation
         from stellwerk.hooks.ledger import open_ledger
-        from stellwerk.operators.base import airflow_errors
         from stellwerk.runs import release_run
 
         with airflow_errors(self.log):
@@ -222,11 +224,26 @@ class AskRestore(AskLoss):
             ]
         )
 
+    def answer_within(self, run: ReleaseRun, stated: Mapping[str, Any]) -> timedelta:
+        """As long as for any gate, and no longer than a yes comes in time.
+
+        :raises RestoreUnconfirmed: none would
+        """
+        from include.errors import RestoreUnconfirmed
+        from include.steps.database.backup import utc_now
+        from include.steps.database.full_restore import must_be_answerable
+
+        with airflow_errors(self.log):
+            try:
+                left = must_be_answerable(stated, now=utc_now())
+            except RestoreUnconfirmed as error:
+                self._record(run, error)
+                raise
+        return min(super().answer_within(run, stated), left)
+
     def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
         """Fail, which ends the rollback: the database is left as it is."""
         from include.errors import RestoreUnconfirmed, RollbackRefused
-        from include.steps.rollback import record_trouble
-        from stellwerk.hooks.ledger import open_ledger
 
         what, remedy = "the database is not restored", "trigger the rollback again, or take another option"
         error = (
@@ -234,5 +251,11 @@ class AskRestore(AskLoss):
             if said_no
             else RestoreUnconfirmed(what, expected="a yes in time", seen=why, remedy=remedy)
         )
-        record_trouble(run, open_ledger(run.environment.connections.ledger), self.task_id, error)
+        self._record(run, error)
         raise error
+
+    def _record(self, run: ReleaseRun, error: StellwerkError) -> None:
+        from include.steps.rollback import record_trouble
+        from stellwerk.hooks.ledger import open_ledger
+
+        record_trouble(run, open_ledger(run.environment.connections.ledger), self.task_id, error)

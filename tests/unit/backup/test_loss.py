@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss, still_answerable
 from include.backup.manifest import Format, Manifest, Piece
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
@@ -117,6 +117,14 @@ def test_nobody_and_too_late_are_refused() -> None:
     must_be_confirmed(statement, confirmed(statement), now=NOW + timedelta(minutes=59))
     with pytest.raises(RestoreUnconfirmed, match="older than an hour"):
         must_be_confirmed(statement, confirmed(statement), now=NOW + timedelta(minutes=61))
+    must_be_confirmed(statement, confirmed(statement), now=None)  # what has begun in time may take longer
+    with pytest.raises(RestoreUnconfirmed, match="nobody"):
+        must_be_confirmed(statement, None, now=None)
+
+
+@pytest.mark.parametrize(("minutes", "left"), [(0, 55), (54, 1), (55, 0), (90, -35)])
+def test_an_answer_leaves_the_restore_time_to_begin(minutes: int, left: int) -> None:
+    assert still_answerable(NOW, now=NOW + timedelta(minutes=minutes)) == timedelta(minutes=left)
 
 
 def test_the_digest_is_the_same_after_it_was_recorded() -> None:

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    DownstreamTasksSkipped,
+    TaskAwaitingInput,
+)
 
 from include.errors import DatabaseUnreachable, RollbackBlocked
-from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, all_recorded, record
+from include.steps.database.entries import RESTORE_STATED
+from include.steps.record import BROUGHT_BACK, ROLLBACK_BLOCKED, ROLLBACK_CHOSEN, all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import REHEARSED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
-from stellwerk.operators.full_restore import ResumeApplication, restore_is_over
+from stellwerk.operators.full_restore import AskRestore, ResumeApplication, restore_is_over
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
+from tests.unit.steps.database.test_full_restore import a_loss
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 DAGS = Path(__file__).parents[3] / "dags"
@@ -31,6 +41,7 @@ class Instance:
     """A task instance that keeps what is pushed."""
 
     map_index = -1
+    id = UUID(int=1)
     try_number = 1
     max_tries = 0
 
@@ -48,7 +59,7 @@ class World:
         self.run = replace(a_run(), phase="rollback")
         self.ledger = a_ledger()
         self.instance = Instance()
-        self.context = cast(Any, {"ti": self.instance, "params": {}})
+        self.context = cast(Any, {"ti": self.instance, "task_instance": self.instance, "params": {}})
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
@@ -178,3 +189,29 @@ def test_an_application_that_is_not_taken_up_again_calls_people_when_nobody_trie
             ResumeApplication(task_id="resume", option="full-restore", reason="").execute(world.context)
     assert len({matter.key for matter in matters}) == called
     assert all("was not taken up: users are down" in matter.what for matter in matters)
+
+
+@pytest.mark.parametrize(
+    ("gate", "minutes", "wanted"), [(3600, 0, 55), (3600, 50, 5), (600, 0, 10), (600, 56, None)]
+)
+def test_a_question_ends_before_a_yes_would_come_too_late(
+    world: World, monkeypatch: pytest.MonkeyPatch, gate: float, minutes: int, wanted: int | None
+) -> None:
+    roles = world.run.environment.gate.model_copy(update={"timeout_seconds": gate})
+    world.run = replace(world.run, environment=world.run.environment.model_copy(update={"gate": roles}))
+    statement = a_loss({"orders": (1, 2)}, made_at=datetime.now(UTC) - timedelta(minutes=minutes))
+    payload = {"digest": statement.digest, "sentences": [], "statement": statement.model_dump_json()}
+    record(world.ledger, world.run, RESTORE_STATED, payload)
+    for module in ("stellwerk.operators.way_back", "stellwerk.runs"):
+        monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: world.run)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    ask = AskRestore(task_id="ask")
+    if wanted is None:
+        with pytest.raises(AirflowFailException, match="nobody is asked"):
+            ask.execute(world.context)
+        assert len(all_recorded(world.ledger, world.run, ROLLBACK_BLOCKED)) == 1
+        return
+    with pytest.raises(TaskAwaitingInput):
+        ask.execute(world.context)
+    assert ask.response_timeout is not None
+    assert round(ask.response_timeout.total_seconds() / 60) == wanted

@@ -25,6 +25,7 @@ from include.steps.database import full_restore
 from include.steps.database.confirm import confirm
 from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED
 from include.steps.database.full_restore import (
+    must_be_answerable,
     must_be_confirmed_now,
     must_be_restored,
     restorable,
@@ -141,7 +142,16 @@ def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch:
         must_be_confirmed_now(run, ledger, now=NOON + timedelta(minutes=61))
     assert refused.value.seen == "one of 2030-05-01 12:00 UTC"
     must_be_confirmed_now(run, ledger)
-    assert state(run, ledger, monkeypatch, a_loss({}, minutes=61)) != first
+    assert state(run, ledger, monkeypatch, a_loss({}, minutes=54)) == first
+    assert state(run, ledger, monkeypatch, a_loss({}, minutes=56)) != first, "the restore begins a little later"
+
+
+def test_nobody_is_asked_for_a_yes_that_comes_too_late() -> None:
+    stated = {"statement": a_loss({}).model_dump_json()}
+    assert must_be_answerable(stated, now=NOON + timedelta(minutes=15)) == timedelta(minutes=40)
+    with pytest.raises(RestoreUnconfirmed, match="nobody is asked") as refused:
+        must_be_answerable(stated, now=NOON + timedelta(minutes=56))
+    assert refused.value.remedy == "clear the task that states the loss"
 
 
 def test_what_is_restored_is_stated_and_confirmed_no_more(run: ReleaseRun) -> None:
