@@ -21,7 +21,10 @@ MARGIN: Final = timedelta(minutes=5)
 
 
 class TableLoss(BaseModel):
-    """The rows of one table, then and now; None when not known."""
+    """The rows of one table, then and now; None when not known.
+
+    Their difference is what is lost at least: as many may have been added as were deleted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +84,10 @@ class RestoreLoss(BaseModel):
             told.append("The database cannot be read: how many rows are lost is not known.")
         else:
             told += [_told(table) for table in self.tables]
-            told.append("Rows that were changed since then are not counted; their changes are lost as well.")
+            told.append(
+                "Rows are counted, not compared: those added while others were deleted are not seen, those "
+                "changed are not counted. They are lost as well."
+            )
         return tuple(told)
 
 
@@ -130,7 +136,7 @@ def grown(confirmed: RestoreLoss, now: RestoreLoss) -> tuple[str, ...]:
         before, after = shown.get(table.table, 0), _lost(table)
         if before is None or (after is not None and after <= before):
             continue
-        count = "an unknown number of" if after is None else str(after)
+        count = "an unknown number of" if after is None else f"at least {after}"
         more.append(f"{table.table}: {count} rows are lost, {before} were confirmed")
     return tuple(more)
 
@@ -189,5 +195,5 @@ def _told(table: TableLoss) -> str:
         return f"{table.table}: how many rows are lost is not known."
     difference = table.now - table.then
     if difference > 0:
-        return f"{table.table}: {difference} rows are lost ({table.now} now, {table.then} in the backup)."
-    return f"{table.table}: {-difference} rows come back ({table.now} now, {table.then} in the backup)."
+        return f"{table.table}: at least {difference} rows are lost ({table.now} now, {table.then} in the backup)."
+    return f"{table.table}: at least {-difference} rows come back ({table.now} now, {table.then} in the backup)."

@@ -118,9 +118,9 @@ def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     statement = stated(world)
     told = " ".join(statement.sentences)
     assert statement.readable
-    assert "public.kunde: 100 rows come back (400 now, 500 in the backup)." in told
-    assert "lager.bewegung_2025: 2 rows are lost (32 now, 30 in the backup)." in told
-    assert 'Tabelle mit ""Zeichen""": 50 rows come back (0 now, 50 in the backup).' in told
+    assert "public.kunde: at least 100 rows come back (400 now, 500 in the backup)." in told
+    assert "lager.bewegung_2025: at least 2 rows are lost (32 now, 30 in the backup)." in told
+    assert 'Tabelle mit ""Zeichen""": at least 50 rows come back (0 now, 50 in the backup).' in told
     assert "lager.bewegung_rest" not in told
 
 
@@ -329,7 +329,7 @@ def test_no_more_is_lost_than_was_confirmed_whoever_writes(world: World, when: s
         with pytest.raises(RestoreUnconfirmed, match="somebody has written to it") as refused:
             restore(world.database, world.workshop, statement, yes(statement))
     writer.close()
-    assert "public.kunde: 502 rows are lost, 2 were confirmed" in refused.value.seen
+    assert "public.kunde: at least 502 rows are lost, 2 were confirmed" in refused.value.seen
     assert made == (0 if when == "since it was stated" else 1)
     assert count(world, "SELECT count(*) FROM public.kunde") == 1002, "users have what they had"
     again = stated(world)

@@ -23,6 +23,7 @@ from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORED
+from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,7 @@ def restorable(run: ReleaseRun, open_site: Callable[[], Site], ledger: Callable[
 
 def _known(run: ReleaseRun, open_site: Callable[[], Site], ledger: Ledger) -> Restorable:
     backup = backup_to_restore(run, ledger)
-    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
-    proof = next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
+    proof = _proof(run, ledger, backup)
     if proof is None:
         return Restorable(usable=False, reason=f"nobody has verified backup {backup}")
     site = open_site()
@@ -108,7 +108,8 @@ def state_restore(
     """Say what a full restore would lose, in minutes and rows; nothing is touched.
 
     A statement that was confirmed stays the newest while it covers what would be lost now: nobody is asked twice
-    about the same.
+    about the same. What else whoever answers has to know is recorded with it: whether users are down by now
+    (``stopped``), and the ``restore_seconds`` that the backup took when it was verified.
 
     :param backup: another one than the open migration's
     :return: ``digest`` of the statement, which a human confirms, and its ``sentences``
@@ -129,6 +130,8 @@ def state_restore(
         "digest": statement.digest,
         "backup": named,
         "sentences": list(statement.sentences),
+        "stopped": open_stop(run, ledger) is not None,
+        "restore_seconds": _took(run, ledger, named),
         "statement": statement.model_dump_json(),
     }
     return _told(record(ledger, run, RESTORE_STATED, payload, number=statement.digest[:16]))
@@ -136,6 +139,17 @@ def state_restore(
 
 def _told(stated: Entry) -> dict[str, Any]:
     return {name: stated.payload[name] for name in ("digest", "backup", "sentences")}
+
+
+def _took(run: ReleaseRun, ledger: Ledger, backup: str) -> float | None:
+    """How long it took to restore this backup when it was verified."""
+    proof = _proof(run, ledger, backup)
+    return proof.payload.get("restore_seconds") if proof else None
+
+
+def _proof(run: ReleaseRun, ledger: Ledger, backup: str) -> Entry | None:
+    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
+    return next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
 
 
 def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -> bool:

@@ -212,17 +212,22 @@ class AskRestore(AskLoss):
         return f"{run.release.version} to {run.environment.name}: restore the database from its backup?"
 
     def text_of(self, stated: Mapping[str, Any]) -> str:
-        """What is lost, and what happens."""
+        """What is lost, what happens, and whether users are down until there is an answer."""
         lines = [f"- {sentence}" for sentence in stated["sentences"]]
-        return "\n".join(
-            [
-                *lines,
-                "",
-                "With your yes the application is stopped until the old version is back. What is written until "
-                "then is lost as well; where it is more than is said here, you are asked again. The database of "
-                "today is kept under another name.",
-            ]
+        kept = "The database of today is kept under another name."
+        took = stated.get("restore_seconds")
+        if took is not None:
+            minutes = f"{took / 60:.0f} minutes" if took >= 90 else f"{took:.0f} seconds"
+            kept = f"Restoring this backup took {minutes} when it was verified: users are down for longer. {kept}"
+        if stated.get("stopped"):
+            head = "**The application is stopped: users are down until you answer.**"
+            told = f"With your yes it stays so until the old version is back. {self.no} takes it up as it was."
+            return "\n".join([head, "", *lines, "", f"{told} {kept}"])
+        told = (
+            "With your yes the application is stopped until the old version is back. What is written until it is "
+            "stopped is lost as well; where that is more than is said here, you are asked again."
         )
+        return "\n".join([*lines, "", f"{told} {kept}"])
 
     def answer_within(self, run: ReleaseRun, stated: Mapping[str, Any]) -> timedelta:
         """As long as for any gate, and no longer than a yes comes in time.

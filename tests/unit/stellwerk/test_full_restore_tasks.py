@@ -215,3 +215,15 @@ def test_a_question_ends_before_a_yes_would_come_too_late(
         ask.execute(world.context)
     assert ask.response_timeout is not None
     assert round(ask.response_timeout.total_seconds() / 60) == wanted
+
+
+def test_the_question_says_whether_users_are_down_and_how_long_it_takes() -> None:
+    ask = AskRestore(task_id="ask")
+    first = ask.text_of({"sentences": ["a"], "stopped": False, "restore_seconds": 1500.4})
+    assert first.startswith("- a\n\nWith your yes the application is stopped until")
+    assert "took 25 minutes when it was verified: users are down for longer" in first
+    again = ask.text_of({"sentences": ["a"], "stopped": True, "restore_seconds": None})
+    assert again.startswith("**The application is stopped: users are down until you answer.**\n\n- a")
+    assert "Leave takes it up as it was" in again
+    assert "is stopped until" not in again
+    assert "took" not in again

@@ -31,9 +31,9 @@ from include.steps.database.full_restore import (
     restorable,
     state_restore,
 )
-from include.steps.record import record
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, RESTORED
+from include.steps.schema_proof import MIGRATION_INTENDED, RESTORE_STOPPED, RESTORED
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 NOON = datetime(2030, 5, 1, 12, tzinfo=UTC)
@@ -131,6 +131,18 @@ def test_what_was_confirmed_is_not_asked_again_and_more_is(
         must_be_confirmed_now(run, ledger)
     say_yes(run, ledger, grown_to)
     must_be_confirmed_now(run, ledger)
+
+
+def test_what_is_stated_says_whether_users_are_down_and_how_long_the_backup_took(
+    run: ReleaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = a_ledger()
+    state(run, ledger, monkeypatch, a_loss({}))
+    record(ledger, run, BACKUP_PROVEN, {"backup": "b1", "sha256": "a", "restore_seconds": 12.5})
+    record(ledger, run, RESTORE_STOPPED, {"sizes": {}})
+    state(run, ledger, monkeypatch, a_loss({}, minutes=1))
+    told = [entry.payload for entry in all_recorded(ledger, run, RESTORE_STATED)]
+    assert [(one["stopped"], one["restore_seconds"]) for one in told] == [(False, None), (True, 12.5)]
 
 
 def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> None:
