@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk restore"
 DRAIN_SECONDS: Final = 30.0
+# What was counted in time once shall not end a restore for being counted a little more slowly.
+_PATIENCE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ class _Restore:
 
     def _look(self, inside: Session) -> None:
         """Refuse to lose more than was confirmed."""
-        rows = count_now(inside, count_seconds=self.workshop.count_seconds)
+        rows = count_now(inside, count_seconds=_PATIENCE * self.workshop.count_seconds)
         here = self.statement.database
         self.lost = state_loss(self.manifest, here, rows, target_missing=False, made_at=self.now())
         must_cover(self.statement, self.lost)

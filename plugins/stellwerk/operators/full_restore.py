@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -144,25 +143,16 @@ class ResumeApplication(RollbackOperator):
             raise
 
     def _call(self, context: Context, error: BaseException) -> None:
-        from include.errors import StellwerkError
-        from include.steps.page import Matter, page
-        from include.steps.stopping import stands_still_if_known
+        from include.steps.page import page
+        from include.steps.rollback_messages import not_taken_up
         from stellwerk.notifiers.transport import transports
         from stellwerk.operators.message import ledger_if_any
         from stellwerk.runs import release_run
 
         run = release_run(context, with_digest=False)
-        ours = error if isinstance(error, StellwerkError) else StellwerkError(f"{type(error).__name__}: {error}")
-        down = stands_still_if_known(run, lambda: self.ledger(run)) is not None
-        what = f"users are down: {ours.what}" if down else ours.what
-        matter = Matter(
-            f"resume:{hashlib.sha256(what.encode()).hexdigest()[:12]}",
-            f"a full restore came to nothing, and the application was not taken up: {what}",
-            ours.seen,
-            ours.remedy or f"read the log of {self.task_id}, then clear it",
-        )
-        connections = run.environment.connections
-        page(run, ledger_if_any(self, run), matter, transports(connections.slack, connections.smtp))
+        ledger, connections = ledger_if_any(self, run), run.environment.connections
+        matter = not_taken_up(run, ledger, self.task_id, error)
+        page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.stopping.resume_application`.

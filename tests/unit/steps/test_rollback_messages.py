@@ -28,9 +28,10 @@ from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
 from include.steps.announce import announce
 from include.steps.database.entries import RESTORE_STATED
+from include.steps.page import page
 from include.steps.record import BROUGHT_BACK, ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
-from include.steps.rollback_messages import MISSED, next_due, overdue, tell
+from include.steps.rollback_messages import MISSED, next_due, not_taken_up, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
 from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
@@ -445,6 +446,23 @@ def test_a_no_while_users_are_down_is_no_mere_refusal() -> None:
     assert story_of(desk).state == "blocked"
     record(cast("Ledger", desk.ledger), desk.run, RESTORE_RESUMED, STOPPED, number=1)
     assert story_of(desk).state == "refused"
+
+
+def test_an_application_that_is_not_taken_up_is_told_once_whoever_tells_it_first() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    ledger = cast("Ledger", desk.ledger)
+    record(ledger, desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    record_trouble(desk.run, ledger, "resume", NOT_UP)
+    for _ in range(2):
+        assert page(desk.run, ledger, not_taken_up(desk.run, ledger, "resume", NOT_UP), servers.send)
+    tell(desk, "alert")
+    [called] = servers.got
+    assert "was not taken up: users are down: the old version does not come up" in called.text
+    unrecorded = not_taken_up(desk.run, None, "resume", KeyError("name"))
+    assert unrecorded.what.endswith("KeyError: 'name'")
+    assert unrecorded.remedy == "read the log of resume, then clear it"
+    assert unrecorded.key.startswith("resume:")
 
 
 def test_the_deadline_of_a_trouble_that_comes_late_counts_from_when_it_came() -> None:
