@@ -39,7 +39,7 @@ def restore_is_over(dag_id: str, run_id: str) -> bool:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     found = RuntimeTaskInstance.get_task_states(dag_id, task_group_id=GROUP, run_ids=[run_id])
-    return all(state in _ENDED for state in found.get(run_id, {}).values())
+    return all(str(state) in _ENDED for state in found.get(run_id, {}).values())
 
 
 def _restored_already(run: ReleaseRun, done: Entry) -> RollbackBlocked:
