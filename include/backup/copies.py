@@ -104,6 +104,15 @@ def take_stock(database: Database, *, count_seconds: float = COUNT_SECONDS) -> I
         return with_rows(read_inventory(connection), count_rows(connection, seconds=count_seconds))
 
 
+def count_now(connection: Session, *, count_seconds: float = COUNT_SECONDS) -> dict[str, int | None]:
+    """The rows of every table of one moment; None where they are not known.
+
+    :raises psycopg.Error: the database cannot be asked
+    """
+    with one_moment(connection):
+        return count_rows(connection, seconds=count_seconds)
+
+
 def adorn(administration: Session, name: str, contents: BackupContents) -> None:
     """Give a copy the settings that the backed up database had; they might have hindered filling it."""
     _execute(administration, settings(name, contents.properties))

@@ -68,13 +68,19 @@ class StellwerkOperator(BaseOperator):
         """Do the step."""
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; :meth:`on_kill` cancels it, so that it can end its own child processes."""
+        """Run a coroutine to its end; :meth:`on_kill` cancels it, so that it can end its own child processes.
+
+        Before and after, a kill finds nothing to cancel: what the step does then, it may be in the middle of.
+        """
 
         async def cancellable() -> T:
             task = asyncio.ensure_future(coroutine)
             loop = asyncio.get_running_loop()
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-            return await task
+            try:
+                return await task
+            finally:
+                self._cancel = None
 
         return asyncio.run(cancellable())
 

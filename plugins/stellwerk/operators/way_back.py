@@ -116,6 +116,10 @@ class AskLoss(HITLOperator):
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """What is lost, in Markdown."""
 
+    def answer_within(self, run: ReleaseRun, stated: Mapping[str, Any]) -> timedelta:
+        """How long an answer is waited for."""
+        return timedelta(seconds=run.environment.gate.timeout_seconds)
+
     @abstractmethod
     def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
         """End the task without a loss."""
@@ -132,7 +136,7 @@ class AskLoss(HITLOperator):
         self.body = f"{self.text_of(stated)}\n\n{needed}\n\nstatement `{stated['digest'][:16]}`"
         self.params = ParamsDict(self._form(stated["digest"]))
         self.assigned_users = [{"id": user, "name": user} for user in people]
-        self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
+        self.response_timeout = self.answer_within(run, stated)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
