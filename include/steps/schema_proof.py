@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from include.bluegreen.eligibility import SchemaProof
 from include.errors import LedgerError
+from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.run import ReleaseRun
 
@@ -23,8 +24,14 @@ LEFT_OLD: Final = "migration.changed-nothing"
 RESTORE_STOPPED: Final = "restore.stopped"
 RESTORE_RESUMED: Final = "restore.resumed"
 
-UNDONE: Final = (TAKEN_BACK, RESTORED, LEFT_OLD)
-"""After these the schema is what it was before the migration."""
+UNDONE: Final = (TAKEN_BACK, RESTORED)
+"""After these the schema is what it was before the migration, whichever runs have had a part in it."""
+
+COURSE: Final = (MIGRATION_INTENDED, MIGRATED, LEFT_OLD, *UNDONE)
+"""What tells how a release's migration of an environment goes."""
+
+STOPS: Final = (RESTORE_STOPPED, RESTORE_RESUMED, RESTORED)
+"""What tells whether the application is stopped for a restore."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,48 @@ class SchemaFact:
     rehearsal: str = ""
 
 
+def entries_of_release(run: ReleaseRun, ledger: Ledger, *kinds: str) -> tuple[Entry, ...]:
+    """The entries of the run's release in its environment, whichever run wrote them, oldest first.
+
+    :raises LedgerError: the ledger gives no answer
+    """
+    return ledger.entries(release=run.release.version, environment=run.environment.name, kinds=kinds)
+
+
+def undone_by(entry: Entry, course: Iterable[Entry]) -> Entry | None:
+    """What has undone an entry since; None while it stands. Pure.
+
+    A way back and a restore undo what every run has done. A run that has changed nothing says so of itself alone:
+    another one may have migrated, or be at it.
+
+    :param course: entries of the same release and environment, oldest first
+    """
+    for later in course:
+        of_itself = later.kind == LEFT_OLD and later.run_id == entry.run_id
+        if later.sequence > entry.sequence and (later.kind in UNDONE or of_itself):
+            return later
+    return None
+
+
+def standing(course: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The migrations that began and those that ended, without what is undone; oldest first. Pure.
+
+    :param course: entries of one release and environment, oldest first
+    """
+    found = tuple(course)
+    ours = (entry for entry in found if entry.kind in (MIGRATION_INTENDED, MIGRATED))
+    return tuple(entry for entry in ours if undone_by(entry, found) is None)
+
+
+def being_restored(course: Iterable[Entry]) -> bool:
+    """Whether the application is stopped for a restore that has not ended. Pure.
+
+    :param course: entries of one release and environment, oldest first
+    """
+    stops = [entry.kind for entry in course if entry.kind in STOPS]
+    return stops[-1:] == [RESTORE_STOPPED]
+
+
 def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
     """How the previous version is known to work on the live schema of this environment.
 
@@ -47,21 +96,15 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
 
     :raises LedgerError: the ledger gives no answer
     """
-    found = ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        kinds=(MIGRATION_INTENDED, MIGRATED, REHEARSED, RESTORE_STOPPED, RESTORE_RESUMED, *UNDONE),
-    )
-    stops = [entry.kind for entry in found if entry.kind in (RESTORE_STOPPED, RESTORE_RESUMED, RESTORED)]
-    if stops[-1:] == [RESTORE_STOPPED]:
+    found = entries_of_release(run, ledger, *COURSE, *STOPS, REHEARSED)
+    if being_restored(found):
         return SchemaFact("restoring")
-    beside = (REHEARSED, RESTORE_STOPPED, RESTORE_RESUMED)
-    last = next((entry for entry in reversed(found) if entry.kind not in beside), None)
-    if last is None or last.kind in UNDONE:
+    left = standing(found)
+    if not left:
         return SchemaFact("unchanged")
-    if last.kind == MIGRATION_INTENDED:
+    if left[-1].kind != MIGRATED:
         return SchemaFact("unproven")
-    live = last.payload.get("fingerprint")
+    live = left[-1].payload.get("fingerprint")
     proven = [entry for entry in found if entry.kind == REHEARSED and entry.payload.get("fingerprint") == live]
     return SchemaFact("rehearsed", str(proven[-1].payload.get("id", ""))) if proven else SchemaFact("unproven")
 

@@ -12,12 +12,14 @@ from typing import Any, cast
 import pytest
 
 from include.database.connection import Database
+from include.database.session import try_lock
 from include.errors import (
     ApprovalMissing,
     BackupMissing,
     LedgerUnavailable,
     LossNotConfirmed,
     MigrationBlocked,
+    MigrationBusy,
     MigrationFailed,
     MigrationRefused,
     RestoreUnconfirmed,
@@ -27,6 +29,8 @@ from include.errors import (
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
+from include.migration.job import LOCK
+from include.migration.observe import connection
 from include.sandbox.postgres import Postgres
 from include.steps.database.apply import gave_up, migrate, verify_migrated
 from include.steps.database.backup import prove, retain, take, utc_now
@@ -291,6 +295,28 @@ def test_a_lock_that_is_not_to_be_had_leaves_the_old_state_and_says_so(demo: Pla
     assert gave_up(demo.run, demo.site, demo.ledger) == {"old": True, "revisions": sorted(OLD)}
     assert (demo.count(LEFT_OLD), schema_proof(demo.run, demo.ledger)) == (1, "unchanged")
     assert not state_way_back(demo.run, demo.site, demo.ledger)["needed"]
+
+
+def test_what_one_run_has_left_as_it_was_closes_no_other_runs_migration(demo: Place) -> None:
+    second = replace(demo, run=replace(demo.run, run_id="r2"))
+    for one in (demo, second):
+        one.rehearse(Trying(old_version))
+        one.decide()
+        one.secure()
+    with connection(demo.erp.database) as another:
+        assert try_lock(another, LOCK)
+        for step in (migrate, gave_up):
+            with pytest.raises(MigrationBusy, match="another migration is running"):
+                step(second.run, second.site, second.ledger)
+    with pytest.raises(StellwerkError):
+        migrate(demo.run, demo.site, demo.ledger, started=lambda migration: migration.cancel())
+    assert gave_up(second.run, second.site, second.ledger)["old"]
+    assert schema_proof(demo.run, demo.ledger) == "unproven", "the first has begun"
+    migrate(demo.run, demo.site, demo.ledger)
+    assert (demo.erp.revisions(), schema_proof(demo.run, demo.ledger)) == (NEW, "rehearsed")
+    assert state_way_back(demo.run, demo.site, demo.ledger)["needed"]
+    with pytest.raises(MigrationRefused):
+        migrate(second.run, second.site, second.ledger)
 
 
 def test_a_connection_that_leads_elsewhere_says_nothing_about_the_migration(server: Postgres, demo: Place) -> None:

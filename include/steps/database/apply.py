@@ -17,6 +17,7 @@ from include.migration.apply import Migration
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
 from include.migration.reading import reading
+from include.migration.repair import at_rest
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
@@ -26,9 +27,16 @@ from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
+from include.steps.database.wanted import must_be_wanted, must_not_be_undone
 from include.steps.record import record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, UNDONE
+from include.steps.schema_proof import (
+    COURSE,
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    entries_of_release,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +62,7 @@ def migrate(
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
     if intent is not None:
-        _must_not_be_undone(run, ledger, intent)
+        must_not_be_undone(intent, entries_of_release(run, ledger, *COURSE))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
     if intent is None:
@@ -124,19 +132,9 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
     return record(ledger, run, MIGRATION_INTENDED, payload)
 
 
-def _must_not_be_undone(run: ReleaseRun, ledger: Ledger, intent: Entry) -> None:
-    """Refuse to do again what somebody has taken back: that needs a decision of its own.
-
-    :raises MigrationRefused: it was taken back, restored away, or given up
-    """
-    version, environment = run.release.version, run.environment.name
-    undone = ledger.entries(release=version, environment=environment, kinds=UNDONE)
-    if undone and undone[-1].sequence > intent.sequence:
-        raise MigrationRefused(
-            "this run's migration has been undone",
-            seen=f"ledger entry {undone[-1].sequence}, {undone[-1].kind}",
-            remedy="start a new run",
-        )
+def migration_key(run: ReleaseRun) -> str:
+    """By which every try of a run's migration is known in the database."""
+    return f"{run.release_id}:migration"
 
 
 def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
@@ -185,8 +183,8 @@ def _must_be(seen: DatabaseIdentity, wanted: DatabaseIdentity) -> None:
 def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
-    job, _ = job_of(intent, site, key=f"{run.release_id}:migration", before=schemas.before, expected=schemas.after)
-    migration = Migration(job, site.database)
+    job, _ = job_of(intent, site, key=migration_key(run), before=schemas.before, expected=schemas.after)
+    migration = Migration(job, site.database, permit=lambda: must_be_wanted(run, ledger, intent))
     started(migration)
     try:
         outcome = migration.run()
@@ -205,23 +203,25 @@ def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: St
 def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     """Look where a migration that is not tried again has left the database; the old state is recorded.
 
-    Then nothing stands in the way of going back, and the next run begins from the beginning.
+    Then nothing of this run stands in the way of going back, and the next one begins from the beginning. While
+    another migration runs, what is seen is not what will be: nothing is said then.
 
     :return: ``old`` whether nothing was changed, and ``revisions``
     :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
+    :raises MigrationBusy: another migration is running
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
     with connection(site.database) as opened:
-        found, schema = state(opened), schema_now(opened)
-    if intent is not None:
-        _must_be(found.identity, identity_in(intent.payload))
-    table = the_table(site.tree, found)
-    revisions = sorted(table.revisions) if table else []
-    if intent is None or recorded(ledger, run, MIGRATED):
-        return {"old": intent is None, "revisions": revisions}
-    told = intent.payload
-    old = (revisions, schema.fingerprint) == (told["current"], told["before"])
-    if old:
-        payload = {"revisions": revisions, "fingerprint": schema.fingerprint, "backup": told["backup"]}
-        record(ledger, run, LEFT_OLD, payload)
+        if intent is not None:
+            _must_be(state(opened).identity, identity_in(intent.payload))
+        with at_rest(opened, migration_key(run)):
+            table = the_table(site.tree, state(opened))
+            revisions = sorted(table.revisions) if table else []
+            if intent is None or recorded(ledger, run, MIGRATED):
+                return {"old": intent is None, "revisions": revisions}
+            fingerprint, told = schema_now(opened).fingerprint, intent.payload
+            old = (revisions, fingerprint) == (told["current"], told["before"])
+            if old:
+                payload = {"revisions": revisions, "fingerprint": fingerprint, "backup": told["backup"]}
+                record(ledger, run, LEFT_OLD, payload)
     return {"old": old, "revisions": revisions}

@@ -9,7 +9,7 @@ from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, UNDONE
+from include.steps.schema_proof import COURSE, MIGRATION_INTENDED, entries_of_release, standing
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
@@ -52,18 +52,8 @@ def newest(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entr
 def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     """Where this release's migration of this environment began, whichever run began it.
 
-    It is the first intent after the last way back or restore: what it has recorded is what to return to, also when
-    a second run went on with what a first one had left half-way. None when nothing was begun, or all is undone.
+    It is the first intent that is not undone: what it has recorded is what to return to, also when a second run
+    went on with what a first one had left half-way, or has changed nothing. None when all is undone.
     """
-    found = ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        kinds=(MIGRATION_INTENDED, *UNDONE),
-    )
-    began: Entry | None = None
-    for entry in found:
-        if entry.kind in UNDONE:
-            began = None
-        elif began is None:
-            began = entry
-    return began
+    left = standing(entries_of_release(run, ledger, *COURSE))
+    return next((entry for entry in left if entry.kind == MIGRATION_INTENDED), None)

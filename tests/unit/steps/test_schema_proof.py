@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -70,6 +70,59 @@ OURS = ("3.0.0", "production")
 def test_the_proof_is_what_this_releases_entries_of_this_environment_say(entries, proof) -> None:
     assert schema_proof(RUN, a_ledger(*entries)) == proof
     assert schema_proof_if_any(RUN, lambda: a_ledger(*entries)) == proof
+
+
+def told(*entries: tuple[str, str], **payloads: dict[str, Any]) -> Ledger:
+    """A ledger of run and kind; the payload is that of the kind's last word."""
+    memory = MemoryLedger()
+    for run_id, kind in entries:
+        memory.append(
+            NewEntry(kind, *OURS, run_id, "stellwerk", payloads.get(kind.rpartition(".")[2].replace("-", "_"), {}))
+        )
+    return cast("Ledger", memory)
+
+
+@pytest.mark.parametrize(
+    ("course", "proof"),
+    [
+        # Both have passed their gates; the second finds the first at work, and then the old schema.
+        ([("r1", MIGRATION_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", LEFT_OLD)], "unproven"),
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r2", MIGRATION_INTENDED),
+                ("r2", LEFT_OLD),
+                ("r1", MIGRATED),
+            ],
+            "rehearsed",
+        ),
+        # The first has migrated; the second brings one revision more and changes nothing.
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r1", MIGRATED),
+                ("r2", MIGRATION_INTENDED),
+                ("r2", LEFT_OLD),
+            ],
+            "rehearsed",
+        ),
+        ([("r1", MIGRATION_INTENDED), ("r1", MIGRATED), ("r2", MIGRATION_INTENDED)], "unproven"),
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r2", MIGRATION_INTENDED),
+                ("r1", LEFT_OLD),
+                ("r2", LEFT_OLD),
+            ],
+            "unchanged",
+        ),
+    ],
+)
+def test_what_one_run_has_left_as_it_was_says_nothing_about_another_runs_migration(
+    course: list[tuple[str, str]], proof: str
+) -> None:
+    ledger = told(("r1", REHEARSED), *course, applied={"fingerprint": "F"}, proved={"fingerprint": "F"})
+    assert schema_proof(RUN, ledger) == proof
 
 
 @pytest.mark.parametrize(("rehearsed", "proof"), [("one", "rehearsed"), ("another", "unproven")])
