@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from include.bluegreen.eligibility import SchemaProof
-from include.errors import LedgerError
+from include.errors import LedgerError, TrafficError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.run import ReleaseRun
@@ -21,6 +21,7 @@ REHEARSED: Final = "rehearsal.proved"
 TAKEN_BACK: Final = "migration.taken-back"
 RESTORED: Final = "restore.done"
 LEFT_OLD: Final = "migration.changed-nothing"
+WAY_BACK_INTENDED: Final = "migration.way-back-intended"
 RESTORE_STOPPED: Final = "restore.stopped"
 RESTORE_RESUMED: Final = "restore.resumed"
 
@@ -76,6 +77,25 @@ def standing(course: Iterable[Entry]) -> tuple[Entry, ...]:
     found = tuple(course)
     ours = (entry for entry in found if entry.kind in (MIGRATION_INTENDED, MIGRATED))
     return tuple(entry for entry in ours if undone_by(entry, found) is None)
+
+
+def must_not_go_down(run: ReleaseRun, ledger: Ledger, since: Entry) -> None:
+    """Refuse to send users to a version whose schema is taken back, or was since that version was looked at.
+
+    :param since: when it was proven
+    :raises TrafficError: it is
+    :raises LedgerError: the ledger gives no answer
+    """
+    course = entries_of_release(run, ledger, MIGRATED, WAY_BACK_INTENDED, *UNDONE)
+    down = [entry for entry in course if entry.kind in UNDONE and entry.sequence > since.sequence]
+    down += [entry for entry in course[-1:] if entry.kind == WAY_BACK_INTENDED]
+    if down:
+        raise TrafficError(
+            "the schema is being taken back, or was since the new version was proven",
+            expected=f"the schema on which {run.release.version} was proven",
+            seen=f"ledger entry {down[-1].sequence}, {down[-1].kind}",
+            remedy="decide about the migration first, then start a new run",
+        )
 
 
 def being_restored(course: Iterable[Entry]) -> bool:

@@ -42,7 +42,7 @@ from include.steps.database.look import look
 from include.steps.database.old_version import run_suite
 from include.steps.database.rehearse import SuiteResult, Trying, rehearse
 from include.steps.database.way_back import state_way_back, take_back
-from include.steps.record import record
+from include.steps.record import CUTOVER_INTENDED, SWITCHED_BACK, record
 from include.steps.schema_proof import (
     LEFT_OLD,
     MIGRATED,
@@ -317,6 +317,31 @@ def test_what_one_run_has_left_as_it_was_closes_no_other_runs_migration(demo: Pl
     assert state_way_back(demo.run, demo.site, demo.ledger)["needed"]
     with pytest.raises(MigrationRefused):
         migrate(second.run, second.site, second.ledger)
+
+
+def test_a_schema_goes_back_by_a_humans_word_and_not_under_a_version_cut_over_since(
+    server: Postgres, tmp_path: Path
+) -> None:
+    view = revision("b", "a", sql("CREATE VIEW v AS SELECT id FROM orders"), sql("DROP VIEW v"))
+    made = generated(server, tmp_path, ORDERS | {"b": view})
+    made.rehearse(Trying(_fine))
+    made.decide()
+    made.secure()
+    migrate(made.run, made.site, made.ledger)
+    stated = state_way_back(made.run, made.site, made.ledger)
+    assert "nothing is lost" in stated["text"]
+    with pytest.raises(LossNotConfirmed, match="nobody has confirmed it"):
+        take_back(made.run, made.site, made.ledger)
+    said = {"digest": stated["digest"], "by": "bo", "reason": "drill"}
+    confirm(made.ledger, made.run, said, at=datetime.now(UTC))
+    release = a_run("release")
+    record(made.ledger, release, CUTOVER_INTENDED, {})
+    with pytest.raises(MigrationRefused, match="under a version that users are on"):
+        take_back(made.run, made.site, made.ledger)
+    assert made.erp.revisions() == {"b"}
+    record(made.ledger, release, SWITCHED_BACK, {})
+    take_back(made.run, made.site, made.ledger)
+    assert made.erp.revisions() == {"a"}
 
 
 def test_a_connection_that_leads_elsewhere_says_nothing_about_the_migration(server: Postgres, demo: Place) -> None:

@@ -18,7 +18,6 @@ TRIED_OUT: Final = "rehearsal.done"
 MIGRATION_VERIFIED: Final = "migration.verified"
 MIGRATION_WATCHED: Final = "migration.watched"
 WAY_BACK_STATED: Final = "migration.way-back-stated"
-WAY_BACK_INTENDED: Final = "migration.way-back-intended"
 RESTORE_STATED: Final = "restore.stated"
 LOSS_CONFIRMED: Final = "database.loss-confirmed"
 

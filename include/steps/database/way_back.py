@@ -14,27 +14,30 @@ from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import WAY_BACK_INTENDED, WAY_BACK_STATED, newest, note, open_migration
+from include.steps.database.entries import WAY_BACK_STATED, newest, note, open_migration
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
+from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
 from include.steps.record import record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import TAKEN_BACK
+from include.steps.schema_proof import TAKEN_BACK, WAY_BACK_INTENDED
 
 log = logging.getLogger(__name__)
 
 
-def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger, *, traffic: Ask = nobody_asked) -> dict[str, Any]:
     """Say what going down to the recorded set would lose, now; nothing is touched.
 
+    :param traffic: asks the cluster who has the traffic
     :return: ``needed``; and ``digest``, ``destructive``, ``text`` of the statement, which a human confirms
-    :raises MigrationRefused: there is no way down by the tree
+    :raises MigrationRefused: there is no way down by the tree, or users are on a version that needs the schema
     """
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "text": "no migration of this release is in the database"}
+    must_not_be_live(run, ledger, began, traffic())
     back = _surveyed(site, began)
     entry = note(ledger, run, WAY_BACK_STATED, {**back.statement.record(), "began": began.sequence})
     log.info("%s", back.statement)
@@ -47,26 +50,32 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any
     }
 
 
-def take_back(run: ReleaseRun, site: Site, ledger: Ledger, *, started: Started = nobody) -> dict[str, Any]:
+def take_back(
+    run: ReleaseRun, site: Site, ledger: Ledger, *, started: Started = nobody, traffic: Ask = nobody_asked
+) -> dict[str, Any]:
     """Go down to the recorded set, or go on where an earlier try was stopped.
 
-    What is lost is counted again first: more than what was confirmed is not taken away.
+    What is lost is counted again first: more than what was confirmed is not taken away, and nothing at all without
+    somebody's word. Who has the traffic is asked before each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
-    :raises LossNotConfirmed: it would destroy what nobody has confirmed
-    :raises MigrationRefused: there is no way down, or the tree is not the one it came up with
+    :param traffic: asks the cluster who has the traffic
+    :raises LossNotConfirmed: nobody has confirmed what it would destroy
+    :raises MigrationRefused: there is no way down, the tree is not the one it came up with, or users are on a
+        version that needs the schema
     :raises MigrationError: with the state in which the database is
     """
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "sentence": "no migration of this release is in the database"}
+    must_not_be_live(run, ledger, began, traffic())
     intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
     if intent is None:
         back = _surveyed(site, began)
         _must_be_confirmed(run, ledger, back, began)
         intent = _intended(run, ledger, back, began)
     job, _ = job_of(intent, site, key=f"{run.release_id}:way-back", before=None, expected=_before(site, began))
-    migration = Migration(job, site.database)
+    migration = Migration(job, site.database, permit=lambda: must_not_be_live(run, ledger, began, traffic()))
     started(migration)
     outcome = migration.run()
     payload = {**outcome.record(), "began": began.sequence}

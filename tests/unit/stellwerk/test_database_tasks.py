@@ -26,7 +26,7 @@ from upath import UPath
 from include.backup.store import Store
 from include.database.clients import Clients
 from include.database.connection import Database
-from include.errors import DatabaseUnreachable, MigrationRefused, StellwerkError
+from include.errors import ClusterUnreachable, DatabaseUnreachable, MigrationRefused, StellwerkError
 from include.steps.database.entries import LOSS_CONFIRMED, SURVEYED, TRIED_OUT, WAY_BACK_STATED, note
 from include.steps.database.gate import decided_about
 from include.steps.database.site import Site, site_of
@@ -134,7 +134,7 @@ def _rehearsing(run: ReleaseRun, site: Site, ledger: object, trying: Any) -> Cal
     return cast("Callable[[Any], Any]", trying.started)
 
 
-def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any]) -> Any:
+def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any], **_: object) -> Any:
     return started
 
 
@@ -209,9 +209,43 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     done: list[str] = []
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
-    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_: done.append("stated") or stated)
+    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_, **__: done.append("stated") or stated)
     assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
     assert done == ["looked", "stated"]
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
+        (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
+    ],
+)
+def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    answers: list[object] = []
+
+    def taken(*_: object, traffic: Callable[[], object], **__: object) -> dict[str, bool]:
+        task._cancel = "of the migration"
+        answers.append(traffic())
+        assert task._cancel == "of the migration", "a killed task cancels the migration, not the question"
+        return {"needed": True}
+
+    def cluster(found: object) -> Callable[..., object]:
+        def ask(*_: object) -> object:
+            task._cancel = "of the question"
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return ask
+
+    world.monkeypatch.setattr(f"{STEPS}.{step}", taken)
+    for found in ("the Service", ClusterUnreachable("no answer")):
+        world.monkeypatch.setattr(StellwerkOperator, "with_cluster", cluster(found))
+        task.execute(CONTEXT)
+    assert answers == ["the Service", None]
 
 
 def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
 
-from include.errors import LedgerUnavailable
+from include.errors import LedgerUnavailable, TrafficError
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
+from include.steps.record import VERIFIED
 from include.steps.run import open_run
 from include.steps.schema_proof import (
     LEFT_OLD,
@@ -18,7 +20,9 @@ from include.steps.schema_proof import (
     RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
+    WAY_BACK_INTENDED,
     SchemaFact,
+    must_not_go_down,
     schema_fact,
     schema_proof,
     schema_proof_if_any,
@@ -143,6 +147,31 @@ def test_the_fact_names_the_newest_rehearsal_that_proves_it() -> None:
     ):
         memory.append(NewEntry(kind, *OURS, "any", "stellwerk", payload))
     assert schema_fact(RUN, cast("Ledger", memory)) == SchemaFact("rehearsed", "r2")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes"),
+    [
+        ([MIGRATED], [], True),
+        ([TAKEN_BACK, MIGRATED], [], True),
+        ([MIGRATED, WAY_BACK_INTENDED, TAKEN_BACK], [], True),
+        ([MIGRATED, WAY_BACK_INTENDED], [], False),
+        ([MIGRATED, WAY_BACK_INTENDED], [MIGRATED], True),
+        ([MIGRATED], [WAY_BACK_INTENDED], False),
+        ([MIGRATED], [WAY_BACK_INTENDED, TAKEN_BACK], False),
+        ([MIGRATED], [RESTORED], False),
+    ],
+)
+def test_users_are_not_sent_to_a_version_whose_schema_goes_down(
+    before: list[str], after: list[str], goes: bool
+) -> None:
+    memory = MemoryLedger()
+    for kind in (*before, VERIFIED, *after):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk"))
+    ledger = cast("Ledger", memory)
+    verified = next(entry for entry in memory.written if entry.kind == VERIFIED)
+    with nullcontext() if goes else pytest.raises(TrafficError, match="the schema is being taken back"):
+        must_not_go_down(RUN, ledger, verified)
 
 
 def test_going_back_waits_for_no_ledger() -> None:

@@ -1,0 +1,98 @@
+"""The way back: what has to be so before anything goes down; how it goes is for the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from include.database.facts import DatabaseIdentity
+from include.errors import LossNotConfirmed, MigrationRefused
+from include.ledger.entry import Entry
+from include.migration.way_back import Loss, WayBackLoss
+from include.steps.database import way_back
+from include.steps.database.confirm import confirm
+from include.steps.database.entries import newest
+from include.steps.database.way_back import state_way_back, take_back
+from include.steps.record import CUTOVER_INTENDED, record, recorded
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
+from tests.unit.steps.database.worlds import a_ledger, a_run
+
+RUN = a_run("r1")
+SITE = cast(Any, SimpleNamespace(database=None, store=None))
+ERP = DatabaseIdentity(system_identifier="7", name="erp")
+
+
+class World:
+    """A migration that has ended, and what going back from it would lose."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ledger = a_ledger()
+        self.losses: tuple[Loss, ...] = ()
+        self.permits: list[Callable[[], object]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        payload = {"system": "7", "database": "erp", "current": ["b"], "target": ["c"], "env": "e", "schemas": {}}
+        self.began = record(self.ledger, RUN, MIGRATION_INTENDED, payload)
+        record(self.ledger, RUN, MIGRATED, {"revisions": ["c"]})
+        monkeypatch.setattr(way_back, "_surveyed", self.surveyed)
+        monkeypatch.setattr(way_back, "described", lambda *_: {})
+        monkeypatch.setattr(way_back, "job_of", lambda *_, **__: (None, None))
+        monkeypatch.setattr(way_back, "_before", lambda *_: None)
+        monkeypatch.setattr(way_back, "Migration", self.migration)
+
+    def surveyed(self, *_: object) -> Any:
+        statement = WayBackLoss(ERP, frozenset("c"), frozenset("b"), self.losses)
+        return SimpleNamespace(statement=statement, plan=(), graph=None)
+
+    def migration(self, *_: object, permit: Callable[[], object]) -> Any:
+        def run() -> Any:
+            self.meanwhile()
+            permit()
+            return SimpleNamespace(record=lambda: {"state": "target"})
+
+        return SimpleNamespace(run=run)
+
+    def confirm(self) -> None:
+        stated = state_way_back(RUN, SITE, self.ledger)
+        said = {"digest": stated["digest"], "by": "anna", "reason": "the outage is worse"}
+        confirm(self.ledger, RUN, said, at=datetime.now(UTC))
+
+    def cut_over(self) -> Entry:
+        return record(self.ledger, a_run("release"), CUTOVER_INTENDED, {})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.mark.parametrize("losses", [(), (Loss("table", "notes", "", "c: DROP TABLE notes", 3),)])
+def test_nothing_goes_down_without_somebodys_word_in_the_ledger(world: World, losses: tuple[Loss, ...]) -> None:
+    world.losses = losses
+    state_way_back(RUN, SITE, world.ledger)
+    with pytest.raises(LossNotConfirmed, match="nobody has confirmed it"):
+        take_back(RUN, SITE, world.ledger)
+    assert newest(world.ledger, RUN, WAY_BACK_INTENDED) is None
+    world.confirm()
+    assert take_back(RUN, SITE, world.ledger)["needed"]
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
+
+
+def test_under_a_version_that_was_cut_over_since_nothing_is_stated_and_nothing_goes_down(world: World) -> None:
+    world.confirm()
+    world.cut_over()
+    for step in (state_way_back, take_back):
+        with pytest.raises(MigrationRefused, match="under a version that users are on"):
+            step(RUN, SITE, world.ledger)
+    assert newest(world.ledger, RUN, WAY_BACK_INTENDED) is None
+
+
+def test_a_cutover_between_the_intent_and_an_attempt_is_seen(world: World) -> None:
+    world.confirm()
+    world.meanwhile = world.cut_over
+    with pytest.raises(MigrationRefused, match="under a version that users are on"):
+        take_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is None
