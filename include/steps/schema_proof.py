@@ -22,14 +22,18 @@ TAKEN_BACK: Final = "migration.taken-back"
 RESTORED: Final = "restore.done"
 LEFT_OLD: Final = "migration.changed-nothing"
 WAY_BACK_INTENDED: Final = "migration.way-back-intended"
+WAY_BACK_LEFT: Final = "migration.way-back-changed-nothing"
 RESTORE_STOPPED: Final = "restore.stopped"
 RESTORE_RESUMED: Final = "restore.resumed"
 
 UNDONE: Final = (TAKEN_BACK, RESTORED)
 """After these the schema is what it was before the migration, whichever runs have had a part in it."""
 
-COURSE: Final = (MIGRATION_INTENDED, MIGRATED, LEFT_OLD, *UNDONE)
+COURSE: Final = (MIGRATION_INTENDED, MIGRATED, LEFT_OLD, WAY_BACK_INTENDED, WAY_BACK_LEFT, *UNDONE)
 """What tells how a release's migration of an environment goes."""
+
+_OF_ITSELF: Final = {MIGRATION_INTENDED: LEFT_OLD, MIGRATED: LEFT_OLD, WAY_BACK_INTENDED: WAY_BACK_LEFT}
+"""What a run says when it finds that something of its own has changed nothing."""
 
 STOPS: Final = (RESTORE_STOPPED, RESTORE_RESUMED, RESTORED)
 """What tells whether the application is stopped for a restore."""
@@ -63,20 +67,24 @@ def undone_by(entry: Entry, course: Iterable[Entry]) -> Entry | None:
     :param course: entries of the same release and environment, oldest first
     """
     for later in course:
-        of_itself = later.kind == LEFT_OLD and later.run_id == entry.run_id
+        of_itself = later.kind == _OF_ITSELF.get(entry.kind) and later.run_id == entry.run_id
         if later.sequence > entry.sequence and (later.kind in UNDONE or of_itself):
             return later
     return None
 
 
 def standing(course: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The migrations that began and those that ended, without what is undone; oldest first. Pure.
+    """The ways up that began and those that ended, and the ways back that began, without what is undone. Pure.
+
+    A way back from a migration that has changed nothing is none.
 
     :param course: entries of one release and environment, oldest first
+    :return: oldest first: the last one tells where the schema stands
     """
     found = tuple(course)
-    ours = (entry for entry in found if entry.kind in (MIGRATION_INTENDED, MIGRATED))
-    return tuple(entry for entry in ours if undone_by(entry, found) is None)
+    left = tuple(entry for entry in found if entry.kind in _OF_ITSELF and undone_by(entry, found) is None)
+    began = {entry.sequence for entry in left if entry.kind == MIGRATION_INTENDED}
+    return tuple(entry for entry in left if entry.kind != WAY_BACK_INTENDED or entry.payload.get("began") in began)
 
 
 def must_not_go_down(run: ReleaseRun, ledger: Ledger, since: Entry) -> None:
@@ -86,9 +94,10 @@ def must_not_go_down(run: ReleaseRun, ledger: Ledger, since: Entry) -> None:
     :raises TrafficError: it is
     :raises LedgerError: the ledger gives no answer
     """
-    course = entries_of_release(run, ledger, MIGRATED, WAY_BACK_INTENDED, *UNDONE)
+    course = entries_of_release(run, ledger, *COURSE)
+    ends = [entry for entry in standing(course) if entry.kind != MIGRATION_INTENDED]
     down = [entry for entry in course if entry.kind in UNDONE and entry.sequence > since.sequence]
-    down += [entry for entry in course[-1:] if entry.kind == WAY_BACK_INTENDED]
+    down += [entry for entry in ends[-1:] if entry.kind == WAY_BACK_INTENDED]
     if down:
         raise TrafficError(
             "the schema is being taken back, or was since the new version was proven",
@@ -111,8 +120,8 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
     """How the previous version is known to work on the live schema of this environment.
 
     A rehearsal proves the schema that it ended with, told by its fingerprint, and no other. A migration that began
-    and has no end in the ledger may have changed anything. While the application is stopped for a restore, nobody
-    may bring any of it up.
+    and has no end in the ledger may have changed anything, and so may a way back. While the application is stopped
+    for a restore, nobody may bring any of it up.
 
     :raises LedgerError: the ledger gives no answer
     """

@@ -9,7 +9,6 @@ from typing import Any
 
 from include.backup.dump import find_backup
 from include.backup.verify import last_verification, must_be_verified
-from include.database.facts import DatabaseIdentity
 from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -17,7 +16,6 @@ from include.migration.apply import Migration
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
 from include.migration.reading import reading
-from include.migration.repair import at_rest
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
@@ -25,6 +23,7 @@ from include.steps.database.gate import decided_about
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
+from include.steps.database.rest import found_at_rest, must_be
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
@@ -88,7 +87,7 @@ def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, An
     surveyed = require(ledger, run, SURVEYED, before="the verification").payload
     with connection(site.database) as opened:
         found, schema = state(opened), schema_now(opened)
-    _must_be(found.identity, identity_in(surveyed))
+    must_be(found.identity, identity_in(surveyed))
     table = the_table(site.tree, found)
     revisions = sorted(table.revisions) if table else []
     if revisions != list(tried["target"]):
@@ -170,16 +169,6 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
         )
 
 
-def _must_be(seen: DatabaseIdentity, wanted: DatabaseIdentity) -> None:
-    if seen != wanted:
-        raise WrongDatabase(
-            "the connection leads to another database than the one that was migrated",
-            expected=wanted.shown,
-            seen=seen.shown,
-            remedy="mend the connection; nothing was touched",
-        )
-
-
 def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
@@ -206,22 +195,19 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     Then nothing of this run stands in the way of going back, and the next one begins from the beginning. While
     another migration runs, what is seen is not what will be: nothing is said then.
 
-    :return: ``old`` whether nothing was changed, and ``revisions``
+    :return: ``old`` whether nothing was changed, and ``revisions`` where something had begun
     :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
     :raises MigrationBusy: another migration is running
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
-    with connection(site.database) as opened:
-        if intent is not None:
-            _must_be(state(opened).identity, identity_in(intent.payload))
-        with at_rest(opened, migration_key(run)):
-            table = the_table(site.tree, state(opened))
-            revisions = sorted(table.revisions) if table else []
-            if intent is None or recorded(ledger, run, MIGRATED):
-                return {"old": intent is None, "revisions": revisions}
-            fingerprint, told = schema_now(opened).fingerprint, intent.payload
-            old = (revisions, fingerprint) == (told["current"], told["before"])
-            if old:
-                payload = {"revisions": revisions, "fingerprint": fingerprint, "backup": told["backup"]}
-                record(ledger, run, LEFT_OLD, payload)
-    return {"old": old, "revisions": revisions}
+    if intent is None:
+        return {"old": True}
+    told = intent.payload
+    with found_at_rest(site, migration_key(run), identity_in(told)) as rest:
+        if recorded(ledger, run, MIGRATED):
+            return {"old": False, "revisions": rest.revisions}
+        old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
+        if old:
+            payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
+            record(ledger, run, LEFT_OLD, payload)
+    return {"old": old, "revisions": rest.revisions}

@@ -17,12 +17,21 @@ from include.steps.database.confirm import confirmation
 from include.steps.database.entries import WAY_BACK_STATED, newest, note, open_migration
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
+from include.steps.database.rest import found_at_rest
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
-from include.steps.record import record
+from include.steps.database.wanted import must_go_down, overtaken
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import TAKEN_BACK, WAY_BACK_INTENDED
+from include.steps.schema_proof import (
+    COURSE,
+    TAKEN_BACK,
+    WAY_BACK_INTENDED,
+    WAY_BACK_LEFT,
+    entries_of_release,
+    undone_by,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +46,7 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger, *, traffic: Ask 
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "text": "no migration of this release is in the database"}
+    _look_whether_it_changed_nothing(run, site, ledger, began)
     must_not_be_live(run, ledger, began, traffic())
     back = _surveyed(site, began)
     entry = note(ledger, run, WAY_BACK_STATED, {**back.statement.record(), "began": began.sequence})
@@ -69,17 +79,46 @@ def take_back(
     if began is None:
         return {"needed": False, "sentence": "no migration of this release is in the database"}
     must_not_be_live(run, ledger, began, traffic())
-    intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
+    intent = _begun(run, ledger, began)
     if intent is None:
         back = _surveyed(site, began)
         _must_be_confirmed(run, ledger, back, began)
         intent = _intended(run, ledger, back, began)
-    job, _ = job_of(intent, site, key=f"{run.release_id}:way-back", before=None, expected=_before(site, began))
-    migration = Migration(job, site.database, permit=lambda: must_not_be_live(run, ledger, began, traffic()))
+    job, _ = job_of(intent, site, key=way_back_key(run), before=None, expected=_before(site, began))
+
+    def permit() -> None:
+        must_go_down(run, ledger, intent)
+        must_not_be_live(run, ledger, began, traffic())
+
+    migration = Migration(job, site.database, permit=permit)
     started(migration)
     outcome = migration.run()
     payload = {**outcome.record(), "began": began.sequence}
     return {"needed": True, **record(ledger, run, TAKEN_BACK, payload, number=began.sequence).payload}
+
+
+def way_back_key(run: ReleaseRun) -> str:
+    """By which every try of a run's way back is known in the database."""
+    return f"{run.release_id}:way-back"
+
+
+def _begun(run: ReleaseRun, ledger: Ledger, began: Entry) -> Entry | None:
+    """The run's way back that has begun and may go on; None when it has to be decided (again)."""
+    intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
+    course = entries_of_release(run, ledger, *COURSE)
+    return None if intent is None or undone_by(intent, course) or overtaken(intent, course) else intent
+
+
+def _look_whether_it_changed_nothing(run: ReleaseRun, site: Site, ledger: Ledger, began: Entry) -> None:
+    """Record it of a way back that has begun and is asked about again: then the schema counts as what it is."""
+    intent = _begun(run, ledger, began)
+    if intent is None:
+        return
+    told = intent.payload
+    with found_at_rest(site, way_back_key(run), identity_in(told)) as rest:
+        if (rest.revisions, rest.fingerprint) == (told["current"], told.get("before")):
+            payload = {"began": began.sequence, "revisions": rest.revisions, "fingerprint": rest.fingerprint}
+            record(ledger, run, WAY_BACK_LEFT, payload, number=intent.sequence)
 
 
 def _surveyed(site: Site, began: Entry) -> WayBack:
@@ -118,8 +157,12 @@ def _intended(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> E
         "target": sorted(statement.recorded),
         **described(back.plan, back.graph, str(began.payload["env"])),
         "loses": [str(one) for one in statement.losses],
+        "before": back.before.fingerprint,
     }
-    return record(ledger, run, WAY_BACK_INTENDED, payload, number=began.sequence)
+    known = all_recorded(ledger, run, WAY_BACK_INTENDED)
+    earlier = sum(one.payload["began"] == began.sequence for one in known)
+    number = f"{began.sequence}:{earlier + 1}" if earlier else began.sequence
+    return record(ledger, run, WAY_BACK_INTENDED, payload, number=number)
 
 
 def _before(site: Site, began: Entry) -> Schema:

@@ -21,6 +21,7 @@ from include.steps.schema_proof import (
     RESTORED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
+    WAY_BACK_LEFT,
     SchemaFact,
     must_not_go_down,
     schema_fact,
@@ -129,6 +130,26 @@ def test_what_one_run_has_left_as_it_was_says_nothing_about_another_runs_migrati
     assert schema_proof(RUN, ledger) == proof
 
 
+@pytest.mark.parametrize(
+    ("course", "proof"),
+    [
+        ([("r1", WAY_BACK_INTENDED)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED), ("r1", WAY_BACK_LEFT)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED), ("r2", WAY_BACK_LEFT)], "rehearsed"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED)], "unproven"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", LEFT_OLD)], "unproven"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", MIGRATED)], "rehearsed"),
+        ([("r1", WAY_BACK_INTENDED), ("r1", TAKEN_BACK)], "unchanged"),
+    ],
+)
+def test_while_the_schema_goes_down_nothing_is_proven(course: list[tuple[str, str]], proof: str) -> None:
+    memory = MemoryLedger()
+    for run_id, kind in (("r1", REHEARSED), ("r1", MIGRATION_INTENDED), ("r1", MIGRATED), *course):
+        memory.append(NewEntry(kind, *OURS, run_id, "stellwerk", {"fingerprint": "F", "began": 2}))
+    assert schema_proof(RUN, cast("Ledger", memory)) == proof
+
+
 @pytest.mark.parametrize(("rehearsed", "proof"), [("one", "rehearsed"), ("another", "unproven")])
 def test_a_rehearsal_proves_the_schema_that_it_ended_with_and_no_other(rehearsed: str, proof: str) -> None:
     memory = MemoryLedger()
@@ -153,10 +174,11 @@ def test_the_fact_names_the_newest_rehearsal_that_proves_it() -> None:
     ("before", "after", "goes"),
     [
         ([MIGRATED], [], True),
-        ([TAKEN_BACK, MIGRATED], [], True),
         ([MIGRATED, WAY_BACK_INTENDED, TAKEN_BACK], [], True),
         ([MIGRATED, WAY_BACK_INTENDED], [], False),
         ([MIGRATED, WAY_BACK_INTENDED], [MIGRATED], True),
+        ([MIGRATED, WAY_BACK_INTENDED, WAY_BACK_LEFT], [], True),
+        ([MIGRATED], [WAY_BACK_INTENDED, WAY_BACK_LEFT], True),
         ([MIGRATED], [WAY_BACK_INTENDED], False),
         ([MIGRATED], [WAY_BACK_INTENDED, TAKEN_BACK], False),
         ([MIGRATED], [RESTORED], False),
@@ -166,8 +188,8 @@ def test_users_are_not_sent_to_a_version_whose_schema_goes_down(
     before: list[str], after: list[str], goes: bool
 ) -> None:
     memory = MemoryLedger()
-    for kind in (*before, VERIFIED, *after):
-        memory.append(NewEntry(kind, *OURS, "any", "stellwerk"))
+    for kind in (MIGRATION_INTENDED, *before, VERIFIED, *after):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"began": 1}))
     ledger = cast("Ledger", memory)
     verified = next(entry for entry in memory.written if entry.kind == VERIFIED)
     with nullcontext() if goes else pytest.raises(TrafficError, match="the schema is being taken back"):

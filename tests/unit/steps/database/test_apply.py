@@ -11,7 +11,7 @@ import pytest
 
 from include.database.facts import DatabaseIdentity
 from include.errors import MigrationBusy, WrongDatabase
-from include.steps.database import apply
+from include.steps.database import rest
 from include.steps.database.apply import gave_up, migration_key
 from include.steps.record import record, recorded
 from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED
@@ -30,11 +30,11 @@ class Live:
         self.busy = False
         self.alone = False
         self.done: list[str] = []
-        monkeypatch.setattr(apply, "connection", self.connection)
-        monkeypatch.setattr(apply, "state", self.state)
-        monkeypatch.setattr(apply, "schema_now", self.schema)
-        monkeypatch.setattr(apply, "at_rest", self.at_rest)
-        monkeypatch.setattr(apply, "the_table", lambda _, found: found)
+        monkeypatch.setattr(rest, "connection", self.connection)
+        monkeypatch.setattr(rest, "state", self.state)
+        monkeypatch.setattr(rest, "schema_now", self.schema)
+        monkeypatch.setattr(rest, "at_rest", self.at_rest)
+        monkeypatch.setattr(rest, "the_table", lambda _, found: found)
 
     @contextmanager
     def connection(self, _: object) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import pytest
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.wanted import must_be_wanted
+from include.steps.database.wanted import must_be_wanted, must_go_down
 from include.steps.record import record
 from include.steps.schema_proof import (
     LEFT_OLD,
@@ -17,6 +17,8 @@ from include.steps.schema_proof import (
     RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
+    WAY_BACK_INTENDED,
+    WAY_BACK_LEFT,
 )
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -35,6 +37,7 @@ def begun(ledger: Ledger) -> Entry:
         ("r1", LEFT_OLD, {}, "has been undone"),
         ("r2", MIGRATED, {"revisions": ["d"]}, "another run has migrated since"),
         ("r2", RESTORE_STOPPED, {}, "is being restored"),
+        ("r2", WAY_BACK_INTENDED, {"began": 2}, "is being taken back"),
     ],
 )
 def test_what_was_undone_or_overtaken_meanwhile_does_not_go_on(
@@ -49,6 +52,28 @@ def test_what_was_undone_or_overtaken_meanwhile_does_not_go_on(
     record(ledger, a_run(run_id), kind, payload)
     with pytest.raises(MigrationRefused, match=why):
         must_be_wanted(RUN, ledger, intent)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "kind", "why"),
+    [
+        ("r2", TAKEN_BACK, "this way back is over"),
+        ("r2", RESTORED, "this way back is over"),
+        ("r1", WAY_BACK_LEFT, "this way back is over"),
+        ("r2", MIGRATION_INTENDED, "a migration has begun since"),
+        ("r2", RESTORE_STOPPED, "is being restored"),
+    ],
+)
+def test_a_way_back_that_is_over_or_overtaken_does_not_go_on(run_id: str, kind: str, why: str) -> None:
+    ledger = a_ledger()
+    began = begun(ledger)
+    intent = record(ledger, RUN, WAY_BACK_INTENDED, {"began": began.sequence})
+    must_go_down(RUN, ledger, intent)
+    record(ledger, a_run("r2"), WAY_BACK_LEFT, {})
+    must_go_down(RUN, ledger, intent)
+    record(ledger, a_run(run_id), kind, {}, number=2)
+    with pytest.raises(MigrationRefused, match=why):
+        must_go_down(RUN, ledger, intent)
 
 
 @pytest.mark.parametrize(

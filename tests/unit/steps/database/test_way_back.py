@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,15 +11,23 @@ from typing import Any, cast
 import pytest
 
 from include.database.facts import DatabaseIdentity
-from include.errors import LossNotConfirmed, MigrationRefused
+from include.errors import LossNotConfirmed, MigrationBlocked, MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.way_back import Loss, WayBackLoss
 from include.steps.database import way_back
 from include.steps.database.confirm import confirm
 from include.steps.database.entries import newest
+from include.steps.database.rest import Rest
 from include.steps.database.way_back import state_way_back, take_back
-from include.steps.record import CUTOVER_INTENDED, record, recorded
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
+from include.steps.record import CUTOVER_INTENDED, all_recorded, record, recorded
+from include.steps.schema_proof import (
+    MIGRATED,
+    MIGRATION_INTENDED,
+    TAKEN_BACK,
+    WAY_BACK_INTENDED,
+    WAY_BACK_LEFT,
+    schema_proof,
+)
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 RUN = a_run("r1")
@@ -32,20 +41,27 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger = a_ledger()
         self.losses: tuple[Loss, ...] = ()
+        self.revisions, self.fingerprint = ["c"], "new"
         self.permits: list[Callable[[], object]] = []
         self.meanwhile: Callable[[], object] = lambda: None
         payload = {"system": "7", "database": "erp", "current": ["b"], "target": ["c"], "env": "e", "schemas": {}}
         self.began = record(self.ledger, RUN, MIGRATION_INTENDED, payload)
         record(self.ledger, RUN, MIGRATED, {"revisions": ["c"]})
         monkeypatch.setattr(way_back, "_surveyed", self.surveyed)
+        monkeypatch.setattr(way_back, "found_at_rest", self.at_rest)
         monkeypatch.setattr(way_back, "described", lambda *_: {})
         monkeypatch.setattr(way_back, "job_of", lambda *_, **__: (None, None))
         monkeypatch.setattr(way_back, "_before", lambda *_: None)
         monkeypatch.setattr(way_back, "Migration", self.migration)
 
     def surveyed(self, *_: object) -> Any:
-        statement = WayBackLoss(ERP, frozenset("c"), frozenset("b"), self.losses)
-        return SimpleNamespace(statement=statement, plan=(), graph=None)
+        statement = WayBackLoss(ERP, frozenset(self.revisions), frozenset("b"), self.losses)
+        before = SimpleNamespace(fingerprint=self.fingerprint)
+        return SimpleNamespace(statement=statement, plan=(), graph=None, before=before)
+
+    @contextmanager
+    def at_rest(self, *_: object) -> Iterator[Rest]:
+        yield Rest(self.revisions, self.fingerprint)
 
     def migration(self, *_: object, permit: Callable[[], object]) -> Any:
         def run() -> Any:
@@ -96,3 +112,37 @@ def test_a_cutover_between_the_intent_and_an_attempt_is_seen(world: World) -> No
     with pytest.raises(MigrationRefused, match="under a version that users are on"):
         take_back(RUN, SITE, world.ledger)
     assert recorded(world.ledger, RUN, TAKEN_BACK) is None
+
+
+def blocked() -> None:
+    raise MigrationBlocked("no lock was to be had")
+
+
+def test_a_way_back_that_changed_nothing_is_recorded_when_it_is_asked_about_again(world: World) -> None:
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    world.fingerprint = "half-way"
+    state_way_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, WAY_BACK_LEFT) is None
+    world.fingerprint = "new"
+    state_way_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, WAY_BACK_LEFT) is not None
+    world.meanwhile = lambda: None
+    take_back(RUN, SITE, world.ledger)
+    assert len(all_recorded(world.ledger, RUN, WAY_BACK_INTENDED)) == 2
+    assert schema_proof(RUN, world.ledger) == "unchanged"
+
+
+def test_after_a_migration_that_began_since_it_is_decided_again(world: World) -> None:
+    world.losses = (Loss("table", "notes", "", "c: DROP TABLE notes", 3),)
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    world.meanwhile = lambda: None
+    record(world.ledger, a_run("r2"), MIGRATION_INTENDED, {"current": ["c"]})
+    world.losses = (*world.losses, Loss("table", "more", "", "d: DROP TABLE more", 1))
+    with pytest.raises(LossNotConfirmed, match="more than what anna has confirmed"):
+        take_back(RUN, SITE, world.ledger)
