@@ -119,7 +119,8 @@ def being_restored(course: Iterable[Entry]) -> bool:
 def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
     """How the previous version is known to work on the live schema of this environment.
 
-    A rehearsal proves the schema that it ended with, told by its fingerprint, and no other. A migration that began
+    What proves it is the rehearsal that the migration was decided by, if that was one with this old version and
+    ended with the schema that is live; an older one that went well was one on other data. A migration that began
     and has no end in the ledger may have changed anything, and so may a way back. While the application is stopped
     for a restore, nobody may bring any of it up.
 
@@ -133,9 +134,14 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
         return SchemaFact("unchanged")
     if left[-1].kind != MIGRATED:
         return SchemaFact("unproven")
-    live = left[-1].payload.get("fingerprint")
-    proven = [entry for entry in found if entry.kind == REHEARSED and entry.payload.get("fingerprint") == live]
-    return SchemaFact("rehearsed", str(proven[-1].payload.get("id", ""))) if proven else SchemaFact("unproven")
+    migrated = left[-1].payload
+    wanted = (migrated.get("rehearsal"), migrated.get("fingerprint"), run.release.previous)
+    for entry in found:
+        told = entry.payload
+        proves = (told.get("id"), told.get("fingerprint"), told.get("previous")) == wanted
+        if entry.kind == REHEARSED and proves:
+            return SchemaFact("rehearsed", str(told["id"]))
+    return SchemaFact("unproven")
 
 
 def schema_proof(run: ReleaseRun, ledger: Ledger) -> SchemaProof:

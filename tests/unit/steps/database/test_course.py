@@ -45,7 +45,7 @@ class Course:
     def __init__(self) -> None:
         self.ledger = a_ledger()
         self.at = 0
-        record(self.ledger, ANOTHER, REHEARSED, {"fingerprint": str(TOP), "id": "p"})
+        record(self.ledger, ANOTHER, REHEARSED, {"fingerprint": str(TOP), "id": "p", "previous": "2.9.0"})
 
     def intending(self, run: ReleaseRun) -> Step | None:
         if self.at == TOP or all_recorded(self.ledger, run, MIGRATION_INTENDED):
