@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput
 
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
+from include.steps.database.gate import decided_about
 from include.steps.schema_proof import schema_proof
 from stellwerk.gates import GO, Approve, GateRoles, RoleDecision
 from stellwerk.operators.base import StellwerkOperator
@@ -100,7 +101,8 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
         Migrate(task_id="migrate").execute(CONTEXT)
     for given, user in zip(results[-1], ("anna", "bo"), strict=True):
         asked = partial(RoleDecision, task_id="decide", evidence_from="", about="migration", **given)
-        results.append(answered(asked, GO, user, {"comment": "fine"}))
+        shown = decided_about(demo.run, demo.ledger).fingerprint
+        results.append(answered(asked, GO, user, {"comment": "fine", "fingerprint": shown}))
     results += done(
         Approve(task_id="approve", about="migration"),
         BackUp(task_id="back_up", purpose="safety"),

@@ -27,6 +27,7 @@ from include.backup.store import Store
 from include.database.clients import Clients
 from include.database.connection import Database
 from include.errors import ClusterUnreachable, DatabaseUnreachable, MigrationRefused, StellwerkError
+from include.ledger.approvals import DECISION
 from include.steps.database.entries import LOSS_CONFIRMED, SURVEYED, TRIED_OUT, WAY_BACK_STATED, note
 from include.steps.database.gate import decided_about
 from include.steps.database.site import Site, site_of
@@ -343,6 +344,12 @@ def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
 # -- the gate ------------------------------------------------------------------------------------------------
 
 
+def given_at_gate(world: World, by: str, choice: str = gates.GO, **form: str) -> Any:
+    """The answer to the question that was asked last, with what its form shows."""
+    shown = {"comment": "fine", "fingerprint": world.asked[-1]["params"]["fingerprint"]["value"]}
+    return {**answer(choice, "", by=by), "params_input": {**shown, **form}}
+
+
 def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
     """Also where another DAG's preflight has bound the run to the digest of an image."""
     reference = world.run.release.image.reference
@@ -357,11 +364,7 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
         task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
         with pytest.raises(TaskAwaitingInput):
             task.execute(CONTEXT)
-        said = {
-            **answer(gates.GO, "", by=user),
-            "params_input": {"comment": "fine"},
-        }
-        assert task.execute_complete(CONTEXT, said)["choice"] == gates.GO
+        assert task.execute_complete(CONTEXT, given_at_gate(world, user))["choice"] == gates.GO
     assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
     assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
     assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
@@ -369,3 +372,41 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
     world.monkeypatch.setattr(f"{STEPS}.apply.migrate", lambda run, *_, **__: seen.append(run))
     tasks.Migrate(task_id="migrate").execute(CONTEXT)
     assert require_approval(world.ledger, decided_about(seen[0], world.ledger)).people == ("anna", "bo")
+
+
+def asked_at_gate(**about: Any) -> RoleDecision:
+    """A task that has asked the technical lead."""
+    named = {"task_id": "decide", "evidence_from": "preflight", "role": "technical-lead", **about}
+    context = {**CONTEXT, "ti": SimpleNamespace(xcom_pull=lambda **_: {})}
+    with pytest.raises(TaskAwaitingInput):
+        RoleDecision(**named).execute(cast(Any, context))
+    return RoleDecision(**named)  # it is resumed by another process
+
+
+@pytest.mark.parametrize("choice", [gates.GO, gates.NO_GO])
+@pytest.mark.parametrize("about", ["migration", "release"])
+def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_was_open(
+    world: World, about: str, choice: str
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about=about)
+    given = given_at_gate(world, "anna", choice)
+    shown = given["params_input"]["fingerprint"]
+    assert world.asked[-1]["params"]["fingerprint"]["schema"]["enum"] == [shown]
+    if about == "migration":  # somebody clears the rehearsal
+        note(world.ledger, world.run, TRIED_OUT, {**worlds.TRIED, "id": "f" * 16})
+    else:  # somebody edits the plan
+        watch = world.run.environment.watch.model_copy(update={"seconds": 60})
+        world.run = replace(world.run, environment=world.run.environment.model_copy(update={"watch": watch}))
+    why = "what was asked about has changed" if choice == gates.GO else "No-Go of technical-lead"
+    with pytest.raises(AirflowFailException, match=why):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.payload["choice"], entry.payload["fingerprint"]) == (choice, shown)
+
+
+def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    with pytest.raises(AirflowFailException, match="does not say what was shown"):
+        task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
