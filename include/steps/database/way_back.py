@@ -10,6 +10,8 @@ from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
+from include.migration.observe import connection, state
+from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
@@ -65,8 +67,8 @@ def take_back(
 ) -> dict[str, Any]:
     """Go down to the recorded set, or go on where an earlier try was stopped.
 
-    What is lost is counted again first: more than what was confirmed is not taken away, and nothing at all without
-    somebody's word. Who has the traffic is asked before each attempt.
+    As long as nothing is gone, what is lost is counted again first: more than what was confirmed is not taken
+    away, and nothing at all without somebody's word. Who has the traffic is asked before each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
     :param traffic: asks the cluster who has the traffic
@@ -80,10 +82,11 @@ def take_back(
         return {"needed": False, "sentence": "no migration of this release is in the database"}
     must_not_be_live(run, ledger, began, traffic())
     intent = _begun(run, ledger, began)
-    if intent is None:
+    if intent is None or _nothing_is_gone(site, intent):
+        # Also of an earlier try that got no lock: users may have worked for a day since somebody said yes.
         back = _surveyed(site, began)
         _must_be_confirmed(run, ledger, back, began)
-        intent = _intended(run, ledger, back, began)
+        intent = intent or _intended(run, ledger, back, began)
     job, _ = job_of(intent, site, key=way_back_key(run), before=None, expected=_before(site, began))
 
     def permit() -> None:
@@ -107,6 +110,13 @@ def _begun(run: ReleaseRun, ledger: Ledger, began: Entry) -> Entry | None:
     intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
     course = entries_of_release(run, ledger, *COURSE)
     return None if intent is None or undone_by(intent, course) or overtaken(intent, course) else intent
+
+
+def _nothing_is_gone(site: Site, intent: Entry) -> bool:
+    """Whether the database is still where the way back began."""
+    with connection(site.database) as opened:
+        table = the_table(site.tree, state(opened))
+    return sorted(table.revisions if table else ()) == list(intent.payload["current"])
 
 
 def _look_whether_it_changed_nothing(run: ReleaseRun, site: Site, ledger: Ledger, began: Entry) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,7 +31,7 @@ from include.steps.schema_proof import (
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 RUN = a_run("r1")
-SITE = cast(Any, SimpleNamespace(database=None, store=None))
+SITE = cast(Any, SimpleNamespace(database=None, store=None, tree=None))
 ERP = DatabaseIdentity(system_identifier="7", name="erp")
 
 
@@ -49,6 +49,9 @@ class World:
         record(self.ledger, RUN, MIGRATED, {"revisions": ["c"]})
         monkeypatch.setattr(way_back, "_surveyed", self.surveyed)
         monkeypatch.setattr(way_back, "found_at_rest", self.at_rest)
+        monkeypatch.setattr(way_back, "connection", lambda _: nullcontext())
+        monkeypatch.setattr(way_back, "state", lambda _: None)
+        monkeypatch.setattr(way_back, "the_table", lambda *_: SimpleNamespace(revisions=self.revisions))
         monkeypatch.setattr(way_back, "described", lambda *_: {})
         monkeypatch.setattr(way_back, "job_of", lambda *_, **__: (None, None))
         monkeypatch.setattr(way_back, "_before", lambda *_: None)
@@ -146,3 +149,20 @@ def test_after_a_migration_that_began_since_it_is_decided_again(world: World) ->
     world.losses = (*world.losses, Loss("table", "more", "", "d: DROP TABLE more", 1))
     with pytest.raises(LossNotConfirmed, match="more than what anna has confirmed"):
         take_back(RUN, SITE, world.ledger)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_is_lost_is_counted_again_by_every_try_before_anything_is_gone(world: World, gone: bool) -> None:
+    world.losses = (Loss("table", "notes", "", "c: DROP TABLE notes", 1270),)
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    world.meanwhile = lambda: None
+    world.losses = (Loss("table", "notes", "", "c: DROP TABLE notes", 200_000),)  # a day later
+    if gone:
+        world.revisions = ["half-way"]
+        assert take_back(RUN, SITE, world.ledger)["needed"], "what is half-way is brought to its end"
+    else:
+        with pytest.raises(LossNotConfirmed, match=r"confirmed: 200000 .* rows of notes"):
+            take_back(RUN, SITE, world.ledger)
