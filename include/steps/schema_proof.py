@@ -73,6 +73,17 @@ def undone_by(entry: Entry, course: Iterable[Entry]) -> Entry | None:
     return None
 
 
+def given_up(intent: Entry, course: Iterable[Entry]) -> bool:
+    """Whether a run has found that what it intended changed nothing, and nobody has undone anything since. Pure.
+
+    :param course: entries of the same release and environment, oldest first
+    """
+    since = [later for later in course if later.sequence > intent.sequence]
+    of_itself = (_OF_ITSELF[intent.kind], intent.run_id)
+    said = any((later.kind, later.run_id) == of_itself for later in since)
+    return said and not any(later.kind in UNDONE for later in since)
+
+
 def standing(course: Iterable[Entry]) -> tuple[Entry, ...]:
     """The ways up that began and those that ended, and the ways back that began, without what is undone. Pure.
 

@@ -295,6 +295,9 @@ def test_a_lock_that_is_not_to_be_had_leaves_the_old_state_and_says_so(demo: Pla
     assert gave_up(demo.run, demo.site, demo.ledger) == {"old": True, "revisions": sorted(OLD)}
     assert (demo.count(LEFT_OLD), schema_proof(demo.run, demo.ledger)) == (1, "unchanged")
     assert not state_way_back(demo.run, demo.site, demo.ledger)["needed"]
+    assert migrate(demo.run, demo.site, demo.ledger)["state"] == "target", "cleared, it begins anew"
+    assert (demo.count(MIGRATION_INTENDED), schema_proof(demo.run, demo.ledger)) == (2, "rehearsed")
+    assert state_way_back(demo.run, demo.site, demo.ledger)["needed"]
 
 
 def test_what_one_run_has_left_as_it_was_closes_no_other_runs_migration(demo: Place) -> None:

@@ -18,7 +18,7 @@ from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
-from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
+from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT, own_intent
 from include.steps.database.gate import decided_about
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.look import must_be_as_surveyed
@@ -27,7 +27,7 @@ from include.steps.database.rest import found_at_rest, must_be
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
-from include.steps.record import record, recorded, require, require_approval
+from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -50,7 +50,8 @@ def migrate(
 ) -> dict[str, Any]:
     """Migrate the live database, or go on with it where an earlier try was stopped.
 
-    Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup.
+    Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup. Where an
+    earlier try is known to have changed nothing, it is done anew, with all that comes before it.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
     :return: ``applied`` whether anything was pending, and what was recorded
@@ -59,7 +60,7 @@ def migrate(
     :raises MigrationRefused: something is not what was decided about; nothing was touched
     :raises MigrationError: with the state in which the database is
     """
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    intent = own_intent(ledger, run)
     if intent is not None:
         must_not_be_undone(intent, entries_of_release(run, ledger, *COURSE))
     if done := recorded(ledger, run, MIGRATED):
@@ -128,7 +129,8 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
         "rehearsed_on": tried["backup"],
         "schemas": tried["schemas"],
     }
-    return record(ledger, run, MIGRATION_INTENDED, payload)
+    earlier = len(all_recorded(ledger, run, MIGRATION_INTENDED))
+    return record(ledger, run, MIGRATION_INTENDED, payload, number=earlier + 1 if earlier else 0)
 
 
 def migration_key(run: ReleaseRun) -> str:
@@ -209,5 +211,5 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
         if old:
             payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
-            record(ledger, run, LEFT_OLD, payload)
+            record(ledger, run, LEFT_OLD, payload, number=intent.sequence)
     return {"old": old, "revisions": rest.revisions}

@@ -7,9 +7,15 @@ from typing import Any, Final, Literal
 
 from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
-from include.steps.record import all_recorded, record
+from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import COURSE, MIGRATION_INTENDED, entries_of_release, standing
+from include.steps.schema_proof import (
+    COURSE,
+    MIGRATION_INTENDED,
+    entries_of_release,
+    given_up,
+    standing,
+)
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
@@ -46,6 +52,17 @@ def newest(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entr
         ),
         None,
     )
+
+
+def own_intent(ledger: Ledger, run: ReleaseRun) -> Entry | None:
+    """The run's migration that has begun; None when none has, or when it is known to have changed nothing.
+
+    Then the run may begin anew, with all that comes before it.
+    """
+    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    if intent is None or given_up(intent, entries_of_release(run, ledger, *COURSE)):
+        return None
+    return intent
 
 
 def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
