@@ -103,7 +103,7 @@ def _refuse_altered(job: Job, seen: Schema) -> None:
         "the schema is not the one that was recorded before this migration",
         expected=f"fingerprint {job.before.fingerprint[:16]}" if job.before else "",
         seen=", ".join(declared.differences[:10]),
-        remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again with the"
-        " preflight",
+        remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again: with the"
+        " preflight, or on a way back with its statement",
         state=str(declared),
     )

@@ -112,7 +112,7 @@ def test_the_whole_way_up_and_back(demo: Place) -> None:
         take_back(demo.run, demo.site, demo.ledger)
     demo.erp.do("UPDATE public.orders SET delivery_date = NULL WHERE id > 3")
     back = take_back(demo.run, demo.site, demo.ledger)
-    assert (back["state"], demo.erp.revisions(), demo.rows("orders")) == ("target", OLD, 10)
+    assert (back["state"], demo.erp.revisions(), demo.rows("orders")) == ("back", OLD, 10)
     assert not take_back(demo.run, demo.site, demo.ledger)["needed"]
     assert schema_proof(demo.run, demo.ledger) == "unchanged"
     with pytest.raises(MigrationRefused, match="has been undone"):

@@ -239,5 +239,5 @@ def _kept(site: Site, manifest: Manifest, live: Survey, evidence: dict[str, Any]
     old_version = [evidence["previous"], evidence["old_version"]["proven"]]
     facts = [evidence["backup_sha256"], evidence["survey"], evidence["fingerprint"], *old_version]
     identifier = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    kept = keep_schemas(site.store, folder_name(manifest.id), identifier, live.before, after)
+    kept = keep_schemas(site.store, folder_name(manifest.id), f"rehearsal-{identifier}", live.before, after)
     return {"id": identifier, "schemas": kept}

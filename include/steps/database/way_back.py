@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -20,7 +19,7 @@ from include.steps.database.entries import WAY_BACK_STATED, newest, note, open_m
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest
-from include.steps.database.schemas import kept_schemas
+from include.steps.database.schemas import keep_schemas, kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
 from include.steps.database.wanted import must_go_down, overtaken
@@ -51,7 +50,8 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger, *, traffic: Ask 
     _look_whether_it_changed_nothing(run, site, ledger, began)
     must_not_be_live(run, ledger, began, traffic())
     back = _surveyed(site, began)
-    entry = note(ledger, run, WAY_BACK_STATED, {**back.statement.record(), "began": began.sequence})
+    payload = {**back.statement.record(), "began": began.sequence, "schema": back.before.fingerprint}
+    entry = note(ledger, run, WAY_BACK_STATED, payload)
     log.info("%s", back.statement)
     told = entry.payload
     return {
@@ -85,9 +85,11 @@ def take_back(
     if intent is None or _nothing_is_gone(site, intent):
         # Also of an earlier try that got no lock: users may have worked for a day since somebody said yes.
         back = _surveyed(site, began)
-        _must_be_confirmed(run, ledger, back, began)
-        intent = intent or _intended(run, ledger, back, began)
-    job, _ = job_of(intent, site, key=way_back_key(run), before=None, expected=_before(site, began))
+        stated = _must_be_confirmed(run, ledger, back, began)
+        if intent is None or _decided_anew(intent, stated, back):
+            intent = _intended(run, site, ledger, back, began)
+    schemas = kept_schemas(site.store, intent.payload["schemas"])
+    job, _ = job_of(intent, site, key=way_back_key(run), before=schemas.before, expected=schemas.after)
 
     def permit() -> None:
         must_go_down(run, ledger, intent)
@@ -126,7 +128,7 @@ def _look_whether_it_changed_nothing(run: ReleaseRun, site: Site, ledger: Ledger
         return
     told = intent.payload
     with found_at_rest(site, way_back_key(run), identity_in(told)) as rest:
-        if (rest.revisions, rest.fingerprint) == (told["current"], told.get("before")):
+        if (rest.revisions, rest.fingerprint) == (told["current"], told["before"]):
             payload = {"began": began.sequence, "revisions": rest.revisions, "fingerprint": rest.fingerprint}
             record(ledger, run, WAY_BACK_LEFT, payload, number=intent.sequence)
 
@@ -147,7 +149,11 @@ def _surveyed(site: Site, began: Entry) -> WayBack:
     return back
 
 
-def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> None:
+def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> Entry:
+    """Return the statement that was confirmed.
+
+    :raises LossNotConfirmed: there is none, or it covers less than what would be lost now
+    """
     asked = back.statement
     stated = newest(ledger, run, WAY_BACK_STATED, began=began.sequence)
     given = None
@@ -156,10 +162,22 @@ def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: En
         given = confirmation(ledger, run, asked.digest)
     if error := confirmed(asked, given, back.statement):
         raise error
+    assert stated is not None, "without a statement nothing is confirmed"
+    return stated
 
 
-def _intended(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> Entry:
-    statement = back.statement
+def _decided_anew(intent: Entry, stated: Entry, back: WayBack) -> bool:
+    """Whether another schema than the one that the way back began with was shown since then, and said yes to."""
+    now = back.before.fingerprint
+    shown_since = stated.sequence > intent.sequence and stated.payload["schema"] == now
+    return shown_since and intent.payload["before"] != now
+
+
+def _intended(run: ReleaseRun, site: Site, ledger: Ledger, back: WayBack, began: Entry) -> Entry:
+    statement, kept = back.statement, began.payload["schemas"]
+    # What a stopped try has changed outside of a transaction is told by the schema that it began with.
+    name = f"way-back-{began.sequence}-{back.before.fingerprint[:16]}"
+    old = kept_schemas(site.store, kept).before
     payload = {
         "began": began.sequence,
         **named(statement.identity),
@@ -168,12 +186,9 @@ def _intended(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> E
         **described(back.plan, back.graph, str(began.payload["env"])),
         "loses": [str(one) for one in statement.losses],
         "before": back.before.fingerprint,
+        "schemas": keep_schemas(site.store, str(kept["folder"]), name, back.before, old),
     }
     known = all_recorded(ledger, run, WAY_BACK_INTENDED)
     earlier = sum(one.payload["began"] == began.sequence for one in known)
     number = f"{began.sequence}:{earlier + 1}" if earlier else began.sequence
     return record(ledger, run, WAY_BACK_INTENDED, payload, number=number)
-
-
-def _before(site: Site, began: Entry) -> Schema:
-    return kept_schemas(site.store, began.payload["schemas"]).before

@@ -18,6 +18,7 @@ from include.steps.database import way_back
 from include.steps.database.confirm import confirm
 from include.steps.database.entries import newest
 from include.steps.database.rest import Rest
+from include.steps.database.schemas import Schemas
 from include.steps.database.way_back import state_way_back, take_back
 from include.steps.record import CUTOVER_INTENDED, all_recorded, record, recorded
 from include.steps.schema_proof import (
@@ -44,7 +45,8 @@ class World:
         self.revisions, self.fingerprint = ["c"], "new"
         self.permits: list[Callable[[], object]] = []
         self.meanwhile: Callable[[], object] = lambda: None
-        payload = {"system": "7", "database": "erp", "current": ["b"], "target": ["c"], "env": "e", "schemas": {}}
+        payload: dict[str, Any] = {"system": "7", "database": "erp", "current": ["b"], "target": ["c"], "env": "e"}
+        payload["schemas"] = {"folder": "f"}
         self.began = record(self.ledger, RUN, MIGRATION_INTENDED, payload)
         record(self.ledger, RUN, MIGRATED, {"revisions": ["c"]})
         monkeypatch.setattr(way_back, "_surveyed", self.surveyed)
@@ -53,8 +55,9 @@ class World:
         monkeypatch.setattr(way_back, "state", lambda _: None)
         monkeypatch.setattr(way_back, "the_table", lambda *_: SimpleNamespace(revisions=self.revisions))
         monkeypatch.setattr(way_back, "described", lambda *_: {})
-        monkeypatch.setattr(way_back, "job_of", lambda *_, **__: (None, None))
-        monkeypatch.setattr(way_back, "_before", lambda *_: None)
+        monkeypatch.setattr(way_back, "job_of", self.job_of)
+        monkeypatch.setattr(way_back, "kept_schemas", lambda _, reference: Schemas(reference.get("of"), None))  # type: ignore[arg-type]
+        monkeypatch.setattr(way_back, "keep_schemas", lambda *given: {"of": given[3].fingerprint})
         monkeypatch.setattr(way_back, "Migration", self.migration)
 
     def surveyed(self, *_: object) -> Any:
@@ -65,6 +68,10 @@ class World:
     @contextmanager
     def at_rest(self, *_: object) -> Iterator[Rest]:
         yield Rest(self.revisions, self.fingerprint)
+
+    def job_of(self, *_: object, before: object, **__: object) -> Any:
+        self.before = before
+        return None, None
 
     def migration(self, *_: object, permit: Callable[[], object]) -> Any:
         def run() -> Any:
@@ -166,3 +173,19 @@ def test_what_is_lost_is_counted_again_by_every_try_before_anything_is_gone(worl
     else:
         with pytest.raises(LossNotConfirmed, match=r"confirmed: 200000 .* rows of notes"):
             take_back(RUN, SITE, world.ledger)
+
+
+def test_a_way_back_is_held_against_the_schema_that_it_began_with(world: World) -> None:
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    assert world.before == "new"
+    world.fingerprint = "an index is gone"  # by a statement outside of a transaction, or by somebody
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    assert world.before == "new", "which is told, and refused"
+    state_way_back(RUN, SITE, world.ledger)  # a human is shown what is so now
+    world.meanwhile = lambda: None
+    take_back(RUN, SITE, world.ledger)
+    assert world.before == "an index is gone"
