@@ -40,6 +40,7 @@ from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.message import Announce
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -410,3 +411,11 @@ def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
     task = asked_at_gate(about="migration")
     with pytest.raises(AirflowFailException, match="does not say what was shown"):
         task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
+
+
+def test_a_failure_of_what_was_never_announced_is_told_to_nobody(world: World) -> None:
+    world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    with pytest.raises(AirflowSkipException, match="nothing to tell"):
+        Announce(task_id="announce_failure", event="migration-failed").execute(
+            cast(Any, {**CONTEXT, "ti": SimpleNamespace(try_number=1)})
+        )
