@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from include.database.connection import Database
-from include.database.session import try_lock
+from include.database.marks import marked, set_comment
+from include.database.session import session, try_lock
 from include.errors import (
     ApprovalMissing,
     BackupMissing,
@@ -35,6 +38,7 @@ from include.sandbox.postgres import Postgres
 from include.steps.database.apply import gave_up, migrate, verify_migrated
 from include.steps.database.backup import prove, retain, take, utc_now
 from include.steps.database.confirm import confirm
+from include.steps.database.copy import copy_name
 from include.steps.database.entries import BACKED_UP, TRIED_OUT
 from include.steps.database.full_restore import restore_fully, state_restore
 from include.steps.database.gate import decided_about, question
@@ -393,6 +397,21 @@ def test_a_way_down_that_leads_elsewhere_fails_the_rehearsal(server: Postgres, t
     made = generated(server, tmp_path, ORDERS | {"b": wrong})
     with pytest.raises(SchemaDiffers):
         made.rehearse(Trying(_fine))
+
+
+def test_the_copy_of_a_rehearsal_that_was_killed_and_given_up_is_dropped_by_the_next_one(demo: Place) -> None:
+    databases = demo.databases()
+    left, worked_with = (copy_name("erp", f"{run} was killed") for run in ("one", "another"))
+    for name in (left, worked_with):
+        with session(demo.erp.database.named("postgres"), application="test") as administration:
+            administration.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+            set_comment(
+                administration, name, marked("", "restoring", hashlib.sha256(name.encode()).hexdigest()[:12])
+            )
+    with session(demo.erp.database.named("postgres"), application="test") as another:
+        assert try_lock(another, f"rehearsal {worked_with}")
+        demo.rehearse(Trying(old_version))
+    assert demo.databases() == databases | {worked_with}
 
 
 def test_a_database_that_is_too_large_is_not_copied(demo: Place) -> None:
