@@ -480,7 +480,7 @@ class WrongDatabase(MigrationRefused):
 
 
 class LossNotConfirmed(MigrationRefused):
-    """Going back destroys data, and nobody has confirmed exactly that."""
+    """A schema goes back, and nobody has confirmed exactly what that destroys."""
 
 
 class MigrationBusy(MigrationError):

@@ -181,11 +181,11 @@ def confirmed(
 ) -> LossNotConfirmed | None:
     """Whether what is destroyed now is covered by what somebody has confirmed; None when it is.
 
+    Where nothing is destroyed somebody has to have said yes all the same: a schema goes back by a human's word.
+
     :param asked: the statement that was shown
     :param now: the statement as it is now
     """
-    if not now.destructive:
-        return None
     if confirmation is None or not confirmation.signed:
         return _refused(now, "nobody has confirmed it")
     if confirmation.digest != asked.digest:
@@ -213,7 +213,7 @@ def _covers(asked: Loss, now: Loss) -> bool:
 
 def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
     return LossNotConfirmed(
-        "going back destroys data",
+        "going back destroys data" if now.destructive else "going back is a human's decision",
         expected=f"a confirmation of {now.digest[:16]}: {now}",
         seen=seen,
         remedy="show the statement to the on-call lead and have it confirmed; nothing was touched",

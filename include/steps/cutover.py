@@ -40,7 +40,7 @@ from include.steps.record import (
     slots_of,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import schema_proof
+from include.steps.schema_proof import must_not_go_down, schema_proof
 from include.steps.verify import prove_traffic
 from include.watch.arming import cutover_of
 from include.watch.baseline import sources_if_any, take_baselines
@@ -76,11 +76,12 @@ async def cut_over(
     :raises RolledBack: the watch has switched back while this was proven
     """
     require_approval(ledger, run)
-    require(ledger, run, VERIFIED, before="cutover")
+    verified = require(ledger, run, VERIFIED, before="cutover")
     sources = sources_if_any(run.environment, cluster, prometheus)
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
     before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
     if before is None:
+        must_not_go_down(run, ledger, verified)
         if watched:
             await watch_awake(run, ledger)
         await hold(run, cluster, ledger)
@@ -152,6 +153,8 @@ async def _cut_over(
     if isinstance(decision, AlreadyThere):
         log.info("%s", decision.reason)
     else:
+        # Whoever takes the schema back looks for that intent: of the two at least one sees the other.
+        must_not_go_down(run, ledger, require(ledger, run, VERIFIED, before="cutover"))
         switched = await switch(
             cluster,
             traffic,

@@ -22,6 +22,7 @@ from include.bluegreen.state import ServiceState
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
 from include.steps.database.entries import MIGRATION_WATCH_FAILED
+from include.steps.database.gate import decided_about
 from include.steps.record import recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_proof
@@ -134,7 +135,8 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
         Migrate(task_id="migrate").execute(CONTEXT)
     for given, user in zip(results[-1], ("anna", "bo"), strict=True):
         asked = partial(RoleDecision, task_id="decide", evidence_from="", about="migration", **given)
-        results.append(answered(asked, GO, user, {"comment": "fine"}))
+        shown = decided_about(demo.run, demo.ledger).fingerprint
+        results.append(answered(asked, GO, user, {"comment": "fine", "fingerprint": shown}))
     results += done(
         Approve(task_id="approve", about="migration"),
         BackUp(task_id="back_up", purpose="safety"),

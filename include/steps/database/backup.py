@@ -16,11 +16,17 @@ from include.backup.verify import verify as look_at
 from include.errors import ArchiveUnusable, BackupMissing
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, Purpose, newest, open_migration
+from include.steps.database.entries import (
+    BACKED_UP,
+    BACKUP_PROVEN,
+    Purpose,
+    newest,
+    open_migration,
+    own_intent,
+)
 from include.steps.database.site import Site
-from include.steps.record import all_recorded, record, recorded
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +165,8 @@ def must_be_fresh(done: Entry, site: Site, now: datetime) -> None:
 
 
 def _relied_on(run: ReleaseRun, ledger: Ledger) -> Entry | None:
-    """The backup that the run's migration began with."""
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    """The backup that the run's migration began with; None where it has changed nothing, and begins anew."""
+    intent = own_intent(ledger, run)
     return newest(ledger, run, BACKED_UP, backup=intent.payload["backup"]) if intent else None
 
 

@@ -26,7 +26,7 @@ from include.steps.database.site import database_plan
 from include.steps.page import Matter, matters
 from include.steps.record import all_recorded, record, recorded, require
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, UNDONE
+from include.steps.schema_proof import COURSE, MIGRATED, entries_of_release, undone_by
 from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -47,12 +47,10 @@ def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
     applied = recorded(ledger, run, MIGRATED)
     if applied is None:
         return {"watched": False, "sentence": "nothing was migrated"}
-    version, environment = run.release.version, run.environment.name
-    undone = ledger.entries(release=version, environment=environment, kinds=UNDONE)
-    if undone and undone[-1].sequence > applied.sequence:
+    if undone := undone_by(applied, entries_of_release(run, ledger, *COURSE)):
         raise FailsOnNewSchema(
             "this run's migration has been undone: there is no new schema to be watched on",
-            seen=f"ledger entry {undone[-1].sequence}, {undone[-1].kind}",
+            seen=f"ledger entry {undone.sequence}, {undone.kind}",
             remedy="start a new run",
         )
     passed = recorded(ledger, run, MIGRATION_WATCHED)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from include.migration.apply import Migration
     from include.steps.database.entries import Purpose
     from include.steps.database.site import Site
+    from include.steps.database.traffic import Seen
     from include.steps.run import ReleaseRun
 
 MODES: Final = {
@@ -47,6 +48,23 @@ class DatabaseOperator(StellwerkOperator):
     def _ends_with_us(self, migration: Migration) -> None:
         """Cancel the migration when the task is killed: no backend of it is left behind."""
         self._cancel = migration.cancel
+
+    def traffic(self, run: ReleaseRun) -> Seen | None:
+        """What the cluster says of the traffic; None when it gives no answer.
+
+        A killed task cancels the migration all the same: asking is done between its attempts.
+        """
+        from include.errors import StellwerkError
+        from include.steps.database.traffic import see
+
+        cancel = self._cancel
+        try:
+            return self.with_cluster(run, see)
+        except StellwerkError as error:
+            self.log.warning("who has the traffic is not known: %s", error)
+            return None
+        finally:
+            self._cancel = cancel
 
 
 class OnlyInMode(StellwerkOperator):

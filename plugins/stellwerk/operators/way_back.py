@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -85,7 +86,7 @@ class StateWayBack(DatabaseOperator):
         from include.steps.database.way_back import state_way_back
 
         gave_up(run, site, ledger)
-        stated = state_way_back(run, site, ledger)
+        stated = state_way_back(run, site, ledger, traffic=partial(self.traffic, run))
         if not stated["needed"]:
             raise AirflowSkipException(stated["text"])
         return stated
@@ -250,4 +251,5 @@ class TakeBack(DatabaseOperator):
         """See :func:`include.steps.database.way_back.take_back`."""
         from include.steps.database.way_back import take_back
 
-        return take_back(run, site, ledger, started=self._ends_with_us)
+        traffic = partial(self.traffic, run)
+        return take_back(run, site, ledger, started=self._ends_with_us, traffic=traffic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_the_declared_state_says_old_only_of_the_old_schema() -> None:
     assert job().declare(frozenset({"c"}), changed).kind == "target"
     assert str(job().declare(frozenset({"x"}), None)) == "elsewhere, at x"
     assert str(Declared("unknown")) == "unknown, it gave no answer"
+
+
+def test_a_way_back_is_told_in_words_of_its_own() -> None:
+    plan = GRAPH.downgrade(["c"], ["a"])
+    down = replace(job(), plan=plan, states=GRAPH.states(["c"], plan))
+    changed = Schema({"table public.t": "p"})
+    assert str(down.declare(frozenset("c"), BEFORE)) == "way back not begun, at c"
+    assert str(down.declare(frozenset("c"), changed)) == "altered, at c, but - index public.i"
+    assert str(down.declare(frozenset("b"), changed)) == "way back not ended, at b"
+    assert str(down.declare(frozenset("a"), changed)) == "back, at a"
+    assert str(down.declare(frozenset("x"), None)) == "elsewhere, at x"
+    assert down.declare(frozenset("a"), changed).kind == "target"
 
 
 def test_many_differences_are_counted() -> None:

@@ -145,10 +145,13 @@ def test_what_cannot_be_read_is_a_loss() -> None:
     )
 
 
-def test_nothing_lost_needs_nobody() -> None:
+def test_where_nothing_is_lost_somebody_has_to_say_so_all_the_same() -> None:
     now = statement()
     assert not now.destructive
-    assert confirmed(now, None, now) is None
+    refused = confirmed(now, None, now)
+    assert refused is not None
+    assert (refused.what, refused.seen) == ("going back is a human's decision", "nobody has confirmed it")
+    assert confirmed(now, yes(now), now) is None
     assert str(now) == "database 'erp' of system 7000 goes from 0003 down to 0002; nothing is lost"
 
 

@@ -27,12 +27,14 @@ from include.backup.store import Store
 from include.database.clients import Clients
 from include.database.connection import Database
 from include.errors import (
+    ClusterUnreachable,
     DatabaseRefused,
     DatabaseUnreachable,
     LedgerUnavailable,
     MigrationRefused,
     StellwerkError,
 )
+from include.ledger.approvals import DECISION
 from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
     LOSS_CONFIRMED,
@@ -48,12 +50,13 @@ from include.steps.database.way_back import way_back_unknown
 from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
 from stellwerk import gates
 from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.message import Announce
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -160,7 +163,7 @@ def _rehearsing(run: ReleaseRun, site: Site, ledger: object, trying: Any) -> Cal
     return cast("Callable[[Any], Any]", trying.started)
 
 
-def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any]) -> Any:
+def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any], **_: object) -> Any:
     return started
 
 
@@ -232,9 +235,43 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     done: list[str] = []
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
-    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_: done.append("stated") or stated)
+    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_, **__: done.append("stated") or stated)
     assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
     assert done == ["looked", "stated"]
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
+        (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
+    ],
+)
+def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    answers: list[object] = []
+
+    def taken(*_: object, traffic: Callable[[], object], **__: object) -> dict[str, bool]:
+        task._cancel = "of the migration"
+        answers.append(traffic())
+        assert task._cancel == "of the migration", "a killed task cancels the migration, not the question"
+        return {"needed": True}
+
+    def cluster(found: object) -> Callable[..., object]:
+        def ask(*_: object) -> object:
+            task._cancel = "of the question"
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return ask
+
+    world.monkeypatch.setattr(f"{STEPS}.{step}", taken)
+    for found in ("the Service", ClusterUnreachable("no answer")):
+        world.monkeypatch.setattr(StellwerkOperator, "with_cluster", cluster(found))
+        task.execute(CONTEXT)
+    assert answers == ["the Service", None]
 
 
 def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> None:
@@ -287,9 +324,12 @@ def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_a
 
 def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:
     why = DatabaseUnreachable("no answer")
-    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+    began = record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
     record(world.ledger, world.run, MIGRATED, {})
-    assert "it is recorded as applied" in way_back_unknown(world.run, world.ledger, why)["seen"]
+    applied = way_back_unknown(world.run, world.ledger, why)["seen"]
+    assert "it is recorded as applied; backup b1" in applied
+    record(world.ledger, world.run, WAY_BACK_INTENDED, {"began": began.sequence})
+    assert "taking it back has begun" in way_back_unknown(world.run, world.ledger, why)["seen"]
     record(world.ledger, world.run, TAKEN_BACK, {})
     assert "has been undone" in way_back_unknown(world.run, world.ledger, why)["seen"]
 
@@ -420,6 +460,12 @@ def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
 # -- the gate ------------------------------------------------------------------------------------------------
 
 
+def given_at_gate(world: World, by: str, choice: str = gates.GO, **form: str) -> Any:
+    """The answer to the question that was asked last, with what its form shows."""
+    shown = {"comment": "fine", "fingerprint": world.asked[-1]["params"]["fingerprint"]["value"]}
+    return {**answer(choice, "", by=by), "params_input": {**shown, **form}}
+
+
 def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
     """Also where another DAG's preflight has bound the run to the digest of an image."""
     reference = world.run.release.image.reference
@@ -434,11 +480,7 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
         task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
         with pytest.raises(TaskAwaitingInput):
             task.execute(CONTEXT)
-        said = {
-            **answer(gates.GO, "", by=user),
-            "params_input": {"comment": "fine"},
-        }
-        assert task.execute_complete(CONTEXT, said)["choice"] == gates.GO
+        assert task.execute_complete(CONTEXT, given_at_gate(world, user))["choice"] == gates.GO
     assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
     assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
     assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
@@ -448,3 +490,49 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
     )
     tasks.Migrate(task_id="migrate").execute(CONTEXT)
     assert require_approval(world.ledger, decided_about(seen[0], world.ledger)).people == ("anna", "bo")
+
+
+def asked_at_gate(**about: Any) -> RoleDecision:
+    """A task that has asked the technical lead."""
+    named = {"task_id": "decide", "evidence_from": "preflight", "role": "technical-lead", **about}
+    context = {**CONTEXT, "ti": SimpleNamespace(xcom_pull=lambda **_: {})}
+    with pytest.raises(TaskAwaitingInput):
+        RoleDecision(**named).execute(cast(Any, context))
+    return RoleDecision(**named)  # it is resumed by another process
+
+
+@pytest.mark.parametrize("choice", [gates.GO, gates.NO_GO])
+@pytest.mark.parametrize("about", ["migration", "release"])
+def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_was_open(
+    world: World, about: str, choice: str
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about=about)
+    given = given_at_gate(world, "anna", choice)
+    shown = given["params_input"]["fingerprint"]
+    assert world.asked[-1]["params"]["fingerprint"]["schema"]["enum"] == [shown]
+    if about == "migration":  # somebody clears the rehearsal
+        note(world.ledger, world.run, TRIED_OUT, {**worlds.TRIED, "id": "f" * 16})
+    else:  # somebody edits the plan
+        watch = world.run.environment.watch.model_copy(update={"seconds": 60})
+        world.run = replace(world.run, environment=world.run.environment.model_copy(update={"watch": watch}))
+    why = "what was asked about has changed" if choice == gates.GO else "No-Go of technical-lead"
+    with pytest.raises(AirflowFailException, match=why):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.payload["choice"], entry.payload["fingerprint"]) == (choice, shown)
+
+
+def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    with pytest.raises(AirflowFailException, match="does not say what was shown"):
+        task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
+
+
+def test_a_failure_of_what_was_never_announced_is_told_to_nobody(world: World) -> None:
+    world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    with pytest.raises(AirflowSkipException, match="nothing to tell"):
+        Announce(task_id="announce_failure", event="migration-failed").execute(
+            cast(Any, {**CONTEXT, "ti": SimpleNamespace(try_number=1)})
+        )

@@ -29,7 +29,7 @@ from include.steps.database.entries import (
 )
 from include.steps.database.watch import begin_window, called_for, conclude, open_window, settled
 from include.steps.record import all_recorded, record
-from include.steps.schema_proof import MIGRATED, TAKEN_BACK, UNDONE
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, TAKEN_BACK, UNDONE
 from include.watch.config import Kept, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
 from tests.memory import MemoryLedger
@@ -173,6 +173,14 @@ class TestSettled:
     def test_what_was_undone_by_whomever_cannot_pass(self, kind: str) -> None:
         ledger = migrated()
         record(ledger, a_run("a rollback"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            settled(RUN, ledger)
+
+    def test_that_another_run_has_changed_nothing_undoes_nothing(self) -> None:
+        ledger = migrated()
+        record(ledger, a_run("another"), LEFT_OLD, {})
+        assert settled(RUN, ledger) is None
+        record(ledger, RUN, LEFT_OLD, {})
         with pytest.raises(FailsOnNewSchema, match="has been undone"):
             settled(RUN, ledger)
 
