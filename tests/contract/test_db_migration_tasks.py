@@ -82,13 +82,19 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def with_traffic_on_blue(_: StellwerkOperator, run: ReleaseRun, step: Any) -> Any:
-    """The part of a cluster that a migration asks: which slot takes the traffic. No pod of it tells anything."""
+    """The part of a cluster that a migration asks: which slot takes the traffic, and whose turn it is.
+
+    No pod of it tells anything.
+    """
     traffic = run.environment.traffic
 
     async def service(name: str) -> ServiceState:
         return ServiceState(name, traffic.selector_for("blue"), {}, "1")
 
-    return asyncio.run(step(run, SimpleNamespace(service=service)))
+    async def lease(_: str) -> None:
+        """Nobody ever had one."""
+
+    return asyncio.run(step(run, SimpleNamespace(service=service, lease=lease)))
 
 
 def watching() -> dict[str, Any]:
