@@ -117,7 +117,6 @@ def test_the_backup_takes_the_place_of_the_damaged_database_which_is_kept(
 
 
 @pytest.mark.usefixtures("manifest")
-@pytest.mark.usefixtures("manifest")
 def test_it_may_take_longer_than_the_role_lets_a_session_be_idle(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +140,7 @@ def test_it_may_take_longer_than_the_role_lets_a_session_be_idle(
     assert world.names() == sorted([NAME, names(statement).kept])
 
 
+@pytest.mark.usefixtures("manifest")
 def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     damage(world)
     statement = stated(world)
