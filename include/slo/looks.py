@@ -21,12 +21,13 @@ def sparse(looks: Sequence[L], *, apart_seconds: float) -> tuple[L, ...]:
     """
     kept: list[L] = []
     for look in looks:
-        if not kept or not _same(kept[-1], look) or look.at - kept[-1].at >= apart_seconds:
+        if not kept or not same(kept[-1], look) or look.at - kept[-1].at >= apart_seconds:
             kept.append(look)
     if kept and kept[-1] is not looks[-1]:
         kept.append(looks[-1])
     return tuple(kept)
 
 
-def _same(one: L, other: L) -> bool:
+def same(one: L, other: L) -> bool:
+    """Whether two looks say the same, whenever each was taken."""
     return replace(one, at=other.at) == other

@@ -406,7 +406,7 @@ class TestRestart:
         def outage(limit: float) -> tuple[WatchOutcome, ...]:
             watching = Watching(environment_of(page_after_seconds=limit))
             watching.source.out = lambda now: now > CUTOVER + 20
-            watching.probe_state = lambda now: "failed" if now > CUTOVER + 25 else "ok"
+            watching.probe_state = after(25, "failed")
 
             async def story() -> tuple[WatchOutcome, ...]:
                 outcomes = [await watching.watch()]
