@@ -7,9 +7,10 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from stellwerk.migrations import migration, migration_gate, rehearsal, way_back
-from stellwerk.operators.database import MODES, OnlyInMode, RetainBackups, Survey, WatchSchema
+from stellwerk.operators.database import MODES, OnlyInMode, RetainBackups, Survey
 from stellwerk.operators.message import Announce
 from stellwerk.params import release_params
+from stellwerk.sensors.schema import SchemaWatch
 
 with DAG(
     dag_id="db-migration",
@@ -45,13 +46,20 @@ would lose.
     applies = OnlyInMode(task_id="applies", modes=("apply",))
     gate = migration_gate()
     migrated = migration()
-    watch = WatchSchema(task_id="watch", retries=20)
+    # It protects users: whatever breaks around it costs an attempt and must not end it.
+    watch = SchemaWatch(task_id="watch", retries=20)
 
     survey >> rehearses >> tried >> applies >> gate >> migrated >> watch
-    watch >> way_back()
+    back = way_back()
+    watch >> back
     # Whatever became of the migration, backups do not pile up; it decides about nothing.
     tried >> RetainBackups(task_id="retain_backups")
 
     gate >> Announce(task_id="announce_start", event="migration-started")
+    # Who was told of the beginning is told of a failure at once, and of what it has left when that is decided.
+    failed = Announce(task_id="announce_failure", event="migration-failed", trigger_rule="one_failed")
+    watch >> failed
+    left = Announce(task_id="announce_left", event="migration-left", trigger_rule="all_done_min_one_success")
+    [failed, back] >> left
     # The last task: a run whose migration was taken back, or whose schema was kept in spite of it all, has failed.
     watch >> Announce(task_id="announce_end", event="migration-completed")

@@ -11,6 +11,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── ApprovalError                  the ledger holds no valid Go for what is about to happen
     │   ├── ApprovalMissing
     │   └── ApprovalRefused            a No-Go, or silence until the deadline
+    │       └── AnswerIncomplete       a yes without what makes it count: it is asked for again
     ├── ChartError                     helm cannot render or install the chart
     │   ├── ChartUnreadable            no chart there, a truncated archive, files that cannot be read
     │   ├── ChartDependencyMissing     a dependency of Chart.yaml is not in charts/
@@ -69,6 +70,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── DatabaseBusy               somebody else's lock or session is in the way (a retry can help)
     │   ├── ClientUnusable             pg_dump or pg_restore is missing, or older than the server
     │   └── ClientFailed               one of them ended with an error of another kind
+    │       └── ClientHindered         … or was ended, or lacked room: nothing is known about what it was given
     ├── MigrationError                 the application's schema and its Alembic tree
     │   ├── TreeUnusable               the tree's interpreter does not run, or gives no usable answer
     │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
@@ -85,7 +87,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── BackupStoreFailed          where backups are kept refuses, or is full (a retry can help)
     │   ├── SpoolFull                  the local folder of the parallel format would outgrow its bound
     │   ├── ArchiveUnusable            empty, truncated, corrupt, or no archive at all
-    │   ├── ArchiveForeign             of another database, or of a newer server
+    │   ├── ArchiveForeign             of another database, or of another version of the server
     │   └── BackupDiffers              what was read or restored from it is not what the database had
     ├── RestoreError                   bringing a backup back
     │   ├── RestoreRefused             it cannot succeed; nothing was touched
@@ -170,6 +172,10 @@ class ApprovalMissing(ApprovalError):
 
 class ApprovalRefused(ApprovalError):
     """A No-Go was given, or nobody answered until the deadline."""
+
+
+class AnswerIncomplete(ApprovalRefused):
+    """Somebody who may has answered without what makes the answer count; they can be asked again."""
 
 
 class ChartError(StellwerkError):
@@ -445,6 +451,10 @@ class ClientFailed(DatabaseError):
     """A client program of PostgreSQL ended with an error."""
 
 
+class ClientHindered(ClientFailed):
+    """It was ended, or lacked room or memory, or does not say why: that tells nothing about what it was given."""
+
+
 class MigrationError(StellwerkError):
     """The application's schema and its Alembic tree.
 
@@ -475,7 +485,7 @@ class WrongDatabase(MigrationRefused):
 
 
 class LossNotConfirmed(MigrationRefused):
-    """Going back destroys data, and nobody has confirmed exactly that."""
+    """A schema goes back, and nobody has confirmed exactly what that destroys."""
 
 
 class MigrationBusy(MigrationError):
@@ -533,7 +543,7 @@ class ArchiveUnusable(BackupError):
 
 
 class ArchiveForeign(BackupError):
-    """The archive is of another database, or of a newer major version than the server's."""
+    """The archive is of another database, or of another major version of the server, than it has to be."""
 
 
 class BackupDiffers(BackupError):

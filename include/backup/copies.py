@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ from include.database.marks import marked, set_comment
 from include.database.properties import creation, privileges, settings
 from include.database.session import Session, one_moment, session
 from include.errors import ArchiveUnusable, SpoolFull
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ def make_copy(
 ) -> Copied:
     """Create a database, restore the backup into it, and compare.
 
+    Counting its rows may take as long as filling it did, where that is longer than counting is given elsewhere: no
+    user waits for this database, and its tables are read for the first time.
+
     :param administration: a session with another database of the server
     :param copy: the database to create
     :param mark: whose it is, see :mod:`include.database.marks`
@@ -82,8 +88,11 @@ def make_copy(
     with session(copy, application="stellwerk restore") as connection:
         # Without statistics of its own the planner would guess for the first hours.
         connection.execute("ANALYZE")
-    found = take_stock(copy, count_seconds=workshop.count_seconds)
-    return Copied(compare(contents.inventory, found), seconds)
+    found = take_stock(copy, count_seconds=max(workshop.count_seconds, seconds))
+    comparison = compare(contents.inventory, found)
+    for note in comparison.notes:
+        log.warning("%s: %s", copy.name, note)
+    return Copied(comparison, seconds)
 
 
 def take_stock(database: Database, *, count_seconds: float = COUNT_SECONDS) -> Inventory:
@@ -93,6 +102,15 @@ def take_stock(database: Database, *, count_seconds: float = COUNT_SECONDS) -> I
     """
     with session(database, application="stellwerk restore") as connection, one_moment(connection):
         return with_rows(read_inventory(connection), count_rows(connection, seconds=count_seconds))
+
+
+def count_now(connection: Session, *, count_seconds: float = COUNT_SECONDS) -> dict[str, int | None]:
+    """The rows of every table of one moment; None where they are not known.
+
+    :raises psycopg.Error: the database cannot be asked
+    """
+    with one_moment(connection):
+        return count_rows(connection, seconds=count_seconds)
 
 
 def adorn(administration: Session, name: str, contents: BackupContents) -> None:

@@ -18,8 +18,10 @@ from typing import Final
 
 from include.backup.described import BackupContents
 from include.backup.manifest import (
+    BEGUN,
     INVENTORY,
     MANIFEST,
+    Begun,
     Format,
     Manifest,
     Piece,
@@ -54,6 +56,7 @@ class Wanted:
     """What kind of backup is to be taken.
 
     :param id: of the backup; asking again with the same id gives the same backup
+    :param keeper: whose retention may delete it, see :class:`include.backup.manifest.Manifest`
     :param jobs: processes of the directory format
     :param spool: the local folder that the directory format needs, and how large it may become; None for the
         custom format, which needs none
@@ -62,6 +65,7 @@ class Wanted:
     """
 
     id: str
+    keeper: str = ""
     format: Format = Format.CUSTOM
     jobs: int = 2
     spool: Spool | None = None
@@ -92,7 +96,7 @@ def take_backup(database: Database, store: Store, clients: Clients, wanted: Want
         if (finished := _finished(store, wanted.id)) is not None:
             return _of_this_database(finished, facts)
         # Whoever wrote these holds no lock any more, so it is dead.
-        store.delete(folder, store.files(folder))
+        store.delete(folder, sorted(store.files(folder), key=lambda name: name == BEGUN))
         return _Attempt(database, store, clients, wanted, facts, started, folder).run(connection)
 
 
@@ -158,6 +162,8 @@ class _Attempt:
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def run(self, connection: Session) -> Manifest:
+        begun = Begun(id=self.wanted.id, keeper=self.wanted.keeper, started_at=self.started)
+        self.store.put(self.folder, BEGUN, begun.model_dump_json().encode())
         with one_moment(connection, lock_wait_seconds=self.wanted.lock_wait_seconds):
             row = connection.execute("SELECT pg_export_snapshot()").fetchone()
             assert row is not None
@@ -172,6 +178,7 @@ class _Attempt:
         finished = self.wanted.now()
         manifest = Manifest(
             id=self.wanted.id,
+            keeper=self.wanted.keeper,
             format=self.wanted.format,
             pieces=pieces,
             size=sum(piece.size for piece in pieces),

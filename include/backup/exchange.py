@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
@@ -19,6 +21,18 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.2
 
 
+@dataclass(frozen=True)
+class LastLook:
+    """A look at the damaged database when nobody can write to it any more.
+
+    :param inside: a session with it from before it was closed; the exchange ends it
+    :param take: takes the look, and raises where the exchange must not be made
+    """
+
+    inside: Session
+    take: Callable[[Session], None]
+
+
 def standing(administration: Session, name: str) -> Standing | None:
     """A database as the server shows it; None when there is none of that name."""
     row = administration.execute(
@@ -30,11 +44,14 @@ def standing(administration: Session, name: str) -> Standing | None:
     return Standing(state, whose, row[1])
 
 
-def put_in_place(administration: Session, names: Names, *, drain_seconds: float) -> None:
+def put_in_place(
+    administration: Session, names: Names, *, drain_seconds: float, last_look: LastLook | None = None
+) -> None:
     """Exchange the names, once nobody is connected to the damaged database any more.
 
     When that fails, for whatever reason, users may connect to what they had.
 
+    :param last_look: None where the damaged database cannot be read
     :raises DatabaseBusy: sessions did not end
     :raises DatabaseRefused: the role may not end a session
     """
@@ -42,7 +59,10 @@ def put_in_place(administration: Session, names: Names, *, drain_seconds: float)
         mark(administration, names.target, "replacing", names.mark)
         allow(administration, names.target, connections=False)
     try:
-        drain(administration, names.target, drain_seconds)
+        drain(administration, names.target, drain_seconds, spared=_process(last_look))
+        if last_look is not None:
+            last_look.take(last_look.inside)
+            last_look.inside.close()
         exchange(administration, names, keep=True)
     except BaseException:
         reopen(administration, names)
@@ -63,14 +83,25 @@ def exchange(administration: Session, names: Names, *, keep: bool) -> None:
 
 
 def reopen(administration: Session, names: Names) -> None:
-    """Let users connect to the database as if nothing had been begun; a failure is logged, not raised."""
+    """Let users connect to the database as if nothing had been begun; a failure is logged, not raised.
+
+    Only to what was closed: after the exchange another database has that name, whatever was raised since.
+    """
     try:
-        with administration.transaction():
-            mark(administration, names.target, "", names.mark)
-            allow(administration, names.target, connections=True)
+        found = standing(administration, names.target)
+        if found is None or (found.state, found.mark) != ("replacing", names.mark):
+            return
+        open_again(administration, names.target)
     except psycopg.Error as error:
         seen = first_line(error)
         log.error("%s lets nobody connect and cannot be opened again: %s", names.target, seen)  # noqa: TRY400
+
+
+def open_again(administration: Session, name: str) -> None:
+    """Let users connect to a database that was to be replaced, and take the mark away that says so."""
+    with administration.transaction():
+        mark(administration, name, "", "")
+        allow(administration, name, connections=True)
 
 
 def allow(administration: Session, name: str, *, connections: bool) -> None:
@@ -85,10 +116,13 @@ def rename(administration: Session, old: str, new: str) -> None:
     administration.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
 
 
-def drain(administration: Session, name: str, seconds: float) -> None:
-    """End every session with a database that lets nobody in any more."""
+def drain(administration: Session, name: str, seconds: float, *, spared: int = 0) -> None:
+    """End every session with a database that lets nobody in any more.
+
+    :param spared: the server's process of the one session that may stay
+    """
     end = time.monotonic() + seconds
-    while left := _told_to_end(administration, name):
+    while left := _told_to_end(administration, name, spared):
         if time.monotonic() > end:
             raise DatabaseBusy(
                 f"sessions with {name} do not end",
@@ -99,14 +133,23 @@ def drain(administration: Session, name: str, seconds: float) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _told_to_end(administration: Session, name: str) -> set[str]:
+def _process(last_look: LastLook | None) -> int:
+    """The server's process of the session inside; 0 without one."""
+    if last_look is None:
+        return 0
+    row = last_look.inside.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _told_to_end(administration: Session, name: str, spared: int) -> set[str]:
     """Tell every session to end; who was still there."""
     try:
         left = administration.execute(
             "SELECT usename, application_name, pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = %s AND usesysid IS NOT NULL "
-            "AND coalesce(backend_type, 'client backend') = 'client backend' AND pid <> pg_backend_pid()",
-            (name,),
+            "AND coalesce(backend_type, 'client backend') = 'client backend' "
+            "AND pid NOT IN (pg_backend_pid(), %s)",
+            (name, spared),
         ).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseRefused(

@@ -16,10 +16,15 @@ from include.errors import RestoreUnconfirmed
 
 VALID: Final = timedelta(hours=1)
 """How long a statement may be old when the restore begins: after that, more may be lost than it says."""
+MARGIN: Final = timedelta(minutes=5)
+"""What an answer, or another count, leaves of that for the steps until the restore begins."""
 
 
 class TableLoss(BaseModel):
-    """The rows of one table, then and now; None when not known."""
+    """The rows of one table, then and now; None when not known.
+
+    Their difference is what is lost at least: as many may have been added as were deleted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +84,10 @@ class RestoreLoss(BaseModel):
             told.append("The database cannot be read: how many rows are lost is not known.")
         else:
             told += [_told(table) for table in self.tables]
-            told.append("Rows that were changed since then are not counted; their changes are lost as well.")
+            told.append(
+                "Rows are counted, not compared: those added while others were deleted are not seen, those "
+                "changed are not counted. They are lost as well."
+            )
         return tuple(told)
 
 
@@ -128,9 +136,23 @@ def grown(confirmed: RestoreLoss, now: RestoreLoss) -> tuple[str, ...]:
         before, after = shown.get(table.table, 0), _lost(table)
         if before is None or (after is not None and after <= before):
             continue
-        count = "an unknown number of" if after is None else str(after)
+        count = "an unknown number of" if after is None else f"at least {after}"
         more.append(f"{table.table}: {count} rows are lost, {before} were confirmed")
     return tuple(more)
+
+
+def must_cover(confirmed: RestoreLoss, now: RestoreLoss) -> None:
+    """Refuse to lose more than a human has confirmed.
+
+    :raises RestoreUnconfirmed: with every table of which more would be lost
+    """
+    if more := grown(confirmed, now):
+        raise RestoreUnconfirmed(
+            f"{confirmed.database.name} is not replaced: somebody has written to it since the loss was confirmed",
+            expected=f"no more to be lost than the statement {confirmed.digest[:12]} says",
+            seen="; ".join(more),
+            remedy="stop who writes, state the loss again and have it confirmed",
+        )
 
 
 def _lost(table: TableLoss) -> int | None:
@@ -138,16 +160,24 @@ def _lost(table: TableLoss) -> int | None:
     return None if table.then is None or table.now is None else max(0, table.now - table.then)
 
 
-def must_be_confirmed(statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime) -> None:
+def still_answerable(made_at: datetime, *, now: datetime) -> timedelta:
+    """How long a yes to a statement still comes in time for the restore; not above zero when it is too late."""
+    return VALID - MARGIN - (now - made_at)
+
+
+def must_be_confirmed(
+    statement: RestoreLoss, confirmation: LossConfirmation | None, *, now: datetime | None
+) -> None:
     """Refuse unless a human has confirmed this very statement, and it is not too old.
 
+    :param now: when the restore begins; None when it has begun, however long ago
     :raises RestoreUnconfirmed: nobody has, or another statement was confirmed, or it is older than an hour
     """
     if confirmation is None or not confirmation.signed:
         raise _unconfirmed(statement, "nobody has confirmed what would be lost")
     if confirmation.digest != statement.digest:
         raise _unconfirmed(statement, f"{confirmation.by} has confirmed another statement")
-    if now - statement.made_at > VALID:
+    if now is not None and now - statement.made_at > VALID:
         raise _unconfirmed(statement, f"the statement is of {statement.made_at:%Y-%m-%d %H:%M} UTC")
 
 
@@ -165,5 +195,5 @@ def _told(table: TableLoss) -> str:
         return f"{table.table}: how many rows are lost is not known."
     difference = table.now - table.then
     if difference > 0:
-        return f"{table.table}: {difference} rows are lost ({table.now} now, {table.then} in the backup)."
-    return f"{table.table}: {-difference} rows come back ({table.now} now, {table.then} in the backup)."
+        return f"{table.table}: at least {difference} rows are lost ({table.now} now, {table.then} in the backup)."
+    return f"{table.table}: at least {-difference} rows come back ({table.now} now, {table.then} in the backup)."

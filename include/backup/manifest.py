@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from include.database.facts import DatabaseIdentity
 from include.errors import ArchiveUnusable
 
+BEGUN: Final = "begun.json"
 MANIFEST: Final = "manifest.json"
 INVENTORY: Final = "inventory.json"
 VERIFICATION: Final = "verification.json"
@@ -47,10 +48,22 @@ class Piece(_Frozen):
     sha256: Sha256
 
 
+class Begun(_Frozen):
+    """That a backup was begun in this folder: the first file there, and the last that goes.
+
+    :param keeper: see :class:`Manifest`
+    """
+
+    id: str = Field(min_length=1)
+    keeper: str
+    started_at: AwareDatetime
+
+
 class Manifest(_Frozen):
     """A backup.
 
     :param id: of the backup, unique where backups are kept
+    :param keeper: application and environment that may delete it; empty where nobody does unasked
     :param size: bytes of all pieces
     :param sha256: of the archive: of its only piece, or of the list of all pieces
     :param inventory: the piece that says what the database held
@@ -64,6 +77,7 @@ class Manifest(_Frozen):
 
     schema_version: Literal[1] = 1
     id: str = Field(min_length=1)
+    keeper: str = ""
     format: Format
     pieces: tuple[Piece, ...] = Field(min_length=1)
     size: int
@@ -100,6 +114,7 @@ class Verification(_Frozen):
 
     :param sha256: of the archive that was read
     :param sentences: what is wrong, or could not be told; empty when everything was as it had to be
+    :param notes: what is other in a copy and may be, for example an extension's version
     :param verdict: ``VERIFIED``, ``DAMAGED``, or ``UNKNOWN`` when something could not be compared
     :param restore_seconds: how long restoring took; None when it was not restored
     """
@@ -110,6 +125,7 @@ class Verification(_Frozen):
     at: AwareDatetime
     verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"]
     sentences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     entries: int
     seconds: float
     restore_seconds: float | None = None

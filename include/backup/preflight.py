@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from include.backup.described import BackupContents
 from include.backup.manifest import Manifest
@@ -42,12 +43,14 @@ class TargetSeen:
 
     :param owned: whether the role may do with it what its owner may
     :param immune: who is connected and cannot be disconnected by the role
+    :param holders: what keeps it from being renamed and is no session, each with what ends it
     """
 
     name: str
     exists: bool
     owned: bool = False
     immune: tuple[str, ...] = ()
+    holders: tuple[str, ...] = ()
 
 
 def objections(
@@ -57,8 +60,17 @@ def objections(
 
     :param target: None for a copy that takes nobody's place
     """
-    found = (*_versions(powers, manifest, clients), *_rights(powers, contents))
+    roles = _needed(contents, with_settings=target is not None)
+    found = (*_versions(powers, manifest, clients), *_rights(powers, contents, roles))
     return found if target is None else (*found, *_settings(powers, contents), *_on_target(powers, target))
+
+
+def _needed(contents: BackupContents, *, with_settings: bool) -> frozenset[str]:
+    """The roles that what belongs to the database speaks of; a role that has gone cannot be granted anything."""
+    properties = contents.properties
+    granted = {grant.role for grant in properties.grants} - {"public"}
+    settings = {setting.role for setting in properties.settings if with_settings and setting.role}
+    return frozenset({properties.owner, *properties.roles, *granted, *settings})
 
 
 def _versions(powers: Powers, manifest: Manifest, clients: Clients) -> Iterator[str]:
@@ -73,11 +85,11 @@ def _versions(powers: Powers, manifest: Manifest, clients: Clients) -> Iterator[
         yield f"pg_restore {clients.version} is {reason}"
 
 
-def _rights(powers: Powers, contents: BackupContents) -> Iterator[str]:
+def _rights(powers: Powers, contents: BackupContents, roles: frozenset[str]) -> Iterator[str]:
     properties = contents.properties
     if not (powers.superuser or powers.creates_databases):
         yield f"{powers.role} may not create databases (ALTER ROLE … CREATEDB)"
-    for role in sorted({properties.owner, *properties.roles} - powers.known):
+    for role in sorted(roles - powers.known):
         yield f"the role {role} does not exist on the server"
     for role in sorted({properties.owner, *properties.owners} & powers.known - powers.acts_as):
         yield f"{powers.role} may not create what belongs to {role} (GRANT {role} TO {powers.role})"
@@ -101,6 +113,8 @@ def _on_target(powers: Powers, target: TargetSeen) -> Iterator[str]:
         yield f"{powers.role} does not own the database {target.name}, so it may not rename it"
     for name in target.immune:
         yield f"{powers.role} may not disconnect {name} (GRANT pg_signal_backend; a superuser only by itself)"
+    for holder in target.holders:
+        yield f"{target.name} cannot be renamed because of {holder}"
 
 
 def observe_powers(administration: Session) -> Powers:
@@ -167,7 +181,26 @@ def observe_target(administration: Session, name: str) -> TargetSeen:
         "(pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))) ORDER BY 1",
         (name,),
     ).fetchall()
-    return TargetSeen(name, exists=True, owned=row[0], immune=tuple(user for (user,) in immune))
+    names = tuple(user for (user,) in immune)
+    return TargetSeen(name, exists=True, owned=row[0], immune=names, holders=_holders(administration, name))
+
+
+# What PostgreSQL counts before it renames a database (CountOtherDBBackends), but for autovacuum workers, which it
+# ends by itself, and for sessions with their workers, which are ended before.
+_HOLDERS: Final = """
+    SELECT format('the prepared transaction %%L of %%s (COMMIT PREPARED or ROLLBACK PREPARED ends it)', gid, owner)
+    FROM pg_prepared_xacts WHERE database = %(name)s
+    UNION ALL
+    SELECT format('the %%s %%s of %%s (end what started it: a subscription, a replication, an extension)',
+                  backend_type, pid, usename)
+    FROM pg_stat_activity WHERE datname = %(name)s
+      AND backend_type NOT IN ('client backend', 'parallel worker', 'autovacuum worker')
+    ORDER BY 1"""
+
+
+def _holders(administration: Session, name: str) -> tuple[str, ...]:
+    rows = administration.execute(_HOLDERS.encode(), {"name": name})
+    return tuple(holder for (holder,) in rows)
 
 
 def must_allow_copy(
@@ -186,5 +219,5 @@ def must_allow_copy(
         raise RestoreRefused(
             f"backup {manifest.id} cannot be restored here; nothing was touched",
             seen="; ".join(found),
-            remedy="give the role what it lacks, or use another connection",
+            remedy="give the role what it lacks or use another connection, end what holds the database",
         )

@@ -13,7 +13,7 @@ from include.backup.archive import Contents, must_be_archive, must_belong, read_
 from include.backup.manifest import Format, Manifest, Piece, folder_name
 from include.backup.store import Store
 from include.database.clients import Clients, running
-from include.errors import ArchiveForeign, ArchiveUnusable, ClientFailed
+from include.errors import ArchiveUnusable, ClientFailed, ClientHindered, ClientUnusable
 
 APPLICATION: Final = "stellwerk verify"
 TABLE_OF_CONTENTS: Final = "toc.dat"
@@ -23,14 +23,16 @@ def read_back(store: Store, manifest: Manifest, clients: Clients) -> Contents:
     """Read every piece of the backup once, and return the archive's table of contents.
 
     :raises ArchiveUnusable: a piece is missing, empty, truncated, corrupt, or no archive
-    :raises ArchiveForeign: the archive is of another database, or newer than ``pg_restore``
+    :raises ArchiveForeign: the archive is of another database
+    :raises ClientUnusable: ``pg_restore`` is older than the archive
+    :raises ClientHindered: ``pg_restore`` could not do its work; nothing is known
     :raises BackupStoreFailed: the store does not answer
     """
     if clients.major < manifest.server_major:
-        raise ArchiveForeign(
-            f"backup {manifest.id} is of a newer PostgreSQL than pg_restore",
+        raise ClientUnusable(
+            f"pg_restore {clients.version} is older than the backup {manifest.id}",
             expected=f"pg_restore {manifest.server_major} or newer",
-            seen=clients.version,
+            seen=f"{clients.version} in {clients.folder}",
             remedy=f"install the client programs of PostgreSQL {manifest.server_major}",
         )
     folder = folder_name(manifest.id)
@@ -77,6 +79,8 @@ def _list(clients: Clients, kind: Format, chunks: Iterator[bytes], listing: IO[b
             _list_stream(clients, first, chunks, listing)
         else:
             _list_folder(clients, first, chunks, listing)
+    except ClientHindered:
+        raise
     except ClientFailed as error:
         raise ArchiveUnusable(
             f"pg_restore cannot read {where}",

@@ -7,17 +7,18 @@ again with the same statement. Until the new database is proven equal to the bac
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from include.backup import exchange
 from include.backup.archive import missing
-from include.backup.copies import Workshop, adorn, drop, make_copy, take_stock
+from include.backup.copies import Workshop, adorn, count_now, drop, make_copy
 from include.backup.described import BackupContents, read_contents_of
 from include.backup.dump import find_backup
-from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss
 from include.backup.manifest import Manifest
 from include.backup.preflight import must_allow_copy, objections, observe_powers, observe_target
 from include.backup.reading import read_back
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk restore"
 DRAIN_SECONDS: Final = 30.0
+# What was counted in time once shall not end a restore for being counted a little more slowly.
+_PATIENCE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Restored:
     """What a restore has done.
 
     :param kept: what the damaged database is called now; empty when there was none
+    :param lost: what was lost when the names were exchanged; where an earlier attempt did that, what was confirmed
     """
 
     database: DatabaseIdentity
     backup: str
     kept: str
     by: str
+    lost: RestoreLoss
 
 
 def what_would_be_lost(
@@ -78,7 +83,8 @@ def what_would_be_lost(
     rows = None
     if exists:
         try:
-            rows = take_stock(database, count_seconds=workshop.count_seconds).rows
+            with session(database, application=APPLICATION) as inside:
+                rows = count_now(inside, count_seconds=workshop.count_seconds)
         except DatabaseError as error:
             log.warning("the rows of %s cannot be counted: %s", database.shown, error)
     return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
@@ -97,30 +103,6 @@ def what_stands_in_the_way(database: Database, workshop: Workshop, manifest: Man
         _must_be_of(manifest, here, None)
         target = observe_target(administration, database.name)
         return objections(observe_powers(administration), manifest, contents, workshop.clients, target)
-
-
-def give_up(database: Database, workshop: Workshop, statement: RestoreLoss) -> bool:
-    """Find out how a restore that is not tried again has ended; users may connect to whatever is there.
-
-    :return: whether the backup is in place; otherwise nothing is left of the attempt
-    :raises RestoreBusy: another process goes on with it
-    :raises DatabaseError: the server gives no answer
-    """
-    call = names(statement)
-    with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
-        if not try_lock(administration, f"restore {database.name}"):
-            raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
-        target = exchange.standing(administration, call.target)
-        seen = (target.state, target.mark) if target else ("", "")
-        if seen == ("restored", call.mark):
-            exchange.allow(administration, call.target, connections=True)
-            return True
-        if seen == ("replacing", call.mark):
-            exchange.reopen(administration, call)
-        left = exchange.standing(administration, call.new)
-        if left is not None and left.mark == call.mark:
-            drop(administration, call.new)
-        return False
 
 
 def _must_be_of(manifest: Manifest, here: DatabaseIdentity, accept_source: DatabaseIdentity | None) -> None:
@@ -144,16 +126,19 @@ def restore(
 ) -> Restored:
     """Bring the backup of the statement back, or go on with it where an earlier attempt was killed.
 
+    The rows are counted again before anything is copied, and once more when nobody can write to the damaged
+    database any more: no more is lost than a human has confirmed, whoever has written meanwhile.
+
     :param statement: made by :func:`what_would_be_lost`
     :param confirmation: a human's, of that statement
     :param drain_seconds: how long sessions may take to end after they were told to
-    :raises RestoreUnconfirmed: nobody has confirmed this statement
+    :raises RestoreUnconfirmed: nobody has confirmed this statement, or more would be lost by now
     :raises BackupMissing, ArchiveUnusable, ArchiveForeign, BackupDiffers, RestoreRefused: it cannot succeed;
         nothing was touched
     :raises RestoreBusy: another process is restoring this database
     :raises DatabaseBusy: sessions did not end; the database is open again
     """
-    call = _Restore(database, workshop, statement, names(statement), drain_seconds)
+    call = _Restore(database, workshop, statement, names(statement), drain_seconds, now)
     with session(database.named(workshop.maintenance), application=APPLICATION) as administration:
         here = server_facts(administration).identity.model_copy(update={"name": database.name})
         if here != statement.database:
@@ -164,12 +149,12 @@ def restore(
             raise RestoreBusy(f"another process is restoring {database.shown}", remedy="wait for it")
         # Once the names are exchanged nothing more can be lost, and users must get in however late it is.
         if call.next(administration) not in (Step.OPEN, Step.DONE):
-            call.must_be_confirmed(administration, confirmation, now())
+            call.must_be_confirmed(administration, confirmation)
         while (step := call.next(administration)) is not Step.DONE:
             log.info("restore of %s from backup %s: %s", database.name, statement.backup, step.value)
             call.do(step, administration)
     kept = "" if statement.target_missing else call.names.kept
-    return Restored(here, statement.backup, kept, confirmation.by if confirmation else "")
+    return Restored(here, statement.backup, kept, confirmation.by if confirmation else "", call.lost)
 
 
 @dataclass
@@ -181,10 +166,13 @@ class _Restore:
     statement: RestoreLoss
     names: Names
     drain_seconds: float
+    now: Callable[[], datetime]
     manifest: Manifest = field(init=False)
     contents: BackupContents = field(init=False)
+    lost: RestoreLoss = field(init=False)
 
     def __post_init__(self) -> None:
+        self.lost = self.statement
         self.manifest = find_backup(self.workshop.store, self.statement.backup)
         if self.manifest.sha256 != self.statement.backup_sha256:
             raise RestoreRefused(
@@ -199,17 +187,18 @@ class _Restore:
         seen = Seen(*(exchange.standing(administration, name) for name in self._all))
         return next_step(seen, self.names.mark, target_missing=self.statement.target_missing)
 
-    def must_be_confirmed(
-        self, administration: Session, confirmation: LossConfirmation | None, now: datetime
-    ) -> None:
+    def must_be_confirmed(self, administration: Session, confirmation: LossConfirmation | None) -> None:
+        now = None if self._has_begun(administration) else self.now()
         try:
             must_be_confirmed(self.statement, confirmation, now=now)
         except RestoreUnconfirmed:
-            # A killed attempt may have closed it, and nobody goes on with that.
-            target = exchange.standing(administration, self.names.target)
-            if target is not None and (target.state, target.mark) == ("replacing", self.names.mark):
-                exchange.reopen(administration, self.names)
+            exchange.reopen(administration, self.names)  # a killed attempt may have closed it
             raise
+
+    def _has_begun(self, administration: Session) -> bool:
+        """Whether an earlier attempt has left its mark: what takes longer than an hour must survive a kill."""
+        seen = (exchange.standing(administration, name) for name in (self.names.target, self.names.new))
+        return any(one is not None and one.state and one.mark == self.names.mark for one in seen)
 
     def do(self, step: Step, administration: Session) -> None:
         match step:
@@ -234,6 +223,9 @@ class _Restore:
             raise BackupDiffers(f"backup {self.manifest.id} is not complete", seen="; ".join(absent))
         target = observe_target(administration, self.names.target)
         must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
+        if self.statement.readable:
+            with self._inside(administration) as inside:
+                self._look(inside)
         try:
             self._copy(administration)
         except Exception:
@@ -250,14 +242,43 @@ class _Restore:
                 seen="; ".join(copied.comparison.sentences),
                 remedy=f"{self.names.target} was not touched; use another backup",
             )
-        for sentence in copied.comparison.sentences:
+        if copied.comparison.uncounted:
+            raise BackupDiffers(
+                f"backup {self.manifest.id} was restored, and whether it is what the database had is not known",
+                seen="; ".join(copied.comparison.sentences),
+                remedy=f"{self.names.target} was not touched; give counting more time (backup.count_seconds)",
+            )
+        for sentence in copied.comparison.sentences:  # what the backup does not know: the statement has said so
             log.warning("%s", sentence)
         adorn(administration, self.names.new, self.contents)
 
     def _swap(self, administration: Session) -> None:
         target = observe_target(administration, self.names.target)
         must_allow_copy(administration, self.manifest, self.contents, self.workshop.clients, target)
-        if not target.exists:
-            exchange.exchange(administration, self.names, keep=False)
+        if self.statement.readable:
+            with self._inside(administration) as inside:
+                look = exchange.LastLook(inside, self._look)
+                self._put_in_place(administration, look)
+            return
+        self.lost = self.statement.model_copy(update={"made_at": self.now()})
+        if target.exists:
+            self._put_in_place(administration, None)
         else:
-            exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds)
+            exchange.exchange(administration, self.names, keep=False)
+
+    def _put_in_place(self, administration: Session, look: exchange.LastLook | None) -> None:
+        exchange.put_in_place(administration, self.names, drain_seconds=self.drain_seconds, last_look=look)
+
+    @contextmanager
+    def _inside(self, administration: Session) -> Iterator[Session]:
+        """A session with the damaged database."""
+        exchange.reopen(administration, self.names)  # a killed attempt may have closed it
+        with session(self.database, application=APPLICATION) as inside:
+            yield inside
+
+    def _look(self, inside: Session) -> None:
+        """Refuse to lose more than was confirmed."""
+        rows = count_now(inside, count_seconds=_PATIENCE * self.workshop.count_seconds)
+        here = self.statement.database
+        self.lost = state_loss(self.manifest, here, rows, target_missing=False, made_at=self.now())
+        must_cover(self.statement, self.lost)

@@ -35,6 +35,7 @@ class Stored:
     :param at: of its snapshot, or when something was last written there; None when not known
     :param proof: what verification found; ``UNKNOWN`` when nobody looked
     :param pinned: somebody still needs it, for example a release that has not ended
+    :param ours: it was begun by a backup of the environment that asks
     """
 
     folder: str
@@ -42,6 +43,7 @@ class Stored:
     at: datetime | None
     proof: Proof = "UNKNOWN"
     pinned: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Fate:
 def decide(stored: Sequence[Stored], policy: Retention, *, now: datetime) -> tuple[Fate, ...]:
     """What happens to each folder, in the given order.
 
+    What is not ours stays and counts for nothing: others may keep things in the same place.
     The newest verified backup of a database is never deleted, nor is anything newer than it; where none is
     verified, nothing of that database is: what is kept might be the only one that can be restored.
     """
@@ -69,7 +72,7 @@ def decide(stored: Sequence[Stored], policy: Retention, *, now: datetime) -> tup
 def _best_first(stored: Sequence[Stored]) -> dict[DatabaseIdentity, tuple[Stored, ...]]:
     """Database → its verified backups, the newest first."""
     best: dict[DatabaseIdentity, tuple[Stored, ...]] = {}
-    verified = [(one.at, one.folder, one) for one in stored if one.proof == "VERIFIED" and one.at is not None]
+    verified = [(one.at, one.folder, one) for one in stored if one.ours and one.proof == "VERIFIED" and one.at]
     for _, _, one in sorted(verified, key=lambda found: found[:2], reverse=True):
         if one.database is not None:
             best[one.database] = (*best.get(one.database, ()), one)
@@ -79,6 +82,8 @@ def _best_first(stored: Sequence[Stored]) -> dict[DatabaseIdentity, tuple[Stored
 def _fate(
     one: Stored, best: dict[DatabaseIdentity, tuple[Stored, ...]], policy: Retention, now: datetime
 ) -> tuple[bool, str]:
+    if not one.ours:
+        return True, "not begun by a backup of this environment"
     if one.pinned:
         return True, "still needed"
     if one.at is None:

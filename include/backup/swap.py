@@ -71,10 +71,18 @@ def names(statement: RestoreLoss) -> Names:
     target = statement.database.name
     return Names(
         target=target,
-        new=_fitting(target, f"_restore_{mark}"),
+        new=copy_name(target, mark),
         kept=_fitting(target, f"_damaged_{statement.made_at:%Y%m%d_%H%M}_{mark[:6]}"),
         mark=mark,
     )
+
+
+def copy_name(target: str, mark: str) -> str:
+    """Where a restore puts its backup before it takes the target's place.
+
+    :param mark: of the restore
+    """
+    return _fitting(target, f"_restore_{mark}")
 
 
 def _fitting(name: str, ending: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
@@ -28,47 +29,73 @@ APPLICATION: Final = "stellwerk verify"
 def verify(backup: str, workshop: Workshop, *, now: datetime, scratch: Database | None = None) -> Verification:
     """Read the backup back, restore it into a scratch database where one is allowed, keep the result beside it.
 
-    A backup that turns out to be damaged is a result, too; :func:`must_be_verified` makes an error of it.
+    A backup that turns out to be damaged is a result, too; :func:`must_be_verified` makes an error of it. It is
+    ``DAMAGED`` by what was read or compared, never because ``pg_restore`` failed: that may be for want of space as
+    well, so it is ``UNKNOWN``, and what an earlier restore has proven stays.
 
     :param scratch: any database of the server that takes the scratch database, which is dropped again; None to
         read back only
     :raises BackupMissing: there is none of that id
     :raises BackupBusy: another process is restoring this backup into the scratch database
     :raises RestoreRefused: the role may not make a scratch database like that
+    :raises ClientUnusable: ``pg_restore`` is older than the backup
     :raises DatabaseError, BackupStoreFailed: the server or the store does not answer: nothing is known
     """
     start = time.monotonic()
-    level = Level.CONTENTS if scratch is None else Level.RESTORE
-    manifest = None
-    entries, unknown, seconds = 0, False, None
-    sentences: tuple[str, ...] = ()
+    found = _Found()
     try:
-        manifest = find_backup(workshop.store, backup)
-        contents = read_contents_of(workshop.store, manifest)
-        listed = read_back(workshop.store, manifest, workshop.clients)
-        entries, sentences = len(listed.entries), missing(contents.inventory, listed)
-        if scratch is not None and not sentences:
-            copied = _restore(scratch, workshop, manifest, contents)
-            sentences, seconds = copied.comparison.sentences, copied.restore_seconds
-            unknown = copied.comparison.verdict == "UNKNOWN"
-    except (ArchiveUnusable, ArchiveForeign, ClientFailed) as error:
-        # pg_restore answers for itself here; a server that is gone or busy is another error.
-        sentences = (str(error),)
-    verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"] = "DAMAGED" if sentences else "VERIFIED"
+        found.look(backup, workshop, scratch)
+    except (ArchiveUnusable, ArchiveForeign) as error:
+        found.verdict, found.sentences = "DAMAGED", (str(error),)
+    except ClientFailed as error:
+        found.verdict, found.sentences = "UNKNOWN", (str(error),)
     result = Verification(
         backup=backup,
-        sha256=manifest.sha256 if manifest else "0" * 64,
-        level=level,
+        sha256=found.manifest.sha256 if found.manifest else "0" * 64,
+        level=Level.CONTENTS if scratch is None else Level.RESTORE,
         at=now,
-        verdict="UNKNOWN" if unknown else verdict,
-        sentences=sentences,
-        entries=entries,
+        verdict=found.verdict,
+        sentences=found.sentences,
+        notes=found.notes,
+        entries=found.entries,
         seconds=round(time.monotonic() - start, 2),
-        restore_seconds=seconds,
+        restore_seconds=found.restore_seconds,
     )
-    _keep(workshop.store, manifest, result)
+    _keep(workshop.store, found.manifest, result)
     log.info("backup %s: %s %s in %.1f s", backup, result.level, result.verdict, result.seconds)
     return result
+
+
+@dataclass
+class _Found:
+    """What one look at a backup has found so far."""
+
+    manifest: Manifest | None = None
+    entries: int = 0
+    verdict: Literal["VERIFIED", "DAMAGED", "UNKNOWN"] = "VERIFIED"
+    sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    restore_seconds: float | None = None
+
+    def look(self, backup: str, workshop: Workshop, scratch: Database | None) -> None:
+        self.manifest = find_backup(workshop.store, backup)
+        contents = read_contents_of(workshop.store, self.manifest)
+        listed = read_back(workshop.store, self.manifest, workshop.clients)
+        self.entries, self.sentences = len(listed.entries), missing(contents.inventory, listed)
+        if self.sentences:
+            self.verdict = "DAMAGED"
+        elif scratch is not None:
+            copied = _restore(scratch, workshop, self.manifest, contents)
+            self.verdict = _VERDICTS[copied.comparison.verdict]
+            self.sentences, self.notes = copied.comparison.sentences, copied.comparison.notes
+            self.restore_seconds = copied.restore_seconds
+
+
+_VERDICTS: Final[dict[str, Literal["VERIFIED", "DAMAGED", "UNKNOWN"]]] = {
+    "EQUAL": "VERIFIED",
+    "DIFFERENT": "DAMAGED",
+    "UNKNOWN": "UNKNOWN",
+}
 
 
 def must_be_verified(verification: Verification) -> None:
@@ -81,7 +108,10 @@ def must_be_verified(verification: Verification) -> None:
             f"backup {verification.backup} is not verified: {verification.verdict}",
             expected="all that the database had",
             seen="; ".join(verification.sentences),
-            remedy="take another backup; where rows were not counted, give counting more time",
+            remedy="take another backup"
+            if verification.verdict == "DAMAGED"
+            else "mend what was in the way and verify it again, or take another one; where rows were not counted, "
+            "give counting more time (backup.count_seconds)",
         )
 
 
@@ -101,8 +131,9 @@ def last_verification(store: Store, manifest: Manifest) -> Verification | None:
 def _keep(store: Store, manifest: Manifest | None, result: Verification) -> None:
     before = last_verification(store, manifest) if manifest else None
     proved = before is not None and (before.level, before.verdict) == (Level.RESTORE, "VERIFIED")
-    if proved and (result.level, result.verdict) == (Level.CONTENTS, "VERIFIED"):
-        return  # it was restored once and is still the same: reading it again proves less
+    less = result.verdict == "UNKNOWN" or (result.level, result.verdict) == (Level.CONTENTS, "VERIFIED")
+    if proved and less:
+        return  # it was restored once and nothing says that it has changed
     store.put(folder_name(result.backup), VERIFICATION, result.model_dump_json(indent=2).encode())
 
 

@@ -21,13 +21,21 @@ from pathlib import Path
 from typing import IO, Final
 
 from include.database.connection import Database, client_environment
-from include.errors import ClientFailed, ClientUnusable, DatabaseBusy, DatabaseError, DatabaseUnreachable
+from include.errors import (
+    ClientFailed,
+    ClientHindered,
+    ClientUnusable,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseUnreachable,
+)
 
 STOP_SECONDS: Final = 5.0
 _TAIL_BYTES: Final = 16384
 _SHOWN_LINES: Final = 3
 _TRANSACTION_TIMEOUT: Final = 17  # the version that introduced it
-_LOOK_AFTER: Final = "-c client_connection_check_interval=2s"
+# Processes of a parallel pg_restore wait for each other, and what it reads may come slowly: it is no idler then.
+_LOOK_AFTER: Final = "-c client_connection_check_interval=2s -c idle_session_timeout=0"
 
 # Asks the kernel for SIGTERM when its parent dies, makes sure that there still is one, and becomes the program. On
 # SIGTERM a parallel pg_dump ends its workers and cancels what the server does for them; on SIGKILL it could not.
@@ -44,6 +52,9 @@ _GONE: Final = re.compile(
     r"terminating connection|SSL connection has been closed|no connection to the server|lost synchronization"
 )
 _WAITED: Final = re.compile(r"lock timeout|could not obtain lock|55P03")
+_LACKED: Final = re.compile(
+    r"No space left on device|Disk quota exceeded|out of memory|Cannot allocate memory|Too many open files"
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +181,7 @@ def running(
     :param output: a file that takes what it prints; None to read it from ``output``
     :raises DatabaseUnreachable: it ended because the connection broke
     :raises DatabaseBusy: it ended because it waited too long for a lock
+    :raises ClientHindered: it was ended, or lacked room, or says nothing
     :raises ClientFailed: it ended with another error
     """
     surroundings = client_environment(_looked_after(database or _NOBODY), application=application)
@@ -240,9 +252,10 @@ def failure(program: str, code: int, complaints: str) -> DatabaseError:
     # A statement that is quoted, or a line of a table, begins differently.
     own = [line for line in complaints.splitlines() if re.match(r"pg_?\w*: (error|fatal|detail|hint)", line)]
     seen = " / ".join(line.partition(": ")[2] for line in own[:_SHOWN_LINES] if " was: " not in line)
+    hindered = not seen or code < 0 or _LACKED.search(complaints)
     seen = seen or (f"ended by signal {-code}" if code < 0 else f"exit code {code}")
     if _GONE.search(complaints):
         return DatabaseUnreachable(f"the connection of {program} broke", seen=seen, remedy="try again")
     if _WAITED.search(complaints):
         return DatabaseBusy(f"{program} waited too long for a lock", seen=seen, remedy="try again")
-    return ClientFailed(f"{program} failed", seen=seen)
+    return (ClientHindered if hindered else ClientFailed)(f"{program} failed", seen=seen)

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from psycopg.pq import Conninfo
 from sqlalchemy import URL
+
+from include.errors import DatabaseRefused
 
 CONNECT_SECONDS: Final = 10
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -64,18 +67,21 @@ def client_environment(database: Database, *, application: str) -> Iterator[dict
     """The environment of a libpq program that works with the database; to be used while in this context.
 
     The password is in a file for this account only (libpq's ``PGPASSFILE``), because the environment and the
-    arguments of a process can be read by others.
+    arguments of a process can be read by others. It is given for this database alone: a program that works with a
+    copy does not get into the original by mistake.
 
     :param application: who it is, as ``pg_stat_activity`` shows it
+    :raises DatabaseRefused: an option is none that a program can be given
     """
+    options = {_variable(name): value for name, value in database.options.items()}
     with tempfile.TemporaryDirectory(prefix="stellwerk-") as folder:
         passfile = Path(folder) / "pgpass"
         passfile.touch(mode=0o600)
-        fields = (database.host, str(database.port), "*", database.user, database.password)
+        fields = (database.host, str(database.port), database.name, database.user, database.password)
         passfile.write_text(":".join(_escaped(one) for one in fields) + "\n", encoding="utf-8")
         yield {
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            **{f"PG{name.upper()}": value for name, value in database.options.items()},
+            **options,
             "PGHOST": database.host,
             "PGPORT": str(database.port),
             "PGDATABASE": database.name,
@@ -87,6 +93,18 @@ def client_environment(database: Database, *, application: str) -> Iterator[dict
         }
 
 
+def _variable(option: str) -> str:
+    """The environment variable of a parameter; libpq's own table has it, and no rule forms all of them."""
+    found = next((one.envvar for one in Conninfo.get_defaults() if one.keyword == option.encode()), None)
+    if found is None:
+        raise DatabaseRefused(
+            f"the parameter {option} of the connection cannot be given to PostgreSQL's programs",
+            expected="a parameter that libpq has an environment variable for",
+            remedy="leave it out of the connection",
+        )
+    return found.decode()
+
+
 def _escaped(text: str) -> str:
-    r"""As libpq reads a field of its password file; ``*`` as a whole field stands for anything."""
-    return text if text == "*" else text.replace("\\", "\\\\").replace(":", "\\:")
+    r"""As libpq reads a field of its password file, in which a bare ``*`` would stand for anything."""
+    return r"\*" if text == "*" else text.replace("\\", "\\\\").replace(":", "\\:")

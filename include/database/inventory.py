@@ -20,6 +20,7 @@ LARGE_OBJECTS: Final = "(large objects)"
 """Under this name the large objects are counted like the rows of a table."""
 
 _PRIVILEGES: Final = "privileges"
+_EXTENSION: Final = "extension"
 _SHOWN: Final = 160
 
 
@@ -76,7 +77,12 @@ def schema_of(things: Iterable[Thing], invalid: Iterable[str] = ()) -> Schema:
     known = tuple(things)
     without = _version_tables(known)
     kept = (thing for thing in known if thing.kind != _PRIVILEGES and thing.relation not in without)
-    return Schema({f"{thing.kind} {thing.name}": thing.definition for thing in kept}, tuple(invalid))
+    return Schema({f"{thing.kind} {thing.name}": _copied(thing) for thing in kept}, tuple(invalid))
+
+
+def _copied(thing: Thing) -> str:
+    """The definition as far as a copy has it from an archive, which names an extension without its version."""
+    return "" if thing.kind == _EXTENSION else thing.definition
 
 
 def _version_tables(things: tuple[Thing, ...]) -> set[str]:
@@ -106,10 +112,14 @@ class Comparison:
     """What comparing two inventories found.
 
     :param unknown: tables whose rows could not be compared, because one side was not counted
+    :param uncounted: those of them that were expected to have so many rows: counting now is what was missing
+    :param notes: what is other and may be, a sentence each
     """
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
+    uncounted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Literal["EQUAL", "DIFFERENT", "UNKNOWN"]:
@@ -136,7 +146,8 @@ def compare(expected: Inventory, found: Inventory) -> Comparison:
     differences = (*_things(expected, found), *_sequences(expected, found), *_rows(expected, found))
     counted = sorted(expected.rows.keys() & found.rows.keys())
     unknown = tuple(name for name in counted if expected.rows[name] is None or found.rows[name] is None)
-    return Comparison(differences, unknown)
+    uncounted = tuple(name for name in unknown if expected.rows[name] is not None)
+    return Comparison(differences, unknown, uncounted, tuple(_notes(expected, found)))
 
 
 def _things(expected: Inventory, found: Inventory) -> Iterator[Difference]:
@@ -157,7 +168,22 @@ def _dumped(inventory: Inventory) -> dict[tuple[str, str], str]:
 
 
 def _all_of(thing: Thing) -> str:
-    return "; ".join(filter(None, (thing.owner and f"owner {thing.owner}", thing.definition)))
+    return "; ".join(filter(None, (thing.owner and f"owner {thing.owner}", _copied(thing))))
+
+
+def _notes(expected: Inventory, found: Inventory) -> Iterator[str]:
+    before, after = _versions(expected), _versions(found)
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            yield (
+                f"extension {name} is {after[name]}, it was {before[name]}: an archive names no version, "
+                "so a copy has the server's default one"
+            )
+
+
+def _versions(inventory: Inventory) -> dict[str, str]:
+    extensions = (thing for thing in inventory.things if thing.kind == _EXTENSION and thing.dumped)
+    return {thing.name: thing.definition for thing in extensions}
 
 
 def _sequences(expected: Inventory, found: Inventory) -> Iterator[Difference]:

@@ -126,6 +126,8 @@ def _ours(error: psycopg.Error, database: Database) -> DatabaseError:
 
 def _settle(connection: Session, timeouts: Mapping[str, str]) -> None:
     values = {**_SETTINGS, **timeouts}
+    if connection.info.server_version >= 140000:
+        values["idle_session_timeout"] = "0"  # a session that holds a lock is silent while others work
     if connection.info.server_version >= 170000:
         values["transaction_timeout"] = "0"
     connection.execute(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from include.ledger.entry import Head
 from include.messages.model import Attachment, Message
 from include.messages.render import render, shortened
 from include.plan.deadlines import MessageDeadlines
+
+Schema = Literal["unchanged", "new", "back", "unknown"]
+"""What a migration that has failed has made of the schema; "back": it was the new one and is the old one again."""
 
 _ITSELF = ("watch", "stellwerk", "scheduler")
 
@@ -108,6 +111,19 @@ def database_restored(occasion: Occasion, *, at: datetime) -> Message:
 def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
     """The schema is the release's, and was looked at."""
     return _status(occasion, "migration-completed", "Database migration completed", at)
+
+
+def migration_failed(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
+    """It has failed after it was announced; what becomes of the schema is told later."""
+    return _status(occasion, "migration-failed", "Database migration failed", at, schema=schema)
+
+
+def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
+    """What a migration that has failed has left, once everybody has decided."""
+    line = {"unchanged": "Database unchanged", "back": "Database migration taken back"}.get(
+        schema, "Database left as it is"
+    )
+    return _status(occasion, "migration-left", line, at, schema=schema)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:

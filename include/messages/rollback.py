@@ -104,7 +104,7 @@ def escalation(occasion: Occasion, missed: Obligation, why: str) -> Message:
         "audience": message.channel or ", ".join(message.recipients),
         "told": [line for line in html.unescape(message.text).splitlines() if line.strip()][:_MOST_LINES],
     }
-    name = f"escalation-{message.key.rpartition(':')[2]}"
+    name = f"escalation-{message.key.rpartition(':message:')[2]}"
     if message.kind == "mail":
         text = render("escalation.slack.j2", facts, timezone=occasion.timezone)
         return slack(occasion, name, occasion.alerts_channel, text, urgent=True)

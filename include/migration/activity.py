@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
 
 from include.database.session import lock_key
+from include.migration.sqltext import without_strings
 
 TAG: Final = "stellwerk-migration"
 """How the backends of migrations are called in ``pg_stat_activity``, followed by a digest of the run's key."""
@@ -49,6 +50,7 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 class Backend:
     """A backend of the migration.
 
+    :param statement: what it executes; strings in it are left out, they may hold data
     :param seconds: how long its statement has been running
     """
 
@@ -63,7 +65,8 @@ class Backend:
 class Blocker:
     """A session that holds what the migration waits for.
 
-    :param statement: what it last said; the server hides it from roles without ``pg_read_all_stats``
+    :param statement: what it last said, without its strings; the server hides it from roles without
+        ``pg_read_all_stats``
     :param seconds: age of its transaction; None where it has none, or it is hidden
     """
 
@@ -76,15 +79,19 @@ class Blocker:
     seconds: float | None
 
     @property
+    def who(self) -> str:
+        """For the ledger: nothing of what it did."""
+        name = f" {self.application!r}" if self.application else ""
+        return f"pid {self.pid} of {self.user}{name}"
+
+    @property
     def shown(self) -> str:
         """For humans."""
-        name = f" {self.application!r}" if self.application else ""
-        who = f"pid {self.pid} of {self.user}{name}"
         if self.statement == _HIDDEN:
-            return f"{who}; more is hidden from this role, it lacks pg_read_all_stats"
+            return f"{self.who}; more is hidden from this role, it lacks pg_read_all_stats"
         place = f" from {self.address}" if self.address else ""
         age = "" if self.seconds is None else f", in its transaction for {self.seconds:.0f} s"
-        return f"{who}{place}, {self.state}{age}: {' '.join(self.statement.split())[:120]}"
+        return f"{self.who}{place}, {self.state}{age}: {' '.join(self.statement.split())[:120]}"
 
 
 def tag(key: str) -> str:
@@ -97,19 +104,29 @@ def tag(key: str) -> str:
 
 def backends(opened: psycopg.Connection[Any], name: str) -> tuple[Backend, ...]:
     """The backends that carry the tag, in this database."""
-    return tuple(Backend(*row) for row in opened.execute(_OWN, (_SHOWN, name)))
+    rows = opened.execute(_OWN, (_SHOWN, name))
+    return tuple(
+        Backend(pid, state, waits_for, without_strings(said), seconds)
+        for pid, state, waits_for, said, seconds in rows
+    )
 
 
 def blockers(opened: psycopg.Connection[Any], name: str) -> tuple[Blocker, ...]:
     """Who holds what the tagged backends wait for."""
-    return tuple(Blocker(*row) for row in opened.execute(_BLOCKERS, (_SHOWN, name)))
+    return tuple(_blocker(row) for row in opened.execute(_BLOCKERS, (_SHOWN, name)))
 
 
 def holder(opened: psycopg.Connection[Any], lock: str) -> Blocker | None:
     """Who holds the advisory lock of that name; None when nobody does."""
     key = lock_key(lock)
     row = opened.execute(_HOLDER, (_SHOWN, key, key)).fetchone()
-    return Blocker(*row) if row else None
+    return _blocker(row) if row else None
+
+
+def _blocker(row: tuple[Any, ...]) -> Blocker:
+    found = Blocker(*row)
+    said = found.statement
+    return found if said == _HIDDEN else replace(found, statement=without_strings(said))
 
 
 def end_backends(opened: psycopg.Connection[Any], name: str, *, seconds: float = GONE_SECONDS) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from include.database.connection import Database, client_environment
@@ -34,14 +34,20 @@ from include.migration.job import LOCK, Job, Outcome, Progress
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import not_recorded, the_table
 from include.migration.process import Runner
-from include.migration.repair import busy, prepare
+from include.migration.repair import busy, end_leftovers, prepare
 from include.migration.state import Declared
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
+Permit = Callable[[], object]
+"""Asked before each attempt, and before the end is told, whether this is still wanted; raises where it is not."""
 
 _REPEAT_SECONDS: Final = 10.0
+
+
+def always() -> None:
+    """For whoever has nothing to ask."""
 
 
 def log_progress(progress: Progress) -> None:
@@ -65,10 +71,13 @@ class _Ending:
 class Migration:
     """One migration; ``run`` may be called again in another process after any death."""
 
-    def __init__(self, job: Job, database: Database, *, report: Report = log_progress) -> None:
+    def __init__(
+        self, job: Job, database: Database, *, report: Report = log_progress, permit: Permit = always
+    ) -> None:
         self._job = job
         self._database = database
         self._report = report
+        self._permit = permit
         self._tag = tag(job.key)
         self._stop = threading.Event()
         self._runner: Runner | None = None
@@ -108,10 +117,12 @@ class Migration:
         attempt = 0
         with connection(self._database) as opened:
             self._refuse_elsewhere(opened)
-            self._end_leftovers(opened)
+            end_leftovers(opened, self._job.key)
         while True:
             with connection(self._database) as opened:
                 position = self._position(opened)
+                # After the look: whoever takes the schema back says so before anything is done.
+                self._permit()
                 if position == len(self._job.plan):
                     return self._verified(opened, attempt)
                 prepare(opened, self._job, position)
@@ -133,14 +144,6 @@ class Migration:
             )
         if error := not_recorded(self._job.tree, found):
             raise error
-
-    def _end_leftovers(self, opened: Session) -> None:
-        try:
-            ended = end_backends(opened, self._tag)
-        except TimeoutError as error:
-            raise MigrationBusy("an earlier try of this migration does not end", seen=str(error)) from error
-        if ended:
-            log.warning("an earlier try had left backends %s behind; they are ended", ended)
 
     def _refuse_unfinished(self, position: int) -> None:
         if position < len(self._job.plan):
@@ -180,7 +183,7 @@ class Migration:
     # -- one attempt -------------------------------------------------------------------------------------------
 
     def _attempt(self, opened: Session, position: int) -> _Ending:
-        with client_environment(self._database, application=self._tag) as environment:
+        with client_environment(self._guarded(), application=self._tag) as environment:
             self._refuse_stopped()
             runner = self._runner = Runner(self._job.tree, environment, hidden=self._database.password)
             try:
@@ -191,6 +194,12 @@ class Migration:
                 self._runner = None
                 with contextlib.suppress(DatabaseError, TimeoutError), connection(self._database) as fresh:
                     end_backends(fresh, self._tag)
+
+    def _guarded(self) -> Database:
+        """Whoever connects with its environment has the limits, not only who asks SQLAlchemy."""
+        options = self._database.options
+        asked = f"{options.get('options', '')} {self._job.limits.options}".strip()
+        return replace(self._database, options={**options, "options": asked})
 
     def _request(self, opened: Session, position: int) -> dict[str, Any]:
         table = the_table(self._job.tree, state(opened))

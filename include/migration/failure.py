@@ -18,6 +18,7 @@ from include.errors import (
     WrongDatabase,
 )
 from include.migration.job import Limits
+from include.migration.sqltext import without_strings
 
 # PostgreSQL manual, appendix "Error Codes".
 _LOCKS: Final = ("55P03", "40P01", "40001")  # lock not available, deadlock, serialization failure
@@ -102,7 +103,7 @@ def of_database(error: DatabaseError, declared: str) -> MigrationError:
 def _seen(event: Event, file: str) -> str:
     parts = [str(event.get("message") or "").strip()]
     if event.get("statement"):
-        parts.append(f"in {' '.join(str(event['statement']).split())[:300]}")
+        parts.append(f"in {without_strings(str(event['statement']))[:300]}")
     places = [tuple(place) for place in event.get("places") or () if not place[0].startswith("<")]
     own = [place for place in places if place[0] == file] or places
     if own:

@@ -51,6 +51,11 @@ class Limits:
             "idle_in_transaction_session_timeout": f"{self.statement * 1000:.0f}",
         }
 
+    @property
+    def options(self) -> str:
+        """As libpq's ``options``, for connections that somebody else makes; ``RESET`` goes back to them."""
+        return " ".join(f"-c {name}={value}" for name, value in self.settings.items())
+
 
 @dataclass(frozen=True)
 class Job:
@@ -91,15 +96,15 @@ class Job:
 
     def declare(self, rows: frozenset[str], seen: Schema | None) -> Declared:
         """Where the database stands."""
-        position = self.position(rows)
+        position, up = self.position(rows), all(step.up for step in self.plan)
         if position is None:
-            return Declared("elsewhere", rows)
+            return Declared("elsewhere", rows, up=up)
         if position == len(self.plan):
-            return Declared("target", rows)
+            return Declared("target", rows, up=up)
         if position:
-            return Declared("between", rows)
+            return Declared("between", rows, up=up)
         differences = self.before.differences(seen) if self.before and seen else ()
-        return Declared("altered" if differences else "old", rows, differences)
+        return Declared("altered" if differences else "old", rows, differences, up)
 
     def refuse_elsewhere(self, rows: frozenset[str]) -> MigrationRefused:
         """The error for a revision set that is on no way from the one end to the other."""
@@ -154,12 +159,12 @@ class Outcome:
     def record(self) -> dict[str, Any]:
         """For the ledger."""
         return {
-            "state": self.state.kind,
+            "state": self.state.word,
             "revisions": sorted(self.state.revisions),
             "fingerprint": self.schema.fingerprint,
             "attempts": self.attempts,
             "timings": dict(self.timings),
-            "blockers": [one.shown for one in self.blockers],
+            "blockers": [one.who for one in self.blockers],
         }
 
 

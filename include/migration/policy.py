@@ -9,9 +9,10 @@ from typing import Final
 from include.errors import MigrationRefused
 from include.migration.finding import STRENGTH, Finding, Severity
 from include.migration.preflight import BY_NATURE
-from include.migration.rules import NEVER_ACCEPTED
+from include.migration.rulebook import NEVER_ACCEPTED
 
 _SHOWN: Final = 20
+_FIXED: Final = BY_NATURE | NEVER_ACCEPTED
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,12 @@ def decide(findings: Iterable[Finding], policy: Policy) -> Verdict:
 
 
 def _here(finding: Finding, policy: Policy) -> Finding:
-    if finding.rule in BY_NATURE:
+    if finding.rule in _FIXED:
         return finding
     return replace(finding, severity=policy.severities.get(finding.rule, finding.severity))
 
 
 def _acceptance(finding: Finding, policy: Policy) -> Acceptance | None:
-    if finding.rule in BY_NATURE | NEVER_ACCEPTED:
+    if finding.rule in _FIXED:
         return None
     return next((one for one in policy.accepted if one.covers(finding)), None)

@@ -11,7 +11,7 @@ from psycopg import sql
 from include.database.schema import Schema
 from include.database.session import Session, try_lock, unlock
 from include.errors import MigrationBusy, MigrationRefused
-from include.migration.activity import holder
+from include.migration.activity import end_backends, holder, tag
 from include.migration.job import LOCK, Job
 from include.migration.observe import STATEMENT_SECONDS, schema_now
 
@@ -36,13 +36,38 @@ def prepare(opened: Session, job: Job, position: int) -> None:
             _refuse_altered(job, schema_now(opened))
 
 
+@contextmanager
+def at_rest(opened: Session, key: str) -> Iterator[None]:
+    """No migration works in the database while in this context; what is left of the named one is ended first.
+
+    :param key: of a migration that is not tried again
+    :raises MigrationBusy: its backends do not end, or another migration is running
+    """
+    end_leftovers(opened, key)
+    with _alone(opened):
+        yield
+
+
+def end_leftovers(opened: Session, key: str) -> None:
+    """End the backends that an earlier try of a migration has left.
+
+    :raises MigrationBusy: they do not end
+    """
+    try:
+        ended = end_backends(opened, tag(key))
+    except TimeoutError as error:
+        raise MigrationBusy("an earlier try of this migration does not end", seen=str(error)) from error
+    if ended:
+        log.warning("an earlier try had left backends %s behind; they are ended", ended)
+
+
 def busy(opened: Session) -> MigrationBusy:
     """The error that names who has the lock of migrations."""
     found = holder(opened, LOCK)
     return MigrationBusy(
         "another migration is running in this database",
         seen=found.shown if found else "it has ended by now",
-        remedy="wait for its end, then begin again with the preflight",
+        remedy="wait for its end, then clear the task",
     )
 
 
@@ -78,7 +103,7 @@ def _refuse_altered(job: Job, seen: Schema) -> None:
         "the schema is not the one that was recorded before this migration",
         expected=f"fingerprint {job.before.fingerprint[:16]}" if job.before else "",
         seen=", ".join(declared.differences[:10]),
-        remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again with the"
-        " preflight",
+        remedy="if a stopped, non-transactional revision left this, undo it by hand; else begin again: with the"
+        " preflight, or on a way back with its statement",
         state=str(declared),
     )

@@ -12,118 +12,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from include.migration.finding import Finding, Severity
-from include.migration.operations import Operation, operations
+from include.migration.dead_client import SETTINGS
+from include.migration.finding import Finding
+from include.migration.job import Limits
+from include.migration.made import Made
+from include.migration.operation import Operation
+from include.migration.operations import operations
+from include.migration.repeating import Again, again
+from include.migration.rulebook import RULES
 from include.migration.sqltext import Statement, statements
 from include.migration.tree import Rendered
 
 _SHOWN: Final = 160
 
-
-@dataclass(frozen=True)
-class Rule:
-    """Why an operation is a problem.
-
-    :param severity: what it means where an environment's policy says nothing else
-    """
-
-    severity: Severity
-    what: str
-    remedy: str
-
-
-_LATER = "expand now, contract in a release in which no running version needs it any more"
-
-RULES: Final[Mapping[str, Rule]] = {
-    "drop-column": Rule("block", "drops a column that the old version still reads", _LATER),
-    "drop-table": Rule("block", "takes a table away that the old version still uses", _LATER),
-    "drop-other": Rule("block", "drops something that the old version may still use", _LATER),
-    "rename": Rule(
-        "block", "renames what the old version knows by its old name", f"add the new one beside it; {_LATER}"
-    ),
-    "type-change": Rule(
-        "block",
-        "changes a type: the old version may not read it, and the table may be rewritten under an exclusive lock",
-        "add a column of the new type, keep both filled, contract later",
-    ),
-    "not-null-without-default": Rule(
-        "block",
-        "adds a column that must be given, and the old version does not know it: its INSERTs fail",
-        "give it a DEFAULT, or let it be nullable until the old version is gone",
-    ),
-    "set-not-null": Rule(
-        "block",
-        "forbids NULL where the old version may write it, and reads the whole table under an exclusive lock",
-        "add CHECK (… IS NOT NULL) NOT VALID, validate it, and set NOT NULL when the old version is gone",
-    ),
-    "drop-default": Rule(
-        "block", "takes a default away that the old version's INSERTs may rely on", "keep it until it is gone"
-    ),
-    "data-loss": Rule("block", "deletes rows that the old version may still show", _LATER),
-    "index-not-concurrent": Rule(
-        "block",
-        "builds an index while nobody can write to the table",
-        "CREATE INDEX CONCURRENTLY in an autocommit_block, in a revision of its own",
-    ),
-    "drop-index": Rule(
-        "warn", "drops an index: the old version's queries may need it", "be sure of it; DROP INDEX CONCURRENTLY"
-    ),
-    "constraint-not-valid": Rule(
-        "block",
-        "checks every row of the table while nobody can write to it",
-        "add it NOT VALID, and VALIDATE CONSTRAINT in a later revision",
-    ),
-    "constraint-index": Rule(
-        "block",
-        "builds a constraint's index while nobody can use the table",
-        "CREATE UNIQUE INDEX CONCURRENTLY first, then ADD CONSTRAINT … USING INDEX",
-    ),
-    "new-constraint": Rule(
-        "warn",
-        "forbids something that the old version may write",
-        "be sure that the old version never does; the rehearsal with its smoke suite is the proof",
-    ),
-    "full-rewrite": Rule(
-        "block",
-        "rewrites the whole table under an exclusive lock",
-        "add the column without it, and fill it in batches",
-    ),
-    "lock-table": Rule("block", "locks a whole table", "leave it to the statements to lock what they need"),
-    "backfill": Rule(
-        "warn",
-        "changes every row in one transaction: its locks and dead rows stay until the end",
-        "do it in batches, in a revision of its own",
-    ),
-    "trigger": Rule("warn", "lets a trigger run on what the old version writes", "be sure that it suits it"),
-    "replace": Rule("warn", "replaces something that the old version may call", "keep its signature and meaning"),
-    "enum-value": Rule("warn", "adds a value that the old version may read and not know", "write it only later"),
-    "revoke": Rule("warn", "takes a right away that the old version may need", "do it when it is gone"),
-    "concurrently-in-transaction": Rule(
-        "block",
-        "cannot run inside a transaction, and nothing here ends it: it will fail",
-        "put it into `with op.get_context().autocommit_block():`",
-    ),
-    "non-transactional": Rule(
-        "warn",
-        "runs outside of a transaction: stopped half-way it leaves something behind (an invalid index)",
-        "nothing: the retry drops an invalid index and begins again",
-    ),
-    "non-transactional-mixed": Rule(
-        "block",
-        "commits in the middle of a revision: stopped after that, it can neither be repeated nor taken back",
-        "put what is not transactional into a revision of its own",
-    ),
-    "not-read": Rule(
-        "unknown", "is not understood by these rules", "read it by hand; the rehearsal shows its locks"
-    ),
-    "not-rendered": Rule(
-        "unknown", "cannot be shown as SQL without a database", "read it by hand; the rehearsal shows what it does"
-    ),
-}
-"""Name → rule."""
-
-NEVER_ACCEPTED: Final = frozenset({"concurrently-in-transaction", "non-transactional-mixed"})
-"""Rules that are no judgement: what they find fails, or cannot be repeated."""
+GUARDS: Final = frozenset(Limits().settings) | frozenset(SETTINGS) | {"application_name", "all"}
+"""Settings of the migrating session that no revision may change, as ``SET`` and ``RESET`` name them."""
 
 _PLAIN: Final[Mapping[str, str]] = {
     "drop-column": "drop-column",
@@ -139,8 +42,15 @@ _PLAIN: Final[Mapping[str, str]] = {
     "lock-table": "lock-table",
     "rewrite": "full-rewrite",
     "create-trigger": "trigger",
+    "switch-trigger": "trigger",
+    "create-rule": "rewrite-rule",
+    "drop-constraint": "drop-constraint",
+    "generated-always": "generated-always",
+    "owner": "owner",
+    "row-security": "row-security",
     "replace": "replace",
     "enum-value": "enum-value",
+    "outside-database": "outside-database",
     "revoke": "revoke",
     "unknown": "not-read",
 }
@@ -148,10 +58,10 @@ _PLAIN: Final[Mapping[str, str]] = {
 
 def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
     """The findings of the own rules over everything that is pending, in its order."""
-    new: set[str] = set()
+    made = Made()
     found: list[Finding] = []
     for one in revisions:
-        found += _Revision(one, new).findings()
+        found += _Revision(one, made).findings()
     return tuple(found)
 
 
@@ -159,11 +69,11 @@ def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
 class _Revision:
     """One revision while it is read.
 
-    :param new: tables that this migration has created so far
+    :param made: what this migration has made so far
     """
 
     rendered: Rendered
-    new: set[str]
+    made: Made
     outside: bool = field(default=False)
 
     def findings(self) -> list[Finding]:
@@ -173,8 +83,8 @@ class _Revision:
             for statement in statements(sql, line):
                 done = operations(statement)
                 if done[0].kind == "transaction":
-                    committed = committed or done[0].object == "COMMIT"
-                    self.outside = done[0].object == "COMMIT"
+                    self.outside = _outside(done[0].object, before=self.outside)
+                    committed = committed or self.outside
                     continue
                 inside += not self.outside
                 for operation in done:
@@ -186,25 +96,27 @@ class _Revision:
         return found
 
     def _rules(self, operation: Operation) -> list[str]:
-        if operation.kind == "create-table":
-            self.new.add(operation.table)
-            return []
-        if operation.kind == "rename" and operation.table in self.new:
-            self.new.add(operation.object)
-        # An index is dropped by its own name, which says nothing of its table.
-        if operation.table in self.new and operation.kind != "unknown":
-            return []
+        ours, found = self.made.table(operation), self._of_kind(operation)
+        self.made.note(operation)
+        # Nobody else knows what this migration has made.
+        return [*(found if not ours or operation.kind == "unknown" else ()), *self._transaction(operation)]
+
+    def _of_kind(self, operation: Operation) -> list[str]:
         if rule := _PLAIN.get(operation.kind):
-            return [rule, *self._transaction(operation)]
+            return [rule]
+        if operation.kind == "attach-partition":
+            return ["new-partition" if self.made.named(operation.object) else "attach-partition"]
+        if operation.kind == "create-table":
+            return ["new-partition"] if operation.object and not self.made.named(operation.object) else []
         chosen = _CHOOSE.get(operation.kind)
-        return [*(chosen(operation) if chosen else ()), *self._transaction(operation)]
+        return chosen(operation) if chosen else []
 
     def _transaction(self, operation: Operation) -> list[str]:
-        if operation.kind == "outside-transaction" or "concurrently" in operation.flags:
-            if operation.kind == "refresh":
-                return []
-            return ["non-transactional" if self.outside else "concurrently-in-transaction"]
-        return []
+        if self.outside:
+            return list(_OUTSIDE[again(operation)])
+        concurrently = "concurrently" in operation.flags and operation.kind != "refresh"
+        inside = operation.kind != "outside-transaction" and not concurrently
+        return [] if inside else ["concurrently-in-transaction"]
 
     def _finding(self, name: str, statement: Statement | None, why: str = "", line: int = 0) -> Finding:
         rule = RULES[name]
@@ -218,6 +130,11 @@ class _Revision:
             self.rendered.revision,
             statement.shown[:_SHOWN] if statement else "",
         )
+
+
+def _outside(word: str, *, before: bool) -> bool:
+    """Whether what comes after the word runs outside of a transaction."""
+    return word in ("COMMIT", "END") or (before and word not in ("BEGIN", "START"))
 
 
 def _add_column(operation: Operation) -> list[str]:
@@ -252,5 +169,13 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "update-rows": lambda operation: ["backfill"] if "all" in operation.flags else [],
     "reindex": lambda operation: [] if "concurrently" in operation.flags else ["index-not-concurrent"],
     "refresh": lambda operation: [] if "concurrently" in operation.flags else ["lock-table"],
+    "setting": lambda operation: ["session-setting"] if operation.object in GUARDS else [],
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
+}
+
+_OUTSIDE: Final[Mapping[Again, tuple[str, ...]]] = {
+    "nothing": (),
+    "resumed": ("non-transactional",),
+    "twice": ("not-repeatable",),
+    "stuck": ("non-transactional-mixed",),
 }

@@ -18,8 +18,8 @@ _TOKENS: Final = re.compile(
       (?P<space>\s+|--[^\n]*)
     | (?P<comment>/\*)
     | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
-    | (?P<escape>[eE]'(?:[^'\\]|''|\\.)*')
-    | (?P<string>(?:[bBnNxX]|[uU]&)?'(?:[^']|'')*')
+    | (?P<escape>[eE]'(?:[^'\\]|''|\\.)*(?:'|\\?\Z))
+    | (?P<string>(?:[bBnNxX]|[uU]&)?'(?:[^']|'')*(?:'|\Z))
     | (?P<name>(?:[uU]&)?"(?:[^"]|"")*")
     | (?P<word>[^\W\d][\w$]*)
     | (?P<number>\d[\w.]*)
@@ -88,6 +88,11 @@ def statements(sql: str, line: int = 0) -> tuple[Statement, ...]:
     if tokens:
         found.append(Statement(tuple(tokens), line))
     return tuple(found)
+
+
+def without_strings(sql: str) -> str:
+    """SQL for humans, in one line: see :attr:`Statement.shown`. Where it was cut off, a string ends with it."""
+    return "; ".join(one.shown for one in statements(sql))
 
 
 class Reader:

@@ -18,7 +18,9 @@ from psycopg import sql
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationRefused
-from include.migration.operations import Operation, operations
+from include.migration.made import Made
+from include.migration.operation import Operation
+from include.migration.operations import operations
 from include.migration.sqltext import statements
 from include.migration.state import shown
 from include.migration.tree import Rendered, Step
@@ -28,13 +30,24 @@ HEADROOM: Final = 0.1
 
 _TABLES: Final = frozenset({"drop-table", "empty-table", "delete-rows"})
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
+_NOTHING: Final = frozenset(
+    {
+        *("add-column", "add-constraint", "create-index", "create-other", "create-rule", "create-table"),
+        *("create-trigger", "drop-constraint", "drop-default", "drop-index", "drop-other", "enum-value"),
+        *("attach-partition", "generated-always", "harmless", "insert-rows", "lock-table", "outside-transaction"),
+        *("owner", "reindex", "refresh", "rename", "replace", "revoke", "rewrite", "row-security", "set-not-null"),
+        *("setting", "switch-trigger", "transaction"),
+    }
+)
+"""Operations that take no data away; what is not named anywhere here may take any."""
 
 
 @dataclass(frozen=True)
 class Loss:
     """One thing that goes.
 
-    :param kind: ``table``, ``column``, ``other`` (what cannot be counted), ``unknown`` (what could not be read)
+    :param kind: ``table``, ``column``, ``overwritten`` (a column's values; rows where none is named), ``other``
+        (what cannot be counted), ``unknown`` (what could not be read)
     :param place: the revision and the statement, or why it could not be read
     :param rows: rows, or values that are not NULL; None where that cannot be counted
     """
@@ -60,7 +73,8 @@ class Loss:
         if self.kind in ("other", "unknown"):
             return f"{self.place}: what it takes away is not counted"
         many = "an unknown number of" if self.rows is None else f"{self.rows} (confirmed up to {self.at_most})"
-        return f"{many} {'values' if self.column else 'rows'} of {what} ({self.place})"
+        overwritten = ", overwritten" if self.kind == "overwritten" else ""
+        return f"{many} {'values' if self.column else 'rows'} of {what}{overwritten} ({self.place})"
 
 
 @dataclass(frozen=True)
@@ -121,17 +135,17 @@ class WayBackLoss:
 
 
 def losses(rendered: Iterable[Rendered]) -> tuple[Loss, ...]:
-    """What the SQL of a downgrade takes away; tables that it has made itself do not count."""
+    """What the SQL of a downgrade takes away; tables and columns that it has made itself do not count."""
     found: list[Loss] = []
-    made: set[str] = set()
+    made = Made()
     for one in rendered:
         for text, _ in one.statements:
             for statement in statements(text):
                 for operation in operations(statement):
-                    if operation.kind == "create-table":
-                        made.add(operation.table)
-                    elif operation.table not in made or not operation.table:
-                        found += _losses(operation, f"{one.revision}: {statement.shown[:160]}")
+                    place = f"{one.revision}: {statement.shown[:160]}"
+                    ours = made.column(operation) and operation.kind != "unknown"
+                    found += _more(operation, place) if ours else _losses(operation, place)
+                    made.note(operation)
         if one.why:
             found.append(Loss("unknown", "", "", f"{one.revision} in {one.file}: {one.why.splitlines()[0]}"))
     return tuple(dict.fromkeys(found))
@@ -167,11 +181,11 @@ def confirmed(
 ) -> LossNotConfirmed | None:
     """Whether what is destroyed now is covered by what somebody has confirmed; None when it is.
 
+    Where nothing is destroyed somebody has to have said yes all the same: a schema goes back by a human's word.
+
     :param asked: the statement that was shown
     :param now: the statement as it is now
     """
-    if not now.destructive:
-        return None
     if confirmation is None or not confirmation.signed:
         return _refused(now, "nobody has confirmed it")
     if confirmation.digest != asked.digest:
@@ -199,7 +213,7 @@ def _covers(asked: Loss, now: Loss) -> bool:
 
 def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
     return LossNotConfirmed(
-        "going back destroys data",
+        "going back destroys data" if now.destructive else "going back is a human's decision",
         expected=f"a confirmation of {now.digest[:16]}: {now}",
         seen=seen,
         remedy="show the statement to the on-call lead and have it confirmed; nothing was touched",
@@ -207,19 +221,25 @@ def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
 
 
 def _losses(operation: Operation, place: str) -> list[Loss]:
-    if operation.kind in _TABLES:
-        return [Loss("table", operation.table, "", place)]
-    if operation.kind in _COLUMNS:
-        return [Loss("column", operation.table, operation.object, place)]
-    if operation.kind == "unknown":
-        return [Loss("unknown", "", "", place)]
-    # Views, functions, types and indexes hold no data of their own; a schema may.
-    schema = operation.kind == "drop-other" and operation.object.upper().startswith(("SCHEMA", "OWNED"))
-    return [Loss("other", "", "", place)] if schema else []
+    kind, table, column = operation.kind, operation.table, operation.object
+    if kind in _TABLES:
+        return [Loss("table", table, "", place), *_more(operation, place)]
+    if kind in _COLUMNS:
+        return [Loss("column", table, column, place), *_more(operation, place)]
+    if kind == "setting" and column in ("search_path", "schema"):
+        return [Loss("unknown", "", "", place)]  # which tables are meant after it, nobody counts
+    if kind == "update-rows":
+        return [Loss("overwritten", table, column, place)]
+    return _more(operation, place) if kind in _NOTHING else [Loss("unknown", "", "", place)]
+
+
+def _more(operation: Operation, place: str) -> list[Loss]:
+    """What goes beside what a statement names."""
+    return [Loss("other", "", "", place)] if operation.flags & {"cascade", "data"} else []
 
 
 def _rows(opened: psycopg.Connection[Any], loss: Loss) -> int | None:
-    if loss.kind not in ("table", "column"):
+    if not loss.table:
         return None
     what = sql.Identifier(loss.column) if loss.column else sql.SQL("*")
     query = sql.SQL("SELECT count({}) FROM {}").format(what, sql.Identifier(*loss.table.split(".", 1)))

@@ -193,7 +193,7 @@ class DatabasePlan(PlanModel):
     :param backups_connection: id of the Airflow connection for it; None where none is needed
     :param clients: folder of ``pg_dump`` and ``pg_restore``; None: those on ``PATH``
     :param gate_roles: which of the gate's roles decide about a migration
-    :param watch_seconds: how long the running version is watched on the new schema
+    :param watch_seconds: how long the running version is watched on the new schema, from the migration on
     """
 
     connection: Text

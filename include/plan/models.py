@@ -230,6 +230,11 @@ class Environment(PlanModel):
                 ("database", "gate_roles"), f"names {', '.join(unknown)}, which is no role of gate.roles"
             )
         self.gate.only(self.database.gate_roles)
+        if self.database.watch_seconds < self.watch.window_seconds:
+            raise ValueError(
+                f"database.watch_seconds ({self.database.watch_seconds:g}) is shorter than watch.window_seconds "
+                f"({self.watch.window_seconds:g}): a watch has to last at least one window"
+            )
         return self
 
     @model_validator(mode="after")

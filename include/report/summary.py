@@ -43,6 +43,8 @@ STEPS: Mapping[str, str] = {
     "rollback.blocked": "Rollback nicht möglich",
     "restore.stated": "Verlust einer Wiederherstellung festgestellt",
     "database.loss-confirmed": "Verlust bestätigt",
+    "database.answer-refused": "Antwort war unvollständig",
+    "migration.way-back-unknown": "Rückweg der Migration nicht bekannt",
     "restore.stopped": "Anwendung für die Wiederherstellung angehalten",
     "restore.done": "Datenbank aus der Sicherung wiederhergestellt",
     "restore.resumed": "Anwendung ohne Wiederherstellung wieder gestartet",
@@ -70,6 +72,7 @@ INTERNAL = (
     "cutover.watch-called",
     "watch.armed",
     "watch.checkpoint",
+    "migration.watch-checkpoint",
     "ledger.head",
 )
 _QUIET = (SENT, FAILED, DECISION, *INTERNAL)

@@ -45,6 +45,8 @@ from include.sandbox.world import (
 REPOSITORY = Path(__file__).parents[2]
 PLAN_TEMPLATE = Path(__file__).parent / "plan"
 CHART = REPOSITORY / "include" / "charts" / "valeo-erp"
+#: A window begins with the migration and is polled from when its task runs: most of it has to be left then.
+MIGRATION_WATCH_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Sandbox:
             "PUBLIC_URL": self.addresses.public_url,
             "PREVIEW_URL": self.addresses.preview_url,
             "WATCH_SECONDS": str(self.options.watch_seconds),
+            "MIGRATION_WATCH_SECONDS": str(max(MIGRATION_WATCH_SECONDS, self.options.watch_seconds)),
             "GATE_SECONDS": str(self.options.gate_seconds),
             "METRICS_SOURCE": "openmetrics" if self.options.scrape_seconds is None else "prometheus",
             "SCRAPE_SECONDS": str(self.options.scrape_seconds or 1.0),

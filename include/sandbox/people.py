@@ -47,7 +47,9 @@ def answer_gate(
                 user = question.assigned_users[0]
                 if user not in answered:
                     with airflow.client(user) as person:
-                        person.answer(question, option, {"comment": f"{option} after reading the evidence"})
+                        shown = question.params["fingerprint"]["value"]
+                        form = {"comment": f"{option} after reading the evidence", "fingerprint": shown}
+                        person.answer(question, option, form)
                     answered[user] = question
             state = observer.run(run).state
             if state in ("failed", "success") or time.monotonic() > deadline:

@@ -60,14 +60,18 @@ def observe_story(sandbox: Sandbox, name: str, rate: float, play: Callable[[], S
 
 
 @contextmanager
-def constant_load(sandbox: Sandbox, name: str, rate: float, *, streams: int = 0) -> Iterator[Path]:
+def constant_load(
+    sandbox: Sandbox, name: str, rate: float, *, streams: int = 0, paths: Sequence[str] = ()
+) -> Iterator[Path]:
     """Keep requests coming, half of them on fresh connections, half on kept ones, beside event streams.
 
+    :param paths: asked for in turn instead of the ERP's usual mixture
     :return: the file of records, whole when the context has ended
     """
     out = sandbox.options.state / f"requests-{name}.ndjson"
     out.unlink(missing_ok=True)
     arguments = ["--url", sandbox.addresses.public_url, "--rate", str(rate), "--keep-alive-ratio", "0.5"]
+    arguments += [word for path in paths for word in ("--path", path)]
     process = Process(
         f"load-{name}",
         [sys.executable, "-m", "include.sandbox.load", *arguments, "--sse", str(streams), "--out", str(out)],

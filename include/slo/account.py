@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from include.plan.rules import SourceName, Watch
 from include.slo.evidence import quantile
+from include.slo.looks import sparse
 from include.slo.pods import restarts
-from include.slo.samples import Observed, Snapshot
+from include.slo.samples import Observed, ProbeSample, SlotSample, Snapshot
 from include.slo.source_account import SourceAccount
 from include.slo.tally import Tally
 from include.slo.timeline import Point, extended
@@ -38,6 +39,9 @@ class Account:
     :param restarts_before: those that the pods of the first look had behind them
     :param cpu_cores: what pods may use, by name, as far as it was ever told
     :param probed_at: newest round of the prober that is in the account
+    :param probes: the newest rounds of the prober, and
+    :param slot: the newest looks at the slot, in the order of time: what has been so for minutes has been so,
+        whoever goes on with the watch
     """
 
     began_at: float
@@ -49,6 +53,8 @@ class Account:
     restarts_before: Mapping[str, int] | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)
     probed_at: float | None = None
+    probes: tuple[ProbeSample, ...] = ()
+    slot: tuple[SlotSample, ...] = ()
 
     @classmethod
     def begin(cls, baselines: Mapping[SourceName, Snapshot], *, at: float, source: SourceName) -> Account:
@@ -71,6 +77,19 @@ class Account:
         counted = {name: self._source(name, observed, now) for name in observed.metrics}
         account = replace(self, sources={**self.sources, **counted}, tally=self.tally.count(verdict, now))
         return _with_point(_with_slot(account, observed, now), before, observed, verdict, now)
+
+    def handed_on(self, observed: Observed, *, gap_seconds: float) -> Account:
+        """The account with the newest looks, for whichever process goes on with the watch.
+
+        :param observed: what the newest verdict was made from
+        :param gap_seconds: see :func:`include.slo.moment.gap_seconds`
+        """
+        apart = gap_seconds / 2  # the next look may come a poll later, and the time between still has to count
+        return replace(
+            self,
+            probes=sparse(observed.probes, apart_seconds=apart),
+            slot=sparse(observed.slot, apart_seconds=apart),
+        )
 
     def dump(self) -> dict[str, Any]:
         """Plain JSON values; infinity, a histogram's last bound, is a string."""

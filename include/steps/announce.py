@@ -15,27 +15,38 @@ from include.messages import compose
 from include.messages.compose import Occasion
 from include.messages.deliver import deliver
 from include.messages.model import Message
-from include.steps.record import slots_of
+from include.steps.record import APPROVED, recorded, slots_of
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import (
+    COURSE,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    UNDONE,
+    entries_of_release,
+    standing,
+    undone_by,
+)
 
 log = logging.getLogger(__name__)
 
 Event = Literal[
     "deployment-started", "cutover", "cleanup", "released",
-    "migration-started", "migration-completed", "database-restored",
+    "migration-started", "migration-completed", "migration-failed", "migration-left", "database-restored",
 ]  # fmt: skip
 Transports = Mapping[str, Callable[[Message], object]]
 
 
-def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transports) -> str:
+def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transports) -> str | None:
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: the message's key
+    :return: the message's key; None where there is nothing to tell: what failed had never been announced
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
     message = _of_release(run, occasion_of(run, ledger), event, ledger)
+    if message is None:
+        return None
     done = deliver(ledger, message, send[message.kind], datetime.now(UTC))
     log.info("%s: %s", done.key, "sent" if done.sent else "had been sent before")
     return done.key
@@ -50,7 +61,7 @@ async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | N
         return None
 
 
-def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message:
+def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message | None:
     if ledger is None:
         raise LedgerError("the ledger cannot be opened", remedy="bring its database back; the task tries again")
     now = datetime.now(UTC)
@@ -58,6 +69,11 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return compose.migration_started(occasion, at=now)
     if event == "migration-completed":
         return compose.migration_completed(occasion, at=now)
+    if event in ("migration-failed", "migration-left"):
+        if recorded(ledger, run, APPROVED) is None:
+            return None
+        say = compose.migration_failed if event == "migration-failed" else compose.migration_left
+        return say(occasion, schema=schema_left(run, ledger), at=now)
     if event == "database-restored":
         return compose.database_restored(occasion, at=now)
     source, target = slots_of(ledger, run)
@@ -68,6 +84,20 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
     if event == "cleanup":
         return compose.slot_cleanup_completed(occasion, slot=source, at=now)
     return compose.deployment_successful(occasion, slot=target, at=now)
+
+
+def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
+    """What this run's migration has made of the schema, as far as the ledger knows.
+
+    :raises LedgerError: the ledger gives no answer
+    """
+    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    if intent is None:
+        return "unchanged"
+    course = entries_of_release(run, ledger, *COURSE)
+    if undone := undone_by(intent, course):
+        return "back" if undone.kind in UNDONE else "unchanged"
+    return "new" if standing(course)[-1].kind == MIGRATED else "unknown"
 
 
 def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:

@@ -18,11 +18,10 @@ from include.bluegreen.slots import Slot
 from include.bluegreen.state import HpaState
 from include.bluegreen.switch import check_forward
 from include.clients.kubernetes import Cluster
-from include.clients.metrics import open_sources
 from include.clients.prober import ProbeResult
 from include.clients.prometheus import Prometheus
 from include.clients.traffic import switch
-from include.errors import RolledBack, StellwerkError, TrafficError, VerificationFailed
+from include.errors import RolledBack, TrafficError, VerificationFailed
 from include.ledger.store import Ledger
 from include.plan.rules import SourceName
 from include.slo.source import Source
@@ -41,10 +40,10 @@ from include.steps.record import (
     slots_of,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import schema_proof
+from include.steps.schema_proof import must_not_go_down, schema_proof
 from include.steps.verify import prove_traffic
 from include.watch.arming import cutover_of
-from include.watch.baseline import take_baselines
+from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import Baselines
 
 log = logging.getLogger(__name__)
@@ -77,11 +76,12 @@ async def cut_over(
     :raises RolledBack: the watch has switched back while this was proven
     """
     require_approval(ledger, run)
-    require(ledger, run, VERIFIED, before="cutover")
-    sources = _sources(run, cluster, prometheus)
+    verified = require(ledger, run, VERIFIED, before="cutover")
+    sources = sources_if_any(run.environment, cluster, prometheus)
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
     before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
     if before is None:
+        must_not_go_down(run, ledger, verified)
         if watched:
             await watch_awake(run, ledger)
         await hold(run, cluster, ledger)
@@ -153,6 +153,8 @@ async def _cut_over(
     if isinstance(decision, AlreadyThere):
         log.info("%s", decision.reason)
     else:
+        # Whoever takes the schema back looks for that intent: of the two at least one sees the other.
+        must_not_go_down(run, ledger, require(ledger, run, VERIFIED, before="cutover"))
         switched = await switch(
             cluster,
             traffic,
@@ -218,14 +220,6 @@ async def _prove(run: ReleaseRun, cluster: Cluster, target: Slot) -> _Proof:
     if failure is not None:
         raise failure
     return _Proof(results, done.at if done else datetime.now(UTC))
-
-
-def _sources(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> Mapping[SourceName, Source]:
-    try:
-        return open_sources(run.environment, cluster, prometheus)
-    except StellwerkError as error:
-        log.warning("the metrics cannot be read, the watch will have no baseline: %s", error)
-        return {}
 
 
 async def _baselines(

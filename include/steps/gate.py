@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from include.errors import ApprovalMissing
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.rules import Rule, Triggers
 from include.steps.run import ReleaseRun
 
-__all__ = ["GO", "NO_GO", "Question", "question", "record_decision"]
+__all__ = ["GO", "NO_GO", "Question", "must_be_as_shown", "question", "record_decision"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,20 @@ def _triggers(triggers: Triggers) -> list[str]:
     return [*said, "a critical bug that a human reports"]
 
 
+def must_be_as_shown(shown: str, present: str) -> None:
+    """Refuse a Go to something else than what is so now: it stands in the ledger for what was shown.
+
+    :raises ApprovalMissing: something has changed between the question and the answer
+    """
+    if shown != present:
+        raise ApprovalMissing(
+            "what was asked about has changed before the answer",
+            expected=f"a Go for {present[:16]}, which is so now",
+            seen=f"one for {shown[:16]}" if shown else "one that does not say what was shown",
+            remedy="clear this task: it asks again, about what is so now",
+        )
+
+
 def record_decision(
     ledger: Ledger,
     run: ReleaseRun,
@@ -79,10 +94,15 @@ def record_decision(
     user: str | None,
     at: datetime | None,
     comment: str,
+    shown: str | None = None,
 ) -> Entry:
-    """Write one answer to the ledger, once; ``None`` stands for silence until the deadline."""
+    """Write one answer to the ledger, once; ``None`` stands for silence until the deadline.
+
+    :param shown: fingerprint of what was shown to who answers; None when it is the run's own
+    """
+    fingerprint = run.fingerprint if shown is None else shown
     if user is None or at is None or choice is None:
-        silence = {"role": role, "comment": comment, "fingerprint": run.fingerprint, "phase": run.phase}
+        silence = {"role": role, "comment": comment, "fingerprint": fingerprint, "phase": run.phase}
         return ledger.append(
             NewEntry(
                 kind="gate.silence",
@@ -100,7 +120,7 @@ def record_decision(
             user=user,
             choice=choice,
             comment=comment,
-            fingerprint=run.fingerprint,
+            fingerprint=fingerprint,
             release=run.release.version,
             environment=run.environment.name,
             run_id=run.run_id,

@@ -16,7 +16,8 @@ from include.messages.deliver import deliver
 from include.messages.model import Message
 from include.steps.announce import Transports, occasion_of
 from include.steps.run import ReleaseRun
-from include.watch.config import Page, WatchConfig, WatchOutcome
+from include.watch.config import WatchOutcome
+from include.watch.window import Page, Window
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ class Matter:
     remedy: str
 
 
-def matters(config: WatchConfig, outcome: WatchOutcome) -> tuple[Matter, ...]:
+def matters(watched: Window, outcome: WatchOutcome) -> tuple[Matter, ...]:
     """What a watch calls humans for, one for each reason.
 
     A task that is tried again calls for the same matter under the same key. What comes back after it had been well
     is another matter.
     """
-    window = f"{config.number}:{int(config.deadline)}"
-    span = max(1.0, config.environment.watch.page_after_seconds)
+    window = f"{watched.number}:{int(watched.deadline)}"
+    span = max(1.0, watched.environment.watch.page_after_seconds)
     found = []
     for page in outcome.pages:
         if outcome.result == "ROLLED_BACK":

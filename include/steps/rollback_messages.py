@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp
+from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, StellwerkError
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.messages.deliver import deliver, key_of
 from include.messages.rollback import Duty, Obligation, escalation, refusal
+from include.steps.page import Matter
+from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, all_recorded
 from include.steps.rollback_story import Desk, Story, Trouble, obligations, page, story_of
 from include.steps.run import ReleaseRun
+from include.steps.stopping import stands_still
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ def tell(desk: Desk, duty: Duty, *, early: bool = False) -> str:
         return "nothing to tell yet: the traffic is not back"
     if story.state == "refused":
         return _answer(desk, story) if duty == "alert" else "nothing to tell: the rollback was refused"
-    if duty == "mail" and story.state == "back" and story.trouble:
+    if duty in ("alert", "mail") and story.state == "back" and story.trouble:
         _page(desk, story, story.trouble)
     owed = {one.duty: one for one in obligations(desk, story)}.get(duty)
     if owed is None:
@@ -48,6 +52,8 @@ def overdue(desk: Desk) -> list[str]:
     story = story_of(desk)
     if story.state == "refused":
         return ["nothing is owed: the rollback was refused"]
+    if story.state == "back" and story.trouble:
+        _page(desk, story, story.trouble)
     told = []
     for owed in obligations(desk, story):
         now = datetime.now(UTC)
@@ -65,6 +71,27 @@ def next_due(desk: Desk) -> datetime | None:
     """The next deadline that has not passed; None when there is none."""
     now = datetime.now(UTC)
     return min((one.due for one in obligations(desk, story_of(desk)) if one.due > now), default=None)
+
+
+def not_taken_up(run: ReleaseRun, ledger: Ledger | None, task: str, error: BaseException) -> Matter:
+    """What people are called for when the application is stopped for a restore and nobody tries to take it up.
+
+    What the ledger knows as a trouble of the run has its key, and is told once, by whomever.
+
+    :param ledger: None when it cannot be opened
+    :param task: that has failed
+    """
+    ours = error if isinstance(error, StellwerkError) else StellwerkError(f"{type(error).__name__}: {error}")
+    key, down = f"resume:{hashlib.sha256(ours.what.encode()).hexdigest()[:12]}", ""
+    try:
+        told = all_recorded(ledger, run, ROLLBACK_BLOCKED, ROLLBACK_REFUSED) if ledger else ()
+        if told and told[-1].payload.get("what") == ours.what:
+            key = str(told[-1].sequence)
+        down = "users are down: " if ledger and stands_still(run, ledger) else ""
+    except LedgerError as unknown:
+        log.warning("%s", unknown)
+    what = f"a full restore came to nothing, and the application was not taken up: {down}{ours.what}"
+    return Matter(key, what, ours.seen, ours.remedy or f"read the log of {task}, then clear it")
 
 
 def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:

@@ -1,20 +1,25 @@
-"""Stopping the application while its database is replaced, and taking it up again where it was not."""
+"""Stopping the application while its database is replaced, and taking it up again where it was not.
+
+A stop belongs to the run that has made it. Another run goes on with it, or ends it, only when that one is over:
+who still copies, or waits for an answer, must not find users on the database that it is about to replace.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from include.bluegreen.capacity import usable_endpoints
 from include.clients.kubernetes import Cluster
-from include.errors import SlotNotReady
+from include.errors import LedgerError, RollbackBlocked, SlotNotReady
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.slots import SLOTS
 from include.steps.cleanup import until_gone
-from include.steps.record import record, recorded
+from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record, recorded
 from include.steps.rollback_choice import held
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
@@ -23,20 +28,33 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.5
 
+Over = Callable[[str], bool]
+"""Whether the run with that id does nothing about a restore any more."""
 
-async def stop_application(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+
+def not_known(_: str) -> bool:
+    """Of no other run is it known that it is over."""
+    return False
+
+
+async def stop_application(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, *, over: Over = not_known
+) -> dict[str, Any]:
     """Scale both slots to zero, and wait until no pod is left: nobody writes while the database is replaced.
 
     How large they were is in the ledger before anything is scaled. At zero, autoscalers are off.
 
     :return: ``needed``; and ``sizes``, slot to replicas, when it was
+    :raises RollbackBlocked: another run has stopped it and goes on
     :raises RollbackRefused: another release holds the traffic by now
     :raises SlotNotReady: pods do not end
     """
     if recorded(ledger, run, RESTORED):
         return {"needed": False, "sentence": "the database has been restored already"}
     await held(run, cluster)
-    began = open_stop(run, ledger) or await _stopping(run, cluster, ledger)
+    began = stop_at_hand(run, ledger, over)
+    if began is None or began.run_id != run.run_id:
+        began = await _stopping(run, cluster, ledger, began)
     for slot in SLOTS:
         name = run.environment.slot_release(slot)
         if (deployment := await cluster.deployment(name)) and deployment.replicas:
@@ -47,20 +65,25 @@ async def stop_application(run: ReleaseRun, cluster: Cluster, ledger: Ledger) ->
     return {"needed": True, **began.payload}
 
 
-async def resume_application(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> dict[str, Any]:
+async def resume_application(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, *, over: Over = not_known
+) -> dict[str, Any]:
     """Bring the slots back to the size that they had when they were stopped; the traffic stays where it is.
 
     Only for a database that was not replaced: the version that users are on belongs to it.
 
     :return: ``needed``; and ``sizes`` when it was
+    :raises RollbackBlocked: another run has stopped it and goes on
     :raises RollbackRefused: another release holds the traffic by now
     :raises SlotNotReady: nobody takes the traffic in time
     """
-    began = open_stop(run, ledger)
+    began = stop_at_hand(run, ledger, over)
     if began is None:
         ours = recorded(ledger, run, RESTORE_RESUMED) and not recorded(ledger, run, RESTORED)
         if ours:  # by a try that was stopped while it waited
             await _until_users_are_served(run, cluster)
+        if stands_still(run, ledger):
+            return {"needed": False, "sentence": "what was stopped does not belong to the restored database"}
         return {"needed": False, "sentence": "the application is not stopped"}
     await held(run, cluster)
     sizes: dict[str, int] = dict(began.payload["sizes"])
@@ -86,13 +109,61 @@ def open_stop(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     return found[-1] if found and found[-1].kind == RESTORE_STOPPED else None
 
 
-async def _stopping(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> Entry:
-    sizes: dict[str, int] = {}
-    for slot in SLOTS:
+def stop_at_hand(run: ReleaseRun, ledger: Ledger, over: Over) -> Entry | None:
+    """The open stop that this run may go on with, or end: its own, or one whose run is over.
+
+    :raises RollbackBlocked: another run goes on with it
+    """
+    stop = open_stop(run, ledger)
+    if stop is None or stop.run_id == run.run_id or over(stop.run_id):
+        return stop
+    raise RollbackBlocked(
+        f"run {stop.run_id} has stopped the application to restore the database, and is not over",
+        expected="one restore at a time",
+        seen=f"stopped by run {stop.run_id} at {stop.at:%Y-%m-%d %H:%M} UTC; tasks of its full restore are to run",
+        remedy=f"let run {stop.run_id} go on, answer what it asks, or mark it as failed; then clear this task",
+    )
+
+
+def stands_still(run: ReleaseRun, ledger: Ledger) -> Entry | None:
+    """What has left users without the application: an open stop, or a restore after which nobody was served.
+
+    None where it was taken up again, brought back, cut over to, or proven after a rollback since then.
+    """
+    stopped: Entry | None = None
+    for entry in ledger.entries(
+        release=run.release.version,
+        environment=run.environment.name,
+        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED, BROUGHT_BACK, ROLLBACK_VERIFIED, CUT_OVER),
+    ):
+        if entry.kind in (RESTORE_STOPPED, RESTORED):
+            stopped = entry
+        elif entry.kind == RESTORE_RESUMED or (stopped and stopped.kind == RESTORED):
+            stopped = None
+    return stopped
+
+
+def stands_still_if_known(run: ReleaseRun, ledger: Callable[[], Ledger]) -> Entry | None:
+    """The same for going back, which waits for no ledger."""
+    try:
+        return stands_still(run, ledger())
+    except LedgerError as error:
+        log.warning("whether a restore has stopped the application is not known, it is taken as not: %s", error)
+        return None
+
+
+async def _stopping(run: ReleaseRun, cluster: Cluster, ledger: Ledger, left: Entry | None) -> Entry:
+    """Record a stop.
+
+    :param left: what a run that is over has left behind; the sizes from before it are what to return to
+    """
+    sizes: dict[str, int] = dict(left.payload["sizes"]) if left else {}
+    for slot in () if left else SLOTS:
         if deployment := await cluster.deployment(run.environment.slot_release(slot)):
             sizes[slot] = deployment.replicas
     number = len(ledger.entries(release=run.release.version, kinds=(RESTORE_STOPPED,))) + 1
-    return record(ledger, run, RESTORE_STOPPED, {"sizes": sizes}, number=number)
+    told = {"sizes": sizes, "left_by": left.run_id} if left else {"sizes": sizes}
+    return record(ledger, run, RESTORE_STOPPED, told, number=number)
 
 
 async def _until_users_are_served(run: ReleaseRun, cluster: Cluster) -> None:

@@ -20,35 +20,31 @@ from include.steps.record import (
     record,
 )
 from include.steps.run import ReleaseRun
-from include.watch.back import drain_after_back
-from include.watch.config import Kept, WatchConfig, WatchOutcome
-
-__all__ = [
-    "WatchConfig", "WatchOutcome", "conclude_watch", "drain_after_back", "keep_account",
-    "kept_account",
-]  # fmt: skip
+from include.watch.config import Kept, WatchOutcome
+from include.watch.window import Window
 
 
-def keep_account(config: WatchConfig, ledger: Ledger, account: Account) -> None:
+def keep_account(window: Window, ledger: Ledger, account: Account, *, kind: str = WATCH_CHECKPOINT) -> None:
     """Write the account of the window so far, where the next process that watches finds it.
 
+    :param kind: of ledger entry
     :raises LedgerUnavailable: the ledger cannot be written
     """
-    payload = {"number": config.number, "account": Kept(account=account).dump()["account"]}
-    record(ledger, config, WATCH_CHECKPOINT, payload, number=f"{config.number}:{account.tally.last_at}")
+    payload = {"number": window.number, "account": Kept(account=account).dump()["account"]}
+    record(ledger, window, kind, payload, number=f"{window.number}:{account.tally.last_at}")
 
 
-def kept_account(config: WatchConfig, ledger: Ledger) -> Account | None:
+def kept_account(window: Window, ledger: Ledger, *, kind: str = WATCH_CHECKPOINT) -> Account | None:
     """The newest account of this window that was written; None when there is none.
 
     The newest is the one that was made last, not the one written last: of two processes that watch, one may have
     been stalled and write what it knew long ago.
     """
-    found = all_recorded(ledger, config, WATCH_CHECKPOINT)
+    found = all_recorded(ledger, window, kind)
     kept = [
         Kept.load({"account": entry.payload["account"]}).account
         for entry in found
-        if entry.payload["number"] == config.number
+        if entry.payload["number"] == window.number
     ]
     return max((one for one in kept if one is not None), key=lambda one: one.tally.last_at or 0.0, default=None)
 

@@ -1,4 +1,4 @@
-"""Where a window begins: what every source says of the slot to be watched, just before the cutover."""
+"""Where a window begins: what every source says of the slot to be watched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from include.clients.kubernetes import Cluster
+from include.clients.metrics import open_sources
+from include.clients.prometheus import Prometheus
 from include.errors import StellwerkError
+from include.plan.models import Environment
 from include.plan.rules import SourceName
 from include.plan.slots import Slot
 from include.slo.samples import Snapshot
@@ -17,6 +21,17 @@ from include.watch.config import Baselines
 log = logging.getLogger(__name__)
 
 LIMIT_SECONDS: Final = 5.0
+
+
+def sources_if_any(
+    environment: Environment, cluster: Cluster, prometheus: Prometheus | None
+) -> Mapping[SourceName, Source]:
+    """Every source that rules read; none where they cannot be opened, which is said and is no obstacle."""
+    try:
+        return open_sources(environment, cluster, prometheus)
+    except StellwerkError as error:
+        log.warning("the metrics cannot be read, the watch will have no baseline: %s", error)
+        return {}
 
 
 async def take_baselines(

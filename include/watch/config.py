@@ -6,21 +6,18 @@ window. Nothing here holds a credential.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
-
 from include.bluegreen.lease import Terms
-from include.plan.models import Environment
 from include.plan.rules import SourceName
 from include.plan.slots import Slot
 from include.slo.account import Account
 from include.slo.samples import Snapshot
 from include.slo.timeline import Point
 from include.steps.run import lease_terms
+from include.watch.window import Page, Portable, Watched, Window
 
 Result = Literal[
     "PASSED",  # every criterion held over the whole window
@@ -34,28 +31,9 @@ Result = Literal[
     "ACCEPTED",  # by a human, with a reason
     "ORDERED",  # a human had ordered the rollback before the traffic came: it is made now
     "NOT_CUT_OVER",  # the cutover has ended and the traffic never came
+    "FIRED",  # a trigger fired in a watch that moves nothing: a human decides
+    "MOVED",  # somebody moved the traffic, and such a watch has no more to look at
 ]
-
-Page = Literal["metrics", "criterion", "prober", "blocked", "held"]
-"""What a human is called for: data missing, a criterion missed for long, a prober that cannot work, a rollback
-that is due and impossible, a window that is over without proof of health."""
-
-
-class Portable(BaseModel):
-    """Travels as plain JSON through Airflow's database."""
-
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
-
-    def dump(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        # By way of text: only there infinity (a histogram's last bucket) becomes a string.
-        values: dict[str, Any] = json.loads(self.model_dump_json())
-        return values
-
-    @classmethod
-    def load(cls, value: Any) -> Self:
-        """Read what :meth:`dump` wrote."""
-        return cls.model_validate(value)
 
 
 class Baselines(Portable):
@@ -70,37 +48,20 @@ class Kept(Portable):
     account: Account
 
 
-class Armed(Portable):
-    """A watch before its window: what is known of it while the traffic has not come yet.
+class Armed(Watched):
+    """The watch of a release before its window: what is known of it while the traffic has not come yet.
 
     :param source: slot the traffic comes from, and goes back to
-    :param target: slot that is going to be watched
-    :param number: 0 for the first window of the run
     :param started_by: the user who started the run
     """
 
-    release_id: str
-    version: str
-    environment: Environment
     source: Slot
-    target: Slot
-    number: int = 0
     started_by: str | None = None
 
     @property
     def lease_terms(self) -> Terms:
         """Under what the release holds the environment."""
         return lease_terms(self.environment, self.release_id, self.started_by)
-
-    @property
-    def connection(self) -> str:
-        """Id of the Airflow connection to the cluster."""
-        return self.environment.connections.kubernetes
-
-    @property
-    def namespace(self) -> str:
-        """Namespace of the application."""
-        return self.environment.namespace
 
     def window(
         self,
@@ -121,30 +82,26 @@ class Armed(Portable):
         )
 
 
-class WatchConfig(Armed):
-    """Everything a watch needs to know; no credentials.
+class WatchConfig(Armed, Window):
+    """Everything the watch of a release needs to know; no credentials.
+
+    It begins with the cutover, or later for a window that a human asked for after one that had ended, which has no
+    baselines; those of the first were taken just before the cutover.
 
     :param cutover_at: when the traffic came; seconds since the epoch
-    :param began_at: when this window began: the cutover, or later for a window that a human asked for after one
-        that had ended; seconds since the epoch
-    :param deadline: when the window is over; seconds since the epoch
-    :param baselines: what each source said of the watched slot just before the cutover; one that could not be had
-        has its reason among its errors. Empty for a later window, which begins with its first look
     :param may_switch_back: whether the watch may act by itself, decided before the cutover
     :param hold_until: set once the window is over without proof of health: until then the watch goes on for the
         sake of its triggers, and a human decides; seconds since the epoch
-    :param paged: what humans have been called for already, and are not again before it has been well
-    :param account: of the window so far, where the watch goes on after a human was called
     """
 
     cutover_at: float
-    began_at: float
-    deadline: float
-    baselines: Mapping[SourceName, Snapshot]
     may_switch_back: bool
     hold_until: float | None = None
-    paged: tuple[Page, ...] = ()
-    account: Account | None = None
+
+    @property
+    def changed_at(self) -> float:
+        """When the traffic came."""
+        return self.cutover_at
 
     @property
     def ends_at(self) -> float:
@@ -152,26 +109,21 @@ class WatchConfig(Armed):
         return self.deadline if self.hold_until is None else self.hold_until
 
     @property
-    def deadline_text(self) -> str:
-        """When it ends, for humans."""
-        return datetime.fromtimestamp(self.ends_at, UTC).isoformat(timespec="seconds")
+    def holding(self) -> bool:
+        """Whether the window is over and goes on for a human's decision."""
+        return self.hold_until is not None
 
-    def after(self, outcome: WatchOutcome) -> WatchConfig:
+    def after(self, outcome: WatchOutcome) -> Self:
         """What goes on after a human was called: NOTICE keeps the window, HELD and ROLLBACK_BLOCKED hold.
 
         :raises ValueError: the outcome is an end
         """
-        paged = tuple(dict.fromkeys((*outcome.paged, *outcome.pages)))
-        if outcome.result == "NOTICE":
-            return self.model_copy(update={"paged": paged, "account": outcome.account or self.account})
         if outcome.result not in ("HELD", "ROLLBACK_BLOCKED"):
-            raise ValueError(f"{outcome.result} is the end of a watch")
+            return super().after(outcome)
         hold_until = self.hold_until or outcome.at + self.environment.watch.hold_seconds
-        return self.model_copy(
-            update={"paged": paged, "hold_until": hold_until, "account": outcome.account or self.account}
-        )
+        return self.called(outcome).model_copy(update={"hold_until": hold_until})
 
-    def extended(self, seconds: float, *, now: float) -> WatchConfig:
+    def extended(self, seconds: float, *, now: float) -> Self:
         """The watch whose window goes on for so many seconds, from its deadline or (once that is over) now."""
         paged = tuple(page for page in self.paged if page != "held")
         deadline = max(self.deadline, now) + seconds

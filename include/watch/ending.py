@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from include.plan.rules import SloRules
 from include.slo.account import Account
 from include.slo.samples import Observed
 from include.slo.summary import summarise
 from include.slo.verdict import Finding, Verdict
-from include.watch.config import Page, WatchConfig, WatchOutcome
+from include.watch.config import WatchConfig, WatchOutcome
+from include.watch.window import Page, Window
 
 _GOES_ON = ("NOTICE", "HELD", "ROLLBACK_BLOCKED")
 
 
-def conclusion(config: WatchConfig, account: Account, observed: Observed, now: float) -> WatchOutcome:
+def conclusion(window: Window, rules: SloRules, account: Account, observed: Observed, now: float) -> WatchOutcome:
     """Whether the window has proven health; if not, a human decides.
 
+    :param rules: what has to have been kept
     :param now: seconds since the epoch
     """
-    environment = config.environment
-    summary = summarise(
-        environment.slo, environment.watch, account, observed, now=now, cutover_at=config.cutover_at
-    )
+    summary = summarise(rules, window.environment.watch, account, observed, now=now, cutover_at=window.changed_at)
     passed = summary.state == "PASSED"
     return WatchOutcome(
         result="PASSED" if passed else "HELD",
@@ -45,7 +45,7 @@ def undecided(config: WatchConfig, sentence: str, now: float) -> WatchOutcome:
 
 
 def complete(
-    outcome: WatchOutcome, config: WatchConfig, account: Account, verdict: Verdict | None, paged: Iterable[Page]
+    outcome: WatchOutcome, window: Window, account: Account, verdict: Verdict | None, paged: Iterable[Page]
 ) -> WatchOutcome:
     """The outcome with the figures of the window; where the watch goes on, with its account.
 
@@ -64,7 +64,7 @@ def complete(
     findings = outcome.findings or tuple(_told(finding) for finding in (verdict.findings if verdict else ()))
     return outcome.model_copy(
         update={
-            "number": config.number,
+            "number": window.number,
             "paged": tuple(sorted(paged)),
             "measures": measures,
             "points": account.points,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from include.slo.verdict import Verdict
-from include.watch.config import Page
+from include.watch.window import Page
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,47 @@
-"""What a watch reads, and how often: metrics, the traffic Service, the slot, the public URL, both slots' logs."""
+"""What every watch reads, and how often: metrics, the slot, the public URL, the traffic Service."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from include.bluegreen.state import ServiceState
 from include.errors import ClusterError
 from include.plan.rules import SourceName
 from include.slo.source import Source
-from include.watch import reading
-from include.watch.back import moved_by_others
 from include.watch.baseline import look
-from include.watch.config import WatchConfig
-from include.watch.reading import LogComparison
+from include.watch.config import WatchOutcome
 from include.watch.rhythm import Feed
 from include.watch.sightings import Sightings
 from include.watch.slotstate import SlotReader
+from include.watch.window import Window
 from include.watch.world import World
 
 log = logging.getLogger(__name__)
 
 LOOK_LIMIT_SECONDS: Final = 10.0
-_BESIDE_SECONDS: Final = 5.0
-_BESIDE_SELDOM_SECONDS: Final = 60.0
 
 
-def feeds(config: WatchConfig, world: World, seen: Sightings) -> Iterator[Feed]:
+Moved = Callable[[ServiceState | None, float], WatchOutcome | None]
+"""How a watch has ended because of what the traffic Service says, at a time; None while it has not."""
+
+
+def feeds(window: Window, world: World, seen: Sightings) -> Iterator[Feed]:
     """Everything that is read beside each other; none of it waits for another."""
-    poll, criteria = config.environment.watch.poll_seconds, config.environment.slo.criteria
+    poll = window.environment.watch.poll_seconds
     for name, source in world.sources.items():
-        yield Feed(f"metrics of {name}", poll, _Metrics(config, world, seen, name, source).read, at_end=True)
-    yield Feed("traffic Service", poll, _Service(config, world, seen).read)
-    yield Feed("slot", poll, _Slot(config, world, seen).read)
-    yield Feed("prober", config.environment.prober.every_seconds, _Prober(config, world, seen).read)
-    if config.environment.slo.source in world.sources:
-        streams = criteria.sse_connections or criteria.sse_reconnect_ratio
-        every = max(poll, _BESIDE_SECONDS if streams else _BESIDE_SELDOM_SECONDS)
-        yield Feed("slot that was left", every, _Beside(config, world, seen).read, needed=False)
-    if criteria.logs:
-        every = min(max(3 * poll, reading.EVERY_SECONDS), reading.SELDOM_SECONDS)
-        yield Feed("logs", every, _Logs(config, world, seen).read, needed=False, at_end=True)
+        yield Feed(f"metrics of {name}", poll, _Metrics(window, seen, name, source).read, at_end=True)
+    yield Feed("slot", poll, _Slot(window, world, seen).read)
+    yield Feed("prober", window.environment.prober.every_seconds, _Prober(window, world, seen).read)
+
+
+def service_feed(window: Window, world: World, seen: Sightings, moved: Moved) -> Feed:
+    """The traffic Service, which tells whether what is watched is what users get."""
+    return Feed(
+        "traffic Service", window.environment.watch.poll_seconds, _Service(window, world, seen, moved).read
+    )
 
 
 async def look_once(reading: Iterable[Feed], now: float) -> None:
@@ -58,72 +58,54 @@ async def look_once(reading: Iterable[Feed], now: float) -> None:
     await asyncio.gather(*(once(feed) for feed in reading if feed.at_end))
 
 
-class _Reader:
-    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
-        self.config = config
-        self.world = world
-        self.seen = seen
-
-
-class _Metrics(_Reader):
-    def __init__(
-        self, config: WatchConfig, world: World, seen: Sightings, name: SourceName, source: Source
-    ) -> None:
-        super().__init__(config, world, seen)
-        self.name = name
-        self.source = source
+class _Metrics:
+    def __init__(self, window: Window, seen: Sightings, name: SourceName, source: Source) -> None:
+        self._slot = window.target
+        self._seen = seen
+        self._name = name
+        self._source = source
 
     async def read(self, at: float) -> None:
-        found = await look(self.source, self.config.target, at, LOOK_LIMIT_SECONDS)
-        self.seen.saw_metrics(self.name, found)
+        found = await look(self._source, self._slot, at, LOOK_LIMIT_SECONDS)
+        self._seen.saw_metrics(self._name, found)
 
 
-class _Service(_Reader):
-    said = ""
+class _Service:
+    _said = ""
+
+    def __init__(self, window: Window, world: World, seen: Sightings, moved: Moved) -> None:
+        self._name = window.environment.traffic.service
+        self._world = world
+        self._seen = seen
+        self._moved = moved
 
     async def read(self, at: float) -> None:
         try:
-            service = await self.world.cluster.service(self.config.environment.traffic.service)
+            service = await self._world.cluster.service(self._name)
         except ClusterError as error:
-            if str(error) != self.said:
+            if str(error) != self._said:
                 log.warning("the traffic Service cannot be read: %s", error)
-            self.said = str(error)
+            self._said = str(error)
             return
-        self.said = ""
-        if outcome := moved_by_others(self.config, service, now=self.world.now()):
-            self.seen.saw_end(outcome)
+        self._said = ""
+        if outcome := self._moved(service, self._world.now()):
+            self._seen.saw_end(outcome)
 
 
-class _Slot(_Reader):
-    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
-        super().__init__(config, world, seen)
-        self.reader = SlotReader(world.cluster, config.environment, config.target)
-
-    async def read(self, at: float) -> None:
-        self.seen.saw_slot(await self.reader.look(at))
-
-
-class _Prober(_Reader):
-    async def read(self, at: float) -> None:
-        self.seen.saw_probe(await self.world.probe(self.config.environment, self.world.now))
-
-
-class _Beside(_Reader):
-    async def read(self, at: float) -> None:
-        source = self.world.sources[self.config.environment.slo.source]
-        self.seen.beside = await look(source, self.config.source, at, LOOK_LIMIT_SECONDS)
-
-
-class _Logs(_Reader):
-    def __init__(self, config: WatchConfig, world: World, seen: Sightings) -> None:
-        super().__init__(config, world, seen)
-        self.comparison = LogComparison(
-            world.cluster,
-            config.environment,
-            watched=config.target,
-            left=config.source,
-            since=config.cutover_at,
-        )
+class _Slot:
+    def __init__(self, window: Window, world: World, seen: Sightings) -> None:
+        self._seen = seen
+        self._reader = SlotReader(world.cluster, window.environment, window.target)
 
     async def read(self, at: float) -> None:
-        self.seen.logs = await self.comparison.look(at)
+        self._seen.saw_slot(await self._reader.look(at))
+
+
+class _Prober:
+    def __init__(self, window: Window, world: World, seen: Sightings) -> None:
+        self._environment = window.environment
+        self._world = world
+        self._seen = seen
+
+    async def read(self, at: float) -> None:
+        self._seen.saw_probe(await self._world.probe(self._environment, self._world.now))

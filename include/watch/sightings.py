@@ -1,4 +1,4 @@
-"""What a watch has seen lately: bounded, and lost with its process without harm."""
+"""What a watch has seen lately: bounded; of what is lost with its process the account hands on what matters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from include.plan.rules import SloRules, SourceName, Watch
 from include.slo.evaluate import retention_seconds
+from include.slo.looks import same
 from include.slo.samples import LogSample, Observed, ProbeSample, SlotSample, Snapshot
 from include.watch.config import WatchOutcome
 
@@ -107,8 +108,7 @@ def _remember(samples: deque[S], sample: S, keep_seconds: float, same_seconds: f
     """Append; of samples that say the same, one every some seconds is enough to know how long it has been so."""
     if len(samples) >= 2:
         before, last = samples[-2], samples[-1]
-        same = replace(before, at=0.0) == replace(last, at=0.0) == replace(sample, at=0.0)
-        if same and sample.at - before.at <= same_seconds:
+        if same(before, last) and same(last, sample) and sample.at - before.at <= same_seconds:
             samples.pop()
     samples.append(sample)
     while sample.at - samples[0].at > keep_seconds:

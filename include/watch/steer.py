@@ -112,9 +112,14 @@ def answer_of(event: Mapping[str, Any], *, now: datetime) -> Answer | None:
         choice=str(options[0]) if isinstance(options, list | tuple) and len(options) == 1 else "",
         user=str(name) if name else None,
         at=_moment(event.get("responded_at"), now),
-        comment=_text(fields.get(COMMENT))[:_LONGEST_COMMENT],
+        comment=comment_of(fields.get(COMMENT)),
         minutes=_text(fields.get(MINUTES))[:40],
     )
+
+
+def comment_of(value: object) -> str:
+    """What somebody wrote into a form, as a ledger entry can hold it: on one line, cut, "" for what is no text."""
+    return _text(value)[:_LONGEST_COMMENT]
 
 
 def steer(answer: Answer, config: WatchConfig, *, now: float, people: Collection[str]) -> Decision:

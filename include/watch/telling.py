@@ -39,11 +39,11 @@ class Teller:
         if self._world.progress is not None:
             self._begin("progress", self._world.progress, progress)
 
-    def checkpoint(self, account: Account, at: float) -> None:
-        """Have the account kept, about every minute."""
+    def checkpoint(self, account: Callable[[], Account], at: float) -> None:
+        """Have the account kept, about every minute; it is made only then."""
         if self._world.checkpoint is None or at - self._kept_at < CHECKPOINT_SECONDS:
             return
-        if self._begin("checkpoint", self._world.checkpoint, account):
+        if self._begin("checkpoint", self._world.checkpoint, account()):
             self._kept_at = at
 
     async def close(self) -> None:

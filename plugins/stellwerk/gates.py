@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 
 from include.errors import ApprovalMissing, ApprovalRefused
 from include.ledger.approvals import GO, NO_GO
@@ -74,7 +75,8 @@ class RoleDecision(HITLOperator):
     """Ask the people of one role for Go or No-Go.
 
     Who may answer is read from the plan when the question is asked; the mapped ``role`` is checked against it,
-    since an XCom can be overwritten.
+    since an XCom can be overwritten. The form carries the fingerprint of what is shown: that is what a Go is for,
+    whatever has changed while the question was open.
 
     :param role: the role that decides
     :param evidence_from: id of the task whose result is shown
@@ -82,9 +84,8 @@ class RoleDecision(HITLOperator):
     """
 
     def __init__(self, *, role: str, evidence_from: str, about: About = "release", **kwargs: Any) -> None:
-        comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
         # A mapped operator is made again with every argument of the class it was mapped from, params included.
-        fixed = {"subject": "Go or No-Go?", "options": [GO, NO_GO], "params": {"comment": comment}}
+        fixed = {"subject": "Go or No-Go?", "options": [GO, NO_GO], "params": _form()}
         super().__init__(**{**kwargs, **fixed})
         self.role = role
         self.evidence_from = evidence_from
@@ -104,6 +105,7 @@ class RoleDecision(HITLOperator):
                 )
             asked = self._question(run, context)
         self.subject, self.body = asked.subject, asked.body
+        self.params = ParamsDict(_form(run.fingerprint))
         self.assigned_users = [{"id": user, "name": user} for user in gate.roles[self.role]]
         self.response_timeout = timedelta(seconds=gate.timeout_seconds)
         self.log.info("%s\n%s", asked.subject, asked.body)
@@ -113,9 +115,10 @@ class RoleDecision(HITLOperator):
         from stellwerk.hooks.ledger import open_ledger
 
         run = release_run(context)
-        if self.about == "release":
-            return run
-        return _decided_about(run, open_ledger(run.environment.connections.ledger), self.about)
+        return self._bound(run, open_ledger(run.environment.connections.ledger))
+
+    def _bound(self, run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
+        return _decided_about(run, ledger, self.about)
 
     def _question(self, run: ReleaseRun, context: Context) -> Question:
         from include.steps.database import gate
@@ -127,14 +130,15 @@ class RoleDecision(HITLOperator):
         return question(run, self.role, context["ti"].xcom_pull(task_ids=self.evidence_from) or {})
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Record the answer; a No-Go and silence both fail the gate."""
-        from include.steps.gate import record_decision
+        """Record the answer; a No-Go, silence and a Go to something else than what is so now all fail the gate."""
+        from include.steps.gate import must_be_as_shown, record_decision
         from stellwerk.hooks.ledger import open_ledger
 
         with airflow_errors(self.log):
-            run = self._run(context)
+            run = release_run(context)
             ledger = open_ledger(run.environment.connections.ledger)
             if "error" in event:
+                run = self._bound(run, ledger)
                 record_decision(
                     ledger, run, role=self.role, choice=None, user=None, at=None, comment=event["error"]
                 )
@@ -145,9 +149,9 @@ class RoleDecision(HITLOperator):
                     remedy="clear this task to ask again, or leave the release for another day",
                 )
             answer = super().execute_complete(context, event)
-            user = answer["responded_by_user"]
+            user, form = answer["responded_by_user"], answer["params_input"]
             choice = GO if answer["chosen_options"] == [GO] else NO_GO
-            comment = str(answer["params_input"].get("comment", ""))
+            comment, shown = str(form.get("comment", "")), str(form.get("fingerprint", ""))
             record_decision(
                 ledger,
                 run,
@@ -156,6 +160,7 @@ class RoleDecision(HITLOperator):
                 user=user["id"] if user else None,
                 at=answer["responded_at"],
                 comment=comment,
+                shown=shown,
             )
             self.log.info("%s: %s by %s: %s", self.role, choice, user, comment or "(no comment)")
             if choice != GO:
@@ -165,7 +170,20 @@ class RoleDecision(HITLOperator):
                     seen=f"{choice} by {user['id'] if user else 'nobody'}: {comment}",
                     remedy="mend what they object to, then start a new run",
                 )
+            must_be_as_shown(shown, self._bound(run, ledger).fingerprint)
         return {"role": self.role, "choice": choice, "user": user["id"] if user else None}
+
+
+def _form(fingerprint: str = "") -> dict[str, Param]:
+    """What is filled in beside the answer.
+
+    :param fingerprint: of what is shown; its field offers nothing else
+    """
+    shown = Param(fingerprint, type="string", title="Fingerprint", description="Of what is decided about")
+    if fingerprint:
+        shown.schema["enum"] = [fingerprint]
+    comment = Param("", type="string", title="Comment", description="Why; kept in the ledger")
+    return {"comment": comment, "fingerprint": shown}
 
 
 class Approve(StellwerkOperator):

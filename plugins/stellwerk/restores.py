@@ -22,7 +22,8 @@ def full_restore() -> tuple[TaskGroup, BaseOperator]:
     """Nothing is touched before a human has said yes to what is lost, and nobody writes while it is lost.
 
     What was written between the first count and the stop is counted again; where it is more than was confirmed,
-    the human is asked again. Where the restore comes to nothing, the application is taken up as it was.
+    the human is asked again. What is written after that ends the restore. Where it comes to nothing, the
+    application is taken up as it was, unless another run goes on with a restore of its own.
 
     :return: the group, and the task after which the database is the backup's
     """

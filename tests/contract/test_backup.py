@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -25,7 +27,7 @@ from include.backup.copies import Workshop
 from include.backup.described import read_contents_of
 from include.backup.dump import Wanted, find_backup, take_backup
 from include.backup.expiry import expire, stored
-from include.backup.manifest import MANIFEST, Format, Level, Manifest
+from include.backup.manifest import BEGUN, MANIFEST, Format, Level, Manifest, Verification
 from include.backup.retention import Retention
 from include.backup.spool import Spool
 from include.backup.store import Store
@@ -50,6 +52,7 @@ from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
 from tests.contract.databases import NAME, OWNER, OWNER_PASSWORD, World, child_environment, connect
 
+KEEPER = "erp/production"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -182,6 +185,26 @@ def test_tables_that_were_not_counted_are_unknown_and_not_equal(world: World) ->
         must_be_verified(verification)
 
 
+def test_counting_a_copy_may_take_as_long_as_making_it_did(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    hasty = replace(world.workshop, count_seconds=0)
+    assert verify("one", hasty, now=NOW, scratch=world.database).verdict == "VERIFIED"
+
+
+def test_an_extension_may_come_back_in_another_version_and_that_is_told(world: World) -> None:
+    with connect(world.admin(NAME)) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        try:
+            connection.execute("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'vector'")
+            manifest = take_backup(world.admin(NAME), world.store, world.clients, Wanted("one"))
+            found = verify("one", world.workshop, now=NOW, scratch=world.admin(NAME))
+        finally:
+            connection.execute("DROP EXTENSION vector")
+    assert (found.verdict, found.sentences, len(found.notes)) == ("VERIFIED", (), 1)
+    assert re.fullmatch(r"extension vector is version [\d.]+, it was version 0\.0\.1: .*", found.notes[0])
+    assert last_verification(world.store, manifest) == found
+
+
 def test_the_same_backup_is_taken_once(world: World) -> None:
     first = take_backup(world.database, world.store, world.clients, Wanted("one"))
     assert take_backup(world.database, world.store, world.clients, Wanted("one")) == first
@@ -262,15 +285,54 @@ def test_a_role_that_may_not_create_databases_is_told_before_anything_is_created
             connection.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(OWNER)))
 
 
+def test_a_restore_that_fails_says_nothing_about_the_backup_and_undoes_no_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
+
+    def hindered(*_: object, **__: object) -> None:
+        raise ClientFailed("pg_restore failed", seen="could not extend file: No space left on device")
+
+    def looked() -> Verification:
+        with monkeypatch.context() as patched:
+            patched.setattr("include.backup.verify.make_copy", hindered)
+            return verify("one", world.workshop, now=NOW, scratch=world.database)
+
+    unknown = looked()
+    assert (unknown.verdict, unknown.level) == ("UNKNOWN", Level.RESTORE)
+    assert "No space left on device" in unknown.sentences[0]
+    assert last_verification(world.store, manifest) == unknown
+    with pytest.raises(BackupDiffers, match=r"UNKNOWN.*No space left.*verify it again"):
+        must_be_verified(unknown)
+    proof = verify("one", world.workshop, now=NOW, scratch=world.database)
+    assert looked().verdict == "UNKNOWN"
+    assert last_verification(world.store, manifest) == proof
+    assert proof.verdict == "VERIFIED"
+    damage(world, manifest, "corrupt")
+    assert verify("one", world.workshop, now=NOW).verdict == "DAMAGED"
+    found = last_verification(world.store, manifest)
+    assert found is not None
+    assert found.verdict == "DAMAGED"
+
+
+def test_without_room_for_its_listing_nothing_is_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    with Path("/dev/full").open("r+b", buffering=0) as full, monkeypatch.context() as patched:
+        patched.setattr("include.backup.reading.tempfile", SimpleNamespace(TemporaryFile=lambda: full))
+        found = verify("one", world.workshop, now=NOW)
+    assert (found.verdict, len(found.sentences)) == ("UNKNOWN", 1)
+    assert "No space left on device" in found.sentences[0]
+
+
 def test_older_client_programs_are_refused(world: World) -> None:
     old = find_clients(installed_postgres().with_name("pginstall") / "bin")
     assert old.major < world.clients.major
     with pytest.raises(ClientUnusable, match="older than the server"):
         take_backup(world.database, world.store, old, Wanted("one"))
     take_backup(world.database, world.store, world.clients, Wanted("one"))
-    verification = verify("one", replace(world.workshop, clients=old), now=NOW)
-    assert verification.verdict == "DAMAGED"
-    assert "newer PostgreSQL" in verification.sentences[0]
+    with pytest.raises(ClientUnusable, match="older than the backup"):
+        verify("one", replace(world.workshop, clients=old), now=NOW)
+    assert last_verification(world.store, find_backup(world.store, "one")) is None
     with pytest.raises(ClientUnusable):
         find_clients(Path("/nonexistent"))
 
@@ -297,7 +359,7 @@ def test_a_table_that_somebody_has_locked_is_waited_for_and_told(world: World) -
         other.execute("LOCK TABLE public.kunde IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseBusy, match="lock"):
             take_backup(world.database, world.store, world.clients, Wanted("one", lock_wait_seconds=1))
-    assert world.store.files("one") == {}
+    assert set(world.store.files("one")) == {BEGUN}
 
 
 class Interrupted:
@@ -340,7 +402,7 @@ def end_backends(world: World) -> None:
 
 @pytest.mark.usefixtures("ballast")
 @pytest.mark.parametrize("how", ["server gone", "pg_dump killed", "disk full", "interrupted"])
-def test_a_dump_that_breaks_off_leaves_nothing_and_can_be_taken_again(
+def test_a_dump_that_breaks_off_leaves_no_archive_and_can_be_taken_again(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     def act() -> None:
@@ -364,7 +426,7 @@ def test_a_dump_that_breaks_off_leaves_nothing_and_can_be_taken_again(
         with pytest.raises(expected):
             take_backup(world.database, world.store, world.clients, Wanted("one"))
     assert pg_dumps() == []
-    assert world.store.files("one") == {}
+    assert set(world.store.files("one")) == {BEGUN}
     with pytest.raises(BackupMissing):
         find_backup(world.store, "one")
     take_backup(world.database, world.store, world.clients, Wanted("one"))
@@ -440,6 +502,7 @@ database = Database(host, int(port), name, user, sys.stdin.read())
 take_backup(database, Store(UPath(folder)), find_clients(Path(clients)), Wanted("one"))
 """
 POINTS = [
+    *("before begun", "begun 0", "after begun"),
     *("before archive", "archive 0", "archive 20", "after archive"),
     *("before inventory", "inventory 0", "after inventory", "before manifest", "manifest 0", "after manifest"),
 ]
@@ -469,7 +532,7 @@ def test_a_killed_process_leaves_no_backup_and_the_next_one_takes_it(world: Worl
         with pytest.raises(BackupMissing):
             find_backup(world.store, "one")
     manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
-    expected = {MANIFEST, manifest.inventory.name, manifest.pieces[0].name}
+    expected = {BEGUN, MANIFEST, manifest.inventory.name, manifest.pieces[0].name}
     assert set(world.store.files("one")) == expected
     assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
 
@@ -570,28 +633,33 @@ def test_memory_does_not_grow_with_the_database(made: World, tmp_path: Path) -> 
 # -- retention and other stores ------------------------------------------------------------------------------
 
 
-def test_old_backups_go_and_the_newest_verified_stays(world: World) -> None:
+def test_old_backups_go_and_the_newest_verified_stays(world: World, spool: Spool) -> None:
     for day, name in enumerate(("oldest", "verified", "newest")):
         taken = NOW + timedelta(days=day)
-        take_backup(world.database, world.store, world.clients, Wanted(name, now=lambda taken=taken: taken))
+        wanted = Wanted(name, KEEPER, now=lambda taken=taken: taken)
+        take_backup(world.database, world.store, world.clients, wanted)
     for name in ("oldest", "verified"):
         assert verify(name, world.workshop, now=NOW).verdict == "VERIFIED"
     later = NOW + timedelta(days=400)
-    (Path(world.store.root.path) / "left").mkdir()
-    (Path(world.store.root.path) / "left" / "x.dump.partial").write_bytes(b"half")
-    os.utime(Path(world.store.root.path) / "left" / "x.dump.partial", (0, 0))
-    fates = {fate.folder: fate.kept for fate in expire(world.store, Retention(newest=1), now=later)}
-    assert fates == {"oldest": False, "verified": True, "newest": True, "left": False}
-    assert world.store.folders() == ("newest", "verified")
-    assert [one.proof for one in stored(world.store)] == ["UNKNOWN", "VERIFIED"]
+    wanted = Wanted("left", KEEPER, format=Format.DIRECTORY, spool=Spool(spool.folder, 1))
+    with pytest.raises(SpoolFull):
+        take_backup(world.database, world.store, world.clients, wanted)
+    os.utime(Path(world.store.root.path) / "left" / BEGUN, (0, 0))
+    (Path(world.store.root.path) / "monthly").mkdir()
+    (Path(world.store.root.path) / "monthly" / "20260101.dump").write_bytes(b"not ours")
+    os.utime(Path(world.store.root.path) / "monthly" / "20260101.dump", (0, 0))
+    fates = expire(world.store, Retention(newest=1), keeper=KEEPER, now=later)
+    assert {fate.folder for fate in fates if not fate.kept} == {"oldest", "left"}
+    assert world.store.folders() == ("monthly", "newest", "verified")
+    assert [one.proof for one in stored(world.store, KEEPER) if one.ours] == ["UNKNOWN", "VERIFIED"]
     assert find_backup(world.store, "verified").id == "verified"
 
 
 def test_a_verified_backup_that_was_damaged_later_protects_no_more(world: World) -> None:
-    manifest = take_backup(world.database, world.store, world.clients, Wanted("one"))
+    manifest = take_backup(world.database, world.store, world.clients, Wanted("one", KEEPER))
     assert verify("one", world.workshop, now=NOW).verdict == "VERIFIED"
     damage(world, manifest, "truncated")
-    assert [one.proof for one in stored(world.store)] == ["DAMAGED"]
+    assert [one.proof for one in stored(world.store, KEEPER)] == ["DAMAGED"]
 
 
 def test_backups_go_to_any_file_system(world: World) -> None:
@@ -601,7 +669,7 @@ def test_backups_go_to_any_file_system(world: World) -> None:
         verification = verify("one", Workshop(store, world.clients), now=NOW, scratch=world.database)
         assert verification.verdict == "VERIFIED"
         assert store.folders() == ("one",)
-        assert expire(store, Retention(), now=NOW)[0].kept
+        assert expire(store, Retention(), keeper=KEEPER, now=NOW)[0].kept
         store.delete("one", store.files("one"))
         assert store.files("one") == {}
         assert manifest.size > 0

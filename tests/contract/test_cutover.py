@@ -13,7 +13,14 @@ import pytest
 from include.bluegreen.fence import last_switch
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, switch
-from include.errors import ReleaseFenced, RolledBack, TrafficServiceMissing, VerificationFailed, WatchAsleep
+from include.errors import (
+    ReleaseFenced,
+    RolledBack,
+    TrafficError,
+    TrafficServiceMissing,
+    VerificationFailed,
+    WatchAsleep,
+)
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import SmokeCheck, Traffic
@@ -24,6 +31,7 @@ from include.steps.drain import drain_left_slot
 from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
+from include.steps.schema_proof import MIGRATION_INTENDED, WAY_BACK_INTENDED
 from include.watch.arming import Post, until_cut_over
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
@@ -190,6 +198,18 @@ async def test_without_a_watch_that_is_awake_nothing_moves(
     assert service is not None
     assert (service.selector["version"], last_switch(service)) == ("blue", None)
     assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind.startswith("cutover.intended")]
+
+
+async def test_while_the_schema_is_taken_back_nothing_moves(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger
+) -> None:
+    began = record(ledger, run, MIGRATION_INTENDED, {})
+    record(ledger, run, WAY_BACK_INTENDED, {"began": began.sequence})
+    with pytest.raises(TrafficError, match="the schema is being taken back"):
+        await cut_over(run, cluster_client, ledger, watched=False)
+    service = await cluster_client.service(run.environment.traffic.service)
+    assert service is not None
+    assert (service.selector["version"], last_switch(service)) == ("blue", None)
 
 
 async def test_the_watch_answers_and_begins_with_the_switch(

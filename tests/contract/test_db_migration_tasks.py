@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -15,11 +16,17 @@ from uuid import uuid4
 
 import pytest
 from airflow.providers.standard.operators import hitl
-from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput, TaskDeferred
 
+from include.bluegreen.state import ServiceState
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
+from include.steps.database.entries import MIGRATION_WATCH_FAILED
+from include.steps.database.gate import decided_about
+from include.steps.record import recorded
+from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_proof
+from include.watch.config import WatchOutcome
 from stellwerk.gates import GO, Approve, GateRoles, RoleDecision
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import (
@@ -33,6 +40,7 @@ from stellwerk.operators.database import (
     VerifyMigrated,
 )
 from stellwerk.operators.way_back import TAKE, AskTakeBack, StateWayBack, TakeBack
+from stellwerk.sensors.schema import SchemaWatch
 from tests.contract.places import NEW, OLD, Place, demo_place
 
 SUITE = """
@@ -41,7 +49,14 @@ with psycopg.connect() as connection:
     connection.execute("INSERT INTO orders (article_id, quantity, total_cents) VALUES (1, 1, 100)")
 print("an order was placed")
 """
-CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {"mode": "apply"}})
+CONTEXT = cast(
+    Any,
+    {
+        "task_instance": SimpleNamespace(id=uuid4()),
+        "ti": SimpleNamespace(try_number=1, max_tries=0),
+        "params": {"mode": "apply"},
+    },
+)
 
 
 @pytest.fixture
@@ -55,12 +70,38 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     password = quote(database.password, safe="")
     url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
     monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
-    for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
+    operators = ("stellwerk.operators.base", "stellwerk.operators.way_back")
+    for module in (*operators, "stellwerk.gates", "stellwerk.sensors.schema"):
         monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
+    monkeypatch.setattr(StellwerkOperator, "with_cluster", with_traffic_on_blue)
+    monkeypatch.setattr("include.steps.page.page", lambda *_: True)
     monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: made.ledger)
     monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
     return made
+
+
+def with_traffic_on_blue(_: StellwerkOperator, run: ReleaseRun, step: Any) -> Any:
+    """The part of a cluster that a migration asks: which slot takes the traffic, and whose turn it is.
+
+    No pod of it tells anything.
+    """
+    traffic = run.environment.traffic
+
+    async def service(name: str) -> ServiceState:
+        return ServiceState(name, traffic.selector_for("blue"), {}, "1")
+
+    async def lease(_: str) -> None:
+        """Nobody ever had one."""
+
+    return asyncio.run(step(run, SimpleNamespace(service=service, lease=lease)))
+
+
+def watching() -> dict[str, Any]:
+    """The task defers: what Airflow keeps of it."""
+    with pytest.raises(TaskDeferred) as deferred:
+        SchemaWatch(task_id="watch").execute(CONTEXT)
+    return dict(deferred.value.trigger.serialize()[1])
 
 
 def done(*tasks: StellwerkOperator) -> list[Any]:
@@ -100,7 +141,8 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
         Migrate(task_id="migrate").execute(CONTEXT)
     for given, user in zip(results[-1], ("anna", "bo"), strict=True):
         asked = partial(RoleDecision, task_id="decide", evidence_from="", about="migration", **given)
-        results.append(answered(asked, GO, user, {"comment": "fine"}))
+        shown = decided_about(demo.run, demo.ledger).fingerprint
+        results.append(answered(asked, GO, user, {"comment": "fine", "fingerprint": shown}))
     results += done(
         Approve(task_id="approve", about="migration"),
         BackUp(task_id="back_up", purpose="safety"),
@@ -113,6 +155,14 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
     assert schema_proof(demo.run, demo.ledger) == "rehearsed"
 
     demo.erp.do("UPDATE public.orders SET delivery_date = '2030-05-02' WHERE id <= 3")
+    fired = WatchOutcome(result="FIRED", sentence="error rate 30 %", at=datetime.now(UTC).timestamp())
+    results.append(watching())
+    with pytest.raises(AirflowException, match="FailsOnNewSchema: the running version fails"):
+        SchemaWatch(task_id="watch").execute_complete(CONTEXT, fired.dump(), **results[-1])
+    ended = recorded(demo.ledger, demo.run, MIGRATION_WATCH_FAILED)
+    assert ended is not None
+    assert ended.payload["slot"] == "blue"
+    results.append(dict(ended.payload))
     stated = StateWayBack(task_id="state").execute(CONTEXT)
     with pytest.raises(AirflowException, match="LossNotConfirmed"):
         TakeBack(task_id="take_back").execute(CONTEXT)

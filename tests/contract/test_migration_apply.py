@@ -7,17 +7,19 @@ import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from include.errors import (
     MigrationFailed,
+    MigrationInterrupted,
     MigrationRefused,
     SchemaDiffers,
     WrongDatabase,
 )
-from include.migration.apply import Migration
+from include.migration.apply import Migration, log_progress
 from include.migration.job import Progress
 from include.migration.tree import Tree
 from include.sandbox.postgres import Postgres
@@ -155,13 +157,15 @@ def test_an_asynchronous_env_py_is_guarded_in_the_same_way(erp: World, server: P
 # -- the wrong database --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("knows_a_password", [False, True])
 def test_an_env_py_that_goes_elsewhere_is_refused_before_it_executes_anything(
-    erp: World, server: Postgres, tmp_path: Path
+    erp: World, server: Postgres, tmp_path: Path, *, knows_a_password: bool
 ) -> None:
     other = world(server, "other")
+    password = f":{quote(erp.database.password, safe='')}@" if knows_a_password else "@"
     stubborn = ENV.replace(
         "config.get_section(config.config_ini_section, {})",
-        '{"sqlalchemy.url": config.attributes["url"].rsplit("/", 1)[0] + "/other"}',
+        f'{{"sqlalchemy.url": config.attributes["url"].rsplit("/", 1)[0].replace("@", {password!r}) + "/other"}}',
     )
     with pytest.raises(WrongDatabase, match="database 'other'") as refused:
         Migration(erp.job(tree(tmp_path, LINE, env=stubborn)), erp.database).run()
@@ -234,6 +238,29 @@ def test_the_limits_hold_against_what_env_py_sets(erp: World, tmp_path: Path) ->
         Migration(job, erp.database).run()
 
 
+SEEN = "CREATE TABLE {} AS SELECT current_setting('lock_timeout') l, current_setting('statement_timeout') s"
+
+
+def test_the_limits_hold_again_after_a_revision_that_has_set_others(erp: World, tmp_path: Path) -> None:
+    loose = sql("SET lock_timeout = 0") + "\n" + sql("SET statement_timeout = 0")
+    reset = sql("RESET lock_timeout") + "\n" + sql(SEEN.format("reset"))
+    own = f"""
+import psycopg
+with psycopg.connect("") as own:
+    own.execute({SEEN.format("own")!r})
+"""
+    given = FIRST | {
+        "b": revision("b", "a", loose),
+        "c": revision("c", "b", sql(SEEN.format("later"))),
+        "d": revision("d", "c", reset),
+        "e": revision("e", "d", own),
+    }
+    Migration(erp.job(tree(tmp_path, given)), erp.database).run()
+    assert {one: erp.ask(f"SELECT l, s FROM {one}") for one in ("later", "reset", "own")} == {
+        one: [("500ms", "20s")] for one in ("later", "reset", "own")
+    }
+
+
 def test_an_env_py_that_runs_nothing_is_no_success(erp: World, tmp_path: Path) -> None:
     with pytest.raises(MigrationFailed, match="without having run"):
         Migration(erp.job(tree(tmp_path, LINE, env="pass")), erp.database).run()
@@ -292,6 +319,33 @@ raise ValueError(secret)
     assert password not in repr(job)
     assert "***" in caplog.text
     assert password not in caplog.text
+
+
+def test_the_password_is_good_for_the_one_database_only(erp: World, tmp_path: Path) -> None:
+    at_a(erp, tmp_path)
+    given = FIRST | {"b": revision("b", "a", "import psycopg\npsycopg.connect('dbname=postgres')")}
+    with pytest.raises(MigrationInterrupted, match="no password supplied"):
+        Migration(erp.job(tree(tmp_path, given)), erp.database).run()
+
+
+def test_no_row_and_no_string_of_a_statement_is_told(
+    erp: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    at_a(erp, tmp_path)
+    erp.do(
+        "ALTER TABLE orders ADD mail text, ALTER id SET NOT NULL",
+        "INSERT INTO orders VALUES (1, 'anna@example.com')",
+    )
+    seen: list[Progress] = []
+    slow_one = sql("SELECT pg_sleep(1), 'bert@example.com'")
+    failing = sql("UPDATE orders SET id = NULL WHERE mail <> 'cleo@example.com'")
+    job = erp.job(tree(tmp_path, FIRST | {"b": revision("b", "a", f"{slow_one}\n{failing}")}))
+    with pytest.raises(MigrationFailed, match="violates not-null constraint") as failed:
+        Migration(job, erp.database, report=lambda one: (seen.append(one), log_progress(one))).run()
+    assert "UPDATE orders SET id = NULL WHERE mail < > '…'" in failed.value.seen
+    assert any("pg_sleep" in one.shown for one in seen)
+    assert "example.com" not in "".join([str(failed.value), caplog.text, *(one.shown for one in seen)])
 
 
 # -- the demo ERP --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from include.migration.reading import reading
 from include.migration.rules import lint
 from include.migration.state import DatabaseState
 from include.migration.tree import Step, Tree
+from include.migration.way_back import losses
 from include.sandbox.erp.build import build_folder
 from include.sandbox.erp.versions import VERSIONS
 from tests.contract.trees import concurrently, inspect, render, revision, sql, tree, without_config
@@ -228,6 +229,37 @@ def test_what_needs_a_database_says_so_and_stops_no_other(tmp_path: Path) -> Non
         ("not-rendered", "unknown"),
         ("drop-table", "block"),
     ]
+
+
+HIDDEN = (
+    "if not context.is_offline_mode():\n    op.get_bind().execute(sa.text('DELETE FROM orders'))",
+    "if context.is_offline_mode():\n    return\nop.drop_table('orders')",
+    "if context.requires_connection():\n    op.drop_table('orders')",
+    "if not op.get_context().as_sql:\n    op.drop_table('orders')",
+    "if not op.get_context().impl.as_sql:\n    op.drop_table('orders')",
+)
+
+
+@pytest.mark.parametrize("body", HIDDEN)
+def test_what_is_done_only_with_a_database_is_not_taken_for_nothing(tmp_path: Path, body: str) -> None:
+    text = f"op.execute('SELECT 1')\n{body}"
+    quiet = concurrently("VACUUM") + "\nop.add_column('t', sa.Column('x', sa.Text))"
+    given = tree(tmp_path, {"a": revision("a", None, text, body), "b": revision("b", "a", quiet)})
+    up, down, other = render(given, (Step("a", up=True), Step("a", up=False), Step("b", up=True)))
+    why = "it asks whether there is a database, and may do something else with one"
+    assert (up.statements, up.why, up.line) == ((("SELECT 1;", 12),), why, 13)
+    assert [(one.rule, one.severity, one.line) for one in lint([up])] == [("not-rendered", "unknown", 13)]
+    assert [one.kind for one in losses([down])] == ["unknown"]
+    assert (other.why, len(other.statements)) == ("", 4)
+
+
+def test_what_is_done_with_the_connection_is_shown_where_it_can_be(tmp_path: Path) -> None:
+    up = """
+        if op.get_bind().dialect.name == "postgresql":
+            op.get_bind().execute(sa.text("DELETE FROM orders"))
+    """
+    (one,) = render(tree(tmp_path, {"a": revision("a", None, up)}), (Step("a", up=True),))
+    assert (one.statements, one.why) == ((("DELETE FROM orders;", 13),), "")
 
 
 def test_outside_of_a_transaction_is_seen(tmp_path: Path) -> None:

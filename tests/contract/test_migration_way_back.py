@@ -75,6 +75,23 @@ def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> No
     assert twice.schema.fingerprint == done.schema.fingerprint
 
 
+def test_what_is_overwritten_is_counted_and_what_cannot_be_counted_is_said(erp: World, tmp_path: Path) -> None:
+    down = (
+        "UPDATE orders SET id = 0 WHERE id > 2",
+        "DROP TYPE IF EXISTS mood CASCADE",
+        "ALTER TABLE orders DROP x",
+    )
+    added = revision("b", "a", sql("ALTER TABLE orders ADD x text"), "\n".join(map(sql, down)))
+    migrate(erp, tmp_path, FIRST | {"b": added})
+    erp.do("INSERT INTO orders SELECT generate_series(1, 4)")
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"a"})
+    assert [(one.kind, one.rows) for one in back.statement.losses] == [
+        ("overwritten", 4),
+        ("other", None),
+        ("column", 0),
+    ]
+
+
 def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:
     given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("ALTER TABLE orders DROP COLUMN id"))})
     migrate(erp, tmp_path / "old", FIRST)

@@ -6,32 +6,39 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors, sql
 from upath import UPath
 
-from include.backup.copies import Workshop, take_stock
+from include.backup.copies import Workshop, make_copy, take_stock
 from include.backup.dump import Wanted, take_backup
+from include.backup.exchange import drain, exchange
 from include.backup.loss import RestoreLoss
-from include.backup.manifest import Format, Manifest
-from include.backup.restore import restore, what_would_be_lost
+from include.backup.manifest import Format, Manifest, Piece
+from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.swap import names
+from include.backup.unfinished import settle
 from include.database.confirmation import LossConfirmation
+from include.database.counting import count_rows
 from include.database.facts import DatabaseIdentity
 from include.database.inventory import compare
+from include.database.marks import mark
 from include.database.properties import read_properties
-from include.database.session import session, try_lock
+from include.database.session import Session, session, try_lock
 from include.errors import (
     ArchiveForeign,
     ArchiveUnusable,
+    BackupDiffers,
     BackupMissing,
     DatabaseBusy,
     RestoreBusy,
@@ -39,7 +46,7 @@ from include.errors import (
     RestoreUnconfirmed,
     StellwerkError,
 )
-from include.sandbox.postgres import Postgres
+from include.sandbox.postgres import SUPERUSER, Postgres
 from tests.contract.databases import NAME, OWNER, READER, World, child_environment, connect
 
 
@@ -110,15 +117,47 @@ def test_the_backup_takes_the_place_of_the_damaged_database_which_is_kept(
 
 
 @pytest.mark.usefixtures("manifest")
+def test_it_may_take_longer_than_the_role_lets_a_session_be_idle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(world.admin()) as connection:
+        short = sql.SQL("ALTER ROLE {} SET idle_session_timeout TO '300ms'").format(sql.Identifier(OWNER))
+        connection.execute(short)
+        monkeypatch.setattr("include.backup.store.CHUNK_BYTES", 4096)
+        read = Store.read
+
+        def slowly(store: Store, folder: str, piece: Piece) -> Iterator[bytes]:
+            for chunk in read(store, folder, piece):
+                time.sleep(0.4)
+                yield chunk
+
+        monkeypatch.setattr(Store, "read", slowly)
+        try:
+            statement = stated(world)
+            restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(OWNER)))
+    assert world.names() == sorted([NAME, names(statement).kept])
+
+
+@pytest.mark.usefixtures("manifest")
 def test_what_is_lost_is_stated_with_every_table(world: World) -> None:
     damage(world)
     statement = stated(world)
     told = " ".join(statement.sentences)
     assert statement.readable
-    assert "public.kunde: 100 rows come back (400 now, 500 in the backup)." in told
-    assert "lager.bewegung_2025: 2 rows are lost (32 now, 30 in the backup)." in told
-    assert 'Tabelle mit ""Zeichen""": 50 rows come back (0 now, 50 in the backup).' in told
+    assert "public.kunde: at least 100 rows come back (400 now, 500 in the backup)." in told
+    assert "lager.bewegung_2025: at least 2 rows are lost (32 now, 30 in the backup)." in told
+    assert 'Tabelle mit ""Zeichen""": at least 50 rows come back (0 now, 50 in the backup).' in told
     assert "lager.bewegung_rest" not in told
+
+
+def test_what_the_backup_does_not_know_is_confirmed_and_hinders_nothing(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one", count_seconds=0))
+    statement = stated(world)
+    assert "public.kunde: how many rows are lost is not known." in statement.sentences
+    restore(world.database, world.workshop, statement, yes(statement))
+    assert world.names() == sorted([NAME, names(statement).kept])
 
 
 @pytest.mark.usefixtures("manifest")
@@ -131,7 +170,8 @@ def test_a_database_that_is_gone_is_restored_from_the_artefact_alone(world: Worl
     assert restored.kept == ""
     assert world.names() == [NAME]
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
-    assert restore(world.database, world.workshop, statement, yes(statement)) == restored
+    again = restore(world.database, world.workshop, statement, yes(statement))
+    assert again == replace(restored, lost=statement), "a second time nothing is lost"
 
 
 def test_a_backup_of_another_database_needs_to_be_named(world: World, manifest: Manifest) -> None:
@@ -208,6 +248,21 @@ def test_another_archive_under_the_same_name_is_refused(world: World) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
+def test_a_copy_that_could_not_be_compared_takes_nobodys_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = stated(world)
+
+    def hasty(connection: Session, **more: Any) -> dict[str, int | None]:
+        rows = count_rows(connection, **more)
+        return rows if connection.info.dbname == NAME else {**rows, "public.kunde": None}
+
+    monkeypatch.setattr("include.backup.copies.count_rows", hasty)
+    with pytest.raises(BackupDiffers, match=r"public\.kunde.*count_seconds"):
+        restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
     ("take", "give", "told"),
     [
@@ -243,6 +298,60 @@ def test_a_session_that_cannot_be_ended_is_told_before(world: World) -> None:
     statement = stated(world)
     with connect(world.admin(NAME)), pytest.raises(RestoreRefused, match="may not disconnect postgres"):
         restore(world.database, world.workshop, statement, yes(statement))
+
+
+@pytest.fixture
+def two_phases(server: Postgres) -> Iterator[None]:
+    def allow(number: int) -> None:
+        with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER SYSTEM SET max_prepared_transactions = {}").format(number))
+        server.stop()
+        server.start()
+
+    allow(1)
+    yield
+    allow(0)
+
+
+@pytest.mark.usefixtures("two_phases", "untouched")
+def test_a_forgotten_prepared_transaction_is_told_before(world: World, manifest: Manifest) -> None:
+    statement = stated(world)
+    with connect(world.database) as connection:
+        connection.execute("BEGIN; DELETE FROM public.offen WHERE id < 0; PREPARE TRANSACTION 'forgotten'")
+        try:
+            (told,) = what_stands_in_the_way(world.database, world.workshop, manifest)
+            assert "because of the prepared transaction 'forgotten' of Owner" in told
+            with pytest.raises(RestoreRefused, match="forgotten"):
+                restore(world.database, world.workshop, statement, yes(statement))
+        finally:
+            connection.execute("ROLLBACK PREPARED 'forgotten'")
+    assert what_stands_in_the_way(world.database, world.workshop, manifest) == ()
+
+
+def test_what_replicates_from_the_database_is_told_before(world: World, manifest: Manifest) -> None:
+    admin = world.admin(NAME)
+    replicating = psycopg.connect(**admin.parameters(), replication="database")
+    with connect(world.admin()) as connection, replicating as other:
+        (told,) = what_stands_in_the_way(admin, world.workshop, manifest)
+        assert f"because of the walsender {other.info.backend_pid} of postgres" in told
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (other.info.backend_pid,))
+    assert what_stands_in_the_way(admin, world.workshop, manifest) == ()
+
+
+@pytest.mark.usefixtures("manifest")
+def test_roles_that_have_gone_since_the_backup_are_told_before(world: World) -> None:
+    with connect(world.admin()) as connection:
+        connection.execute("CREATE ROLE nightly; CREATE ROLE guest")
+        for said in (
+            "ALTER ROLE nightly IN DATABASE {} SET work_mem TO '1GB'",
+            "GRANT CONNECT ON DATABASE {} TO guest",
+        ):
+            connection.execute(sql.SQL(said).format(sql.Identifier(NAME)))
+        taken = take_backup(world.database, world.store, world.clients, Wanted("two"))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM guest").format(sql.Identifier(NAME)))
+        connection.execute("DROP ROLE nightly, guest")
+    told = what_stands_in_the_way(world.database, world.workshop, taken)
+    assert told == tuple(f"the role {role} does not exist on the server" for role in ("guest", "nightly"))
 
 
 @pytest.mark.usefixtures("manifest")
@@ -284,6 +393,64 @@ def test_a_database_that_appears_or_goes_meanwhile_is_not_replaced(world: World)
         )
     with pytest.raises(RestoreRefused, match="has appeared"):
         restore(world.database, world.workshop, statement, yes(statement))
+
+
+# -- more than was confirmed ---------------------------------------------------------------------------------
+
+
+def sell(world: World, number: int) -> None:
+    with connect(world.database) as connection:
+        for _ in range(number):
+            connection.execute("INSERT INTO public.kunde (name) VALUES (gen_random_uuid()::text)")
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize("when", ["since it was stated", "while it is copied", "until the last session has ended"])
+def test_no_more_is_lost_than_was_confirmed_whoever_writes(world: World, when: str) -> None:
+    sell(world, 2)
+    statement, made = stated(world), 0
+
+    def copied(*given: object, **more: object) -> object:
+        nonlocal made
+        made += 1
+        if when == "while it is copied":
+            sell(world, 500)
+        return make_copy(*given, **more)  # type: ignore[arg-type]
+
+    writer = psycopg.connect(**world.database.parameters())
+    if when == "until the last session has ended":
+        writer.execute("INSERT INTO public.kunde (name) SELECT 'spät ' || i FROM generate_series(1, 500) i")
+    elif when == "since it was stated":
+        sell(world, 500)
+
+    def drained(*given: object, **more: object) -> None:
+        if when == "until the last session has ended":
+            writer.commit()
+        drain(*given, **more)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.restore.make_copy", copied)
+        patched.setattr("include.backup.exchange.drain", drained)
+        with pytest.raises(RestoreUnconfirmed, match="somebody has written to it") as refused:
+            restore(world.database, world.workshop, statement, yes(statement))
+    writer.close()
+    assert "public.kunde: at least 502 rows are lost, 2 were confirmed" in refused.value.seen
+    assert made == (0 if when == "since it was stated" else 1)
+    assert count(world, "SELECT count(*) FROM public.kunde") == 1002, "users have what they had"
+    again = stated(world)
+    restored = restore(world.database, world.workshop, again, yes(again))
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
+    assert (restored.lost.tables, restored.lost.made_at > again.made_at) == (again.tables, True)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_cannot_be_counted_is_restored_where_that_was_confirmed(world: World) -> None:
+    statement = stated(world).model_copy(update={"readable": False, "tables": ()})
+    sell(world, 3)
+    later = statement.made_at + timedelta(minutes=6)
+    restored = restore(world.database, world.workshop, statement, yes(statement), now=lambda: later)
+    assert restored.lost == statement.model_copy(update={"made_at": later}), "minutes count until the exchange"
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
 
 
 # -- sessions, kills -----------------------------------------------------------------------------------------
@@ -328,7 +495,25 @@ def test_when_the_exchange_fails_users_have_what_they_had(world: World) -> None:
     assert world.names() == sorted([NAME, restored.kept])
 
 
-def _refuse(*_: object) -> None:
+@pytest.mark.usefixtures("manifest")
+def test_what_is_raised_after_the_exchange_takes_nothing_of_it_back(world: World) -> None:
+    damage(world)
+    statement = stated(world)
+
+    def exchanged_and_killed(*given: object, **more: object) -> None:
+        exchange(*given, **more)  # type: ignore[arg-type]
+        raise DatabaseBusy("told to end")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.exchange.exchange", exchanged_and_killed)
+        with pytest.raises(DatabaseBusy, match="told to end"):
+            restore(world.database, world.workshop, statement, yes(statement))
+    restored = restore(world.database, world.workshop, statement, yes(statement))
+    assert world.names() == sorted([NAME, restored.kept])
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
+
+
+def _refuse(*_: object, **__: object) -> None:
     raise DatabaseBusy("somebody is still there")
 
 
@@ -447,6 +632,41 @@ def test_a_killed_restore_that_nobody_confirms_again_lets_users_in(world: World)
     with pytest.raises(RestoreUnconfirmed):
         restore(world.database, world.workshop, statement, None)
     assert count(world, "SELECT count(*) FROM public.kunde") == 500
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_restore_that_takes_longer_than_an_hour_survives_a_kill(world: World) -> None:
+    statement = stated(world)
+    late = statement.made_at + timedelta(minutes=70)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("include.backup.exchange.put_in_place", _refuse)
+        with pytest.raises(DatabaseBusy):
+            restore(world.database, world.workshop, statement, yes(statement))
+        with pytest.raises(RestoreUnconfirmed, match="nobody has confirmed"):
+            restore(world.database, world.workshop, statement, None, now=lambda: late)
+    restored = restore(world.database, world.workshop, statement, yes(statement), now=lambda: late)
+    assert world.names() == sorted([NAME, restored.kept])
+    assert restored.lost.made_at == late
+
+
+@pytest.mark.usefixtures("manifest")
+def test_of_restores_that_nobody_goes_on_with_nothing_is_left(world: World) -> None:
+    mine, theirs = names(stated(world)), names(stated(world))
+    with session(world.database.named("postgres"), application="test") as administration:
+        for name in (mine.new, theirs.new, f"{NAME}_restore_abc"):
+            administration.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        mark(administration, theirs.new, "verified", theirs.mark)
+        mark(administration, NAME, "replacing", theirs.mark)
+        administration.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(NAME)))
+        assert try_lock(administration, f"restore {NAME}")
+        with pytest.raises(RestoreBusy):
+            settle(world.database, world.workshop)
+    assert settle(world.database, world.workshop, [mine.mark]) == ""
+    assert world.names() == sorted([NAME, f"{NAME}_restore_abc"]), "the last one is nobody's"
+    assert count(world, "SELECT count(*) FROM public.kunde") == 500
+    statement = stated(world)
+    restore(world.database, world.workshop, statement, yes(statement))
+    assert settle(world.database, world.workshop) == names(statement).mark
 
 
 def test_errors_say_no_password(world: World, manifest: Manifest) -> None:

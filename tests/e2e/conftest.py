@@ -15,6 +15,7 @@ from include.clients.kubernetes import Cluster
 from include.sandbox.environment import Options, Sandbox
 from include.sandbox.erp.build import build_images
 from include.sandbox.external_cluster import named_kubeconfig
+from tests.e2e.erp import Erp
 from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release, write_staging
 
 WATCH_SECONDS = 20.0
@@ -59,6 +60,17 @@ class World:
         """The slot that takes traffic."""
         return active_slot(self.service(), self._sandbox.environment.traffic)
 
+    def versions(self, slot: Slot) -> set[str]:
+        """What the pods of a slot run, by the tags of their images; empty when there are none."""
+
+        async def read() -> set[str]:
+            options, traffic = self._sandbox.options, self._sandbox.environment.traffic
+            async with Cluster.from_kubeconfig(self._sandbox.cluster.kubeconfig, options.namespace) as client:
+                pods = await client.pods(traffic.selector_for(slot))
+                return {pod.image.rpartition(":")[2] for pod in pods if not pod.deleting}
+
+        return asyncio.run(read())
+
     def inbox(self, kind: str) -> list[str]:
         """Texts of the messages that arrived, oldest first."""
         folder: Path = self._sandbox.inbox / kind
@@ -69,3 +81,9 @@ class World:
 def world(sandbox: Sandbox) -> World:
     """The world beside Airflow."""
     return World(sandbox)
+
+
+@pytest.fixture
+def erp(sandbox: Sandbox) -> Erp:
+    """The application beside Airflow."""
+    return Erp(sandbox)

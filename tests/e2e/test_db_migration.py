@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import httpx
 import psutil
-import psycopg
 import pytest
 
-from include.ledger.entry import Entry
-from include.ledger.store import Ledger
-from include.migration.activity import TAG
 from include.migration.process import MAIN
-from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Run
+from include.sandbox.airflow_client import AirflowClient, AirflowRefused
 from include.sandbox.environment import Sandbox
 from include.sandbox.guard import descendants
 from include.sandbox.people import MIGRATION_DECIDERS, answer_gate, trigger_migration
 from include.sandbox.processes import wait_until
+from include.sandbox.story import constant_load
 from include.steps.database.entries import (
     BACKED_UP,
     BACKUP_PROVEN,
     LOSS_CONFIRMED,
     MIGRATION_VERIFIED,
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
     SURVEYED,
     TRIED_OUT,
@@ -35,10 +29,11 @@ from include.steps.database.entries import (
 from include.steps.record import APPROVED
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, REHEARSED, TAKEN_BACK
 from tests.e2e.conftest import World
+from tests.e2e.erp import NEW, OLD, Erp, states
+from tests.e2e.runtime_fixtures import still_running
 from tests.e2e.spilled import spilled
 from tests.e2e.worlds import staging_like_production
 
-OLD, NEW = {"0002_orders"}, {"0003_delivery_date"}
 FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
 STARTED, COMPLETED = "Database migration started", "Database migration completed"
 LEAD, ON_CALL = MIGRATION_DECIDERS
@@ -49,69 +44,6 @@ ORDERS = 5
 def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
     with sandbox.airflow.client() as session:
         yield session
-
-
-class Erp:
-    """The demo ERP's database, and the ledger beside it."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.url = sandbox.postgres.url("valeo_erp")
-        self.public = sandbox.addresses.public_url
-        self._ledger = Ledger(sandbox.postgres.url("stellwerk", "stellwerk_append"))
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url) as connection:
-            return connection.execute(query).fetchall()
-
-    def revisions(self) -> set[str]:
-        return {revision for (revision,) in self.ask("SELECT version_num FROM alembic_version")}
-
-    def databases(self) -> set[str]:
-        return {name for (name,) in self.ask("SELECT datname::text FROM pg_database WHERE NOT datistemplate")}
-
-    def orders(self) -> int:
-        return int(self.ask("SELECT count(*) FROM orders")[0][0])
-
-    def order(self) -> None:
-        """As a user of the version that runs."""
-        answer = httpx.post(f"{self.public}/api/v1/orders", json={"article_id": 1, "quantity": 2}, timeout=10)
-        assert answer.status_code == httpx.codes.CREATED, answer.text
-
-    def waiting(self) -> list[int]:
-        """Backends of a migration that wait for somebody's lock."""
-        mine = f"application_name LIKE '{TAG}%'"
-        return [
-            pid
-            for (pid,) in self.ask(f"SELECT pid FROM pg_stat_activity WHERE {mine} AND wait_event_type = 'Lock'")
-        ]
-
-    def backends(self) -> list[int]:
-        """Backends of any migration."""
-        return [
-            pid for (pid,) in self.ask(f"SELECT pid FROM pg_stat_activity WHERE application_name LIKE '{TAG}%'")
-        ]
-
-    @contextmanager
-    def locked(self, table: str, mode: str) -> Iterator[None]:
-        """Somebody's transaction holds a lock for as long."""
-        with psycopg.connect(self.url) as connection:
-            connection.execute(f"LOCK TABLE {table} IN {mode} MODE")
-            yield
-
-    def entries(self, run: Run) -> list[Entry]:
-        return list(self._ledger.entries(run_id=run.run_id))
-
-    def told(self, run: Run, kind: str) -> list[dict[str, Any]]:
-        return [dict(entry.payload) for entry in self.entries(run) if entry.kind == kind]
-
-
-@pytest.fixture
-def erp(sandbox: Sandbox) -> Erp:
-    return Erp(sandbox)
-
-
-def states(client: AirflowClient, run: Run) -> dict[str, str]:
-    return {task.task_id: task.state for task in client.tasks(run)}
 
 
 def posts(world: World, line: str, environment: str) -> int:
@@ -153,6 +85,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
     sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
 ) -> None:
     orders, databases = erp.orders(), erp.databases()
+    alerts = len(world.inbox("slack"))
     changes = {
         "database": {"watch_seconds": 120},
         "slo": {"triggers": {"down_seconds": 3}},
@@ -164,7 +97,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
         for question in questions:
             assert "the old version works on the new schema" in question.body
             assert "the way back leads to the old schema" in question.body
-        client.wait_for_task(run, "watch", deadline_seconds=120, states=frozenset({"running"}))
+        client.wait_for_task(run, "watch", deadline_seconds=120, states=frozenset({"deferred"}))
         assert erp.revisions() == NEW
         two = "SELECT id FROM orders ORDER BY id LIMIT 2"
         erp.ask(f"UPDATE orders SET delivery_date = '2030-01-20' WHERE id IN ({two}) RETURNING id")
@@ -190,11 +123,14 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
     assert (confirmed["by"], confirmed["reason"]) == (ON_CALL, "the outage is worse")
     counted = Counter(entry.kind for entry in erp.entries(run))
     assert (counted[MIGRATED], counted[TAKEN_BACK], counted[MIGRATION_WATCHED]) == (1, 1, 0)
+    [failed] = erp.told(run, MIGRATION_WATCH_FAILED)
+    assert (failed["result"], failed["slot"]) == ("FIRED", world.active())
+    assert any("fails on the new schema" in text for text in world.inbox("slack")[alerts:])
     assert (posts(world, STARTED, "staging"), posts(world, COMPLETED, "staging")) == (1, 0)
     erp.order()
 
 
-def test_a_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated_once(
+def test_each_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated_once(
     sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
 ) -> None:
     orders, databases = erp.orders(), erp.databases()
@@ -202,17 +138,35 @@ def test_a_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated_on
     answer_gate(sandbox.airflow, run, people=MIGRATION_DECIDERS)
     with erp.locked("orders", "ACCESS SHARE"):
         client.wait_for_task(run, "migration.migrate", deadline_seconds=90, states=frozenset({"running"}))
-        wait_until(lambda: erp.waiting(), deadline_seconds=30, what="the migration to wait", poll_seconds=0.1)
+        first = _blocked_task(sandbox, erp)
         assert erp.revisions() == OLD
-        os.kill(_worker(sandbox), signal.SIGKILL)
+        first.kill()
         wait_until(lambda: not erp.backends(), deadline_seconds=30, what="the end of its backends")
-    client.wait_for_run(run, deadline_seconds=180, states=SUCCESS)
+        second = _blocked_task(sandbox, erp)
+        assert second != first
+        # The process that looks after the task and tells Airflow of it: nobody learns of the task any more.
+        supervisor = second.parent()
+        assert supervisor is not None
+        assert supervisor.pid != sandbox.airflow.pid("scheduler")
+        supervisor.kill()
+        wait_until(lambda: not still_running([second]), deadline_seconds=120, what="the end of its task")
+        wait_until(lambda: not erp.backends(), deadline_seconds=30, what="the end of its backends")
+        assert (erp.revisions(), erp.told(run, MIGRATED)) == (OLD, [])
+    # Without users nobody would know how the running version does.
+    with constant_load(sandbox, "e2e-migration", 20, paths=("/api/v1/articles",)):
+        client.wait_for_run(run, deadline_seconds=300, states=SUCCESS)
 
-    assert client.task(run, "migration.migrate").tries == 2
+    assert client.task(run, "migration.migrate").tries >= 3
     assert (erp.revisions(), erp.orders(), erp.databases(), erp.backends()) == (NEW, orders, databases, [])
     counted = Counter(entry.kind for entry in erp.entries(run))
-    once = (APPROVED, REHEARSED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCHED)
+    once = (
+        *(APPROVED, REHEARSED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED),
+        *(MIGRATION_WATCH_STARTED, MIGRATION_WATCHED),
+    )
     assert {kind: counted[kind] for kind in once} == dict.fromkeys(once, 1)
+    [watched] = erp.told(run, MIGRATION_WATCHED)
+    assert (watched["result"], watched["slot"], watched["measures"]["errors"]) == ("PASSED", world.active(), 0)
+    assert watched["measures"]["requests"] >= 200
     assert (counted[BACKED_UP], counted[BACKUP_PROVEN]) == (2, 2)
     [approved] = erp.told(run, APPROVED)
     assert approved["people"] == sorted(MIGRATION_DECIDERS)
@@ -223,16 +177,18 @@ def test_a_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated_on
     erp.order()
 
 
-def _worker(sandbox: Sandbox) -> int:
-    """The process of the task that migrates: the parent of the application's Alembic."""
-    for pid in descendants(sandbox.airflow.pid("scheduler")):
-        try:
-            process = psutil.Process(pid)
-            if str(MAIN) in process.cmdline():
-                return process.ppid()
-        except psutil.NoSuchProcess:
-            continue
-    raise AssertionError("no Alembic runs")
+def _blocked_task(sandbox: Sandbox, erp: Erp) -> psutil.Process:
+    """The process of the task whose migration waits for a lock: the parent of the application's Alembic."""
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        if erp.waiting():
+            below = [psutil.Process(pid) for pid in descendants(sandbox.airflow.pid("scheduler"))]
+            found.extend(one.parent() for one in below if str(MAIN) in one.cmdline())
+        return bool(found)
+
+    wait_until(look, deadline_seconds=90, what="a migration to wait")
+    return found[0]
 
 
 def test_no_secret_is_in_what_airflow_tells_or_people_read(sandbox: Sandbox, client: AirflowClient) -> None:

@@ -116,7 +116,8 @@ def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient)
             client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
         for question in client.questions(run)[:2]:
             with sandbox.airflow.client(question.assigned_users[0]) as person:
-                person.answer(question, "Go")
+                shown = question.params["fingerprint"]["value"]
+                person.answer(question, "Go", {"comment": "", "fingerprint": shown})
         client.wait_for_run(run, deadline_seconds=120, states=FAILED)
     silent = next(t for t in client.tasks(run) if t.task_id == "go_no_go.decide" and t.state == "failed")
     assert "no answer from" in client.log(run, "go_no_go.decide", map_index=silent.map_index)

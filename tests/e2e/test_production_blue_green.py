@@ -15,6 +15,7 @@ from include.sandbox.environment import REPOSITORY, Sandbox
 from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
 from include.sandbox.story import observe_story
 from tests.e2e.conftest import World
+from tests.e2e.erp import restore_states
 
 FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
 
@@ -119,6 +120,8 @@ def test_a_rollback_by_hand_ends_the_watch_as_rolled_back_by_hand(
     client.wait_for_run(run, deadline_seconds=120, states=FAILED)
 
     assert world.active() == source
+    assert restore_states(client, back) == {"skipped"}
+    assert client.questions(back, open_only=False) == ()
     assert "rolled back by hand" in client.log(run, "watch")
     assert _states(client, run)["start_rollback"] == "skipped"
     assert RELEASE_MANAGER in world.service().annotations["stellwerk.io/last-switch"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,7 +9,6 @@ import pytest
 import yaml
 
 from include.bluegreen.slots import Slot, other
-from include.clients.kubernetes import Cluster
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.sandbox.airflow_client import AirflowClient, Run
@@ -20,6 +18,7 @@ from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
 from include.sandbox.story import constant_load, observe_story
 from include.steps.rollback_messages import MISSED
 from tests.e2e.conftest import World
+from tests.e2e.erp import restore_states
 from tests.e2e.worlds import DEADLINES, release_date, staging_like_production
 
 SUCCESS = frozenset({"success"})
@@ -36,10 +35,9 @@ def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
 @pytest.fixture(scope="module")
 def old_slot(sandbox: Sandbox, client: AirflowClient) -> Iterator[Slot]:
     """The slot that a release, which has passed its watch, has left and cleaned up."""
-    source = World(sandbox).active()
-    live = _images(sandbox, source)
-    assert len(live) == 1
-    (before,) = (image.rpartition(":")[2] for image in live)
+    world = World(sandbox)
+    source = world.active()
+    (before,) = world.versions(source)
     content = {
         "version": VERSION,
         "previous": before,
@@ -53,22 +51,13 @@ def old_slot(sandbox: Sandbox, client: AirflowClient) -> Iterator[Slot]:
             run = trigger_release(sandbox.airflow, VERSION, "staging")
             answer_gate(sandbox.airflow, run)
             client.wait_for_run(run, deadline_seconds=240, states=SUCCESS)
-        assert _images(sandbox, source) == set()
+        assert world.versions(source) == set()
         try:
             yield source
         finally:
             client.request("PATCH", "dags/rollback", json={"is_paused": False})
             for kind in ("slack", "mail"):
                 set_fault(sandbox.inbox, kind, None)  # type: ignore[arg-type]
-
-
-def _images(sandbox: Sandbox, slot: Slot) -> set[str]:
-    async def read() -> set[str]:
-        traffic = sandbox.environment.traffic
-        async with Cluster.from_kubeconfig(sandbox.cluster.kubeconfig, sandbox.options.namespace) as cluster:
-            return {pod.image for pod in await cluster.pods(traffic.selector_for(slot)) if not pod.deleting}
-
-    return asyncio.run(read())
 
 
 def _ask(client: AirflowClient) -> Run:
@@ -120,11 +109,14 @@ def test_two_at_once_bring_the_old_version_back_while_slack_and_mail_are_dead(
     story = observe_story(sandbox, "e2e-rollback", 60, play)
     assert len(runs) == 2
     assert "helm-rollback: possible" in client.log(runs[0], "eligibility")
+    for run in runs:
+        assert restore_states(client, run) == {"skipped"}, "auto restores no database"
+        assert client.questions(run, open_only=False) == ()
     assert (story.load.requests_lost, story.load.bad_answers) == (0, 0)
     assert story.load.requests_sent > 500
     assert story.switches == ((old_slot, "back"),)
     assert world.active() == old_slot
-    assert len(_images(sandbox, old_slot)) == 1
+    assert len(world.versions(old_slot)) == 1
     assert (len(world.inbox("slack")), len(world.inbox("mail"))) == (slack, mail), "they really were dead"
 
     names = {"rollback-alert", "rollback-mail", "post-mortem"}

@@ -54,13 +54,32 @@ def write_staging(folder: Path) -> None:
 @contextmanager
 def staging_like_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
     """Have an environment ``staging`` that is the sandbox's production but for ``changes``."""
+    with _environment(sandbox, "staging", {"name": "staging", **changes}):
+        yield
+
+
+@contextmanager
+def changed_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Have the sandbox's production with ``changes``."""
+    with _environment(sandbox, "production", changes):
+        yield
+
+
+@contextmanager
+def _environment(sandbox: Sandbox, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Replace an environment's file by production's with ``changes``, whole at every moment."""
     folder = sandbox.plan_folder / "environments"
     content = yaml.safe_load((folder / "production.yaml").read_text())
-    staging = merged(content, {"name": "staging", **changes})
-    target = folder / "staging.yaml"
+    target = folder / f"{name}.yaml"
     before = target.read_text()
-    target.write_text(yaml.safe_dump(staging))
+
+    def write(text: str) -> None:
+        partial = target.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(target)
+
+    write(yaml.safe_dump(merged(content, changes)))
     try:
         yield
     finally:
-        target.write_text(before)
+        write(before)

@@ -183,7 +183,8 @@ def _answering(sandbox: Sandbox, client: AirflowClient, run: Run) -> Run:
         for question in (one for one in client.questions(run) if one.task_id == "go_no_go.decide"):
             with sandbox.airflow.client(question.assigned_users[0]) as person:
                 try:
-                    person.answer(question, "Go", {"comment": "Go"})
+                    shown = question.params["fingerprint"]["value"]
+                    person.answer(question, "Go", {"comment": "Go", "fingerprint": shown})
                 except AirflowRefused as refused:
                     if refused.status not in (404, 409):  # the task that asked was killed just now
                         raise

@@ -11,6 +11,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.pool import Pool
 
 from .configuration import configuration, point_at, scripts
@@ -27,6 +28,7 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
     folder = scripts(config)
     _refuse_changed(request["plan"], folder)
     work = _Work(request, folder, emit)
+    event.listen(Engine, "do_connect", work.connect)
     event.listen(Pool, "connect", work.greet)
     with EnvironmentContext(config, folder, fn=work.steps, destination_rev="heads"):
         folder.run_env()
@@ -40,9 +42,23 @@ class _Work:
 
     def __init__(self, request: dict[str, Any], folder: ScriptDirectory, emit: Emit) -> None:
         self.request = request
+        self.name = make_url(request["url"]).database
         self.folder = folder
         self.emit = emit
         self.finished = False
+
+    def connect(self, dialect: Any, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """A connection is about to be made; where it cannot be, the reason may be that it leads elsewhere.
+
+        The password is given for one database only.
+        """
+        try:
+            return dialect.connect(*arguments, **named)
+        except Exception as error:
+            name = named.get("dbname", named.get("database", self.name))
+            if name not in (self.name, self.request["identity"]["name"]):
+                raise Refused("elsewhere", f"database {name!r} is not the one that was meant") from error
+            raise
 
     def greet(self, connection: Any, _record: object) -> None:
         """A connection was made: nothing is executed on it before it is known to be the right one."""
@@ -65,11 +81,15 @@ class _Work:
             raise Refused("tree", "env.py gave Alembic no connection")
         self._compare(list(connection.execute(text(_WHERE)).one()))
         self._lock(connection)
-        for name, value in self.request["settings"].items():  # env.py may have set others
-            connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
+        self._settle(connection)
         self._start(context)
-        yield from self._each()
+        yield from self._each(context)
         self.finished = True
+
+    def _settle(self, connection: Any) -> None:
+        # env.py may have set others, or a revision before this one.
+        for name, value in self.request["settings"].items():
+            connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
 
     def _compare(self, found: list[Any]) -> None:
         expected = [self.request["identity"]["system"], self.request["identity"]["name"]]
@@ -92,10 +112,11 @@ class _Work:
         if heads != sorted(self.request["start"]):
             raise Refused("moved", f"the database is at {heads}, not at {sorted(self.request['start'])}")
 
-    def _each(self) -> Iterator[RevisionStep]:
+    def _each(self, context: MigrationContext) -> Iterator[RevisionStep]:
         for step in self.request["plan"]:
             script = self.folder.get_revision(step["revision"])
             told = {"revision": step["revision"], "up": step["up"], "file": script.module.__file__}
+            self._settle(context.connection)
             self.emit({"event": "revision", **told})
             began = time.monotonic()
             yield RevisionStep(self.folder.revision_map, script, step["up"])

@@ -30,10 +30,47 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
             dialect_opts={"paramstyle": "named"},
         )
         context = environment.get_context()
+        questions = _Questions(environment, context)
         with Operations.context(context):
             for step in request["plan"]:
-                emit(_rendered(folder.get_revision(step["revision"]), step["up"], context))
+                script = folder.get_revision(step["revision"])
+                questions.begin(script.module.__file__ or "")
+                emit(questions.answered(_rendered(script, step["up"], context)))
     emit({"event": "rendered"})
+
+
+class _Questions:
+    """Notes whether a revision asks if there is a database: with one it may do what nothing shows here."""
+
+    def __init__(self, environment: EnvironmentContext, context: MigrationContext) -> None:
+        self._file = ""
+        self._lines: list[int] = []
+        environment.is_offline_mode = self._offline  # type: ignore[method-assign]
+        for one in (context, context.impl):
+            one.__class__ = self._telling(type(one))
+
+    def begin(self, file: str) -> None:
+        """What is asked from now on is asked by the revision in that file."""
+        self._file, self._lines = file, []
+
+    def answered(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The revision as SQL, which is not all of it where it has asked."""
+        if not self._lines or told["why"]:
+            return told
+        why = "it asks whether there is a database, and may do something else with one"
+        return {**told, "why": why, "line": self._lines[0]}
+
+    def _offline(self) -> bool:
+        self._lines.append(_line_in(self._file))
+        return True
+
+    def _telling(self, kind: type) -> type:
+        def as_sql(_: object) -> bool:
+            asking = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001
+            return asking.partition(".")[0] == "alembic" or self._offline()
+
+        # Made as its own class was: an implementation of Alembic's has a metaclass.
+        return type(kind)(kind.__name__, (kind,), {"as_sql": property(as_sql)})
 
 
 def _rendered(script: Any, up: bool, context: MigrationContext) -> dict[str, Any]:  # noqa: FBT001

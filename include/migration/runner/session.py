@@ -54,7 +54,10 @@ def main() -> int:
 
 
 def account(error: BaseException) -> dict[str, Any]:
-    """What is to be told of an error: kind, SQLSTATE where the database raised it, message, place."""
+    """What is to be told of an error: kind, SQLSTATE where the database raised it, message, place.
+
+    Of the message only its first line: what follows may quote rows and parameters.
+    """
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")
     ]
@@ -64,7 +67,7 @@ def account(error: BaseException) -> dict[str, Any]:
     return {
         "kind": error.kind if isinstance(error, Refused) else _kind(original, state),
         "sqlstate": state,
-        "message": f"{type(original).__name__}: {str(original).strip()}"[:4000],
+        "message": f"{type(original).__name__}: {str(original).strip().partition(chr(10))[0]}"[:4000],
         "statement": str(getattr(error, "statement", None) or "")[:4000],
         "places": [[frame.filename, frame.lineno] for frame in frames[-40:]],
         "file": place.filename if place else "",

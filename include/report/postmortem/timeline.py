@@ -129,7 +129,8 @@ def _message(entry: Entry) -> Event:
     recipients = payload.get("recipients")
     audience = payload.get("channel") or ", ".join(map(str, recipients if isinstance(recipients, list) else ()))
     name = message_name(entry)
-    what = f"Nachricht „{_MESSAGES.get(name, name)}“ {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
+    told = _MESSAGES.get(name.partition(":")[0], name)  # what follows tells pages of one run apart
+    what = f"Nachricht „{told}“ {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
     detail = f"{'Slack' if payload.get('via') == 'slack' else 'E-Mail'} an {audience or 'niemanden'}"
     if entry.kind == FAILED:
         detail += f": {payload.get('error') or 'ohne Grund'}"

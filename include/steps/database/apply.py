@@ -9,7 +9,6 @@ from typing import Any
 
 from include.backup.dump import find_backup
 from include.backup.verify import last_verification, must_be_verified
-from include.database.facts import DatabaseIdentity
 from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -19,16 +18,24 @@ from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
-from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT
+from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT, own_intent
 from include.steps.database.gate import decided_about
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
+from include.steps.database.rest import found_at_rest, must_be
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
-from include.steps.record import record, recorded, require, require_approval
+from include.steps.database.wanted import must_be_wanted, must_not_be_undone
+from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, UNDONE
+from include.steps.schema_proof import (
+    COURSE,
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    entries_of_release,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +50,8 @@ def migrate(
 ) -> dict[str, Any]:
     """Migrate the live database, or go on with it where an earlier try was stopped.
 
-    Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup.
+    Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup. Where an
+    earlier try is known to have changed nothing, it is done anew, with all that comes before it.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
     :return: ``applied`` whether anything was pending, and what was recorded
@@ -52,9 +60,9 @@ def migrate(
     :raises MigrationRefused: something is not what was decided about; nothing was touched
     :raises MigrationError: with the state in which the database is
     """
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    intent = own_intent(ledger, run)
     if intent is not None:
-        _must_not_be_undone(run, ledger, intent)
+        must_not_be_undone(intent, entries_of_release(run, ledger, *COURSE))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
     if intent is None:
@@ -80,7 +88,7 @@ def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, An
     surveyed = require(ledger, run, SURVEYED, before="the verification").payload
     with connection(site.database) as opened:
         found, schema = state(opened), schema_now(opened)
-    _must_be(found.identity, identity_in(surveyed))
+    must_be(found.identity, identity_in(surveyed))
     table = the_table(site.tree, found)
     revisions = sorted(table.revisions) if table else []
     if revisions != list(tried["target"]):
@@ -121,22 +129,13 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
         "rehearsed_on": tried["backup"],
         "schemas": tried["schemas"],
     }
-    return record(ledger, run, MIGRATION_INTENDED, payload)
+    earlier = len(all_recorded(ledger, run, MIGRATION_INTENDED))
+    return record(ledger, run, MIGRATION_INTENDED, payload, number=earlier + 1 if earlier else 0)
 
 
-def _must_not_be_undone(run: ReleaseRun, ledger: Ledger, intent: Entry) -> None:
-    """Refuse to do again what somebody has taken back: that needs a decision of its own.
-
-    :raises MigrationRefused: it was taken back, restored away, or given up
-    """
-    version, environment = run.release.version, run.environment.name
-    undone = ledger.entries(release=version, environment=environment, kinds=UNDONE)
-    if undone and undone[-1].sequence > intent.sequence:
-        raise MigrationRefused(
-            "this run's migration has been undone",
-            seen=f"ledger entry {undone[-1].sequence}, {undone[-1].kind}",
-            remedy="start a new run",
-        )
+def migration_key(run: ReleaseRun) -> str:
+    """By which every try of a run's migration is known in the database."""
+    return f"{run.release_id}:migration"
 
 
 def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
@@ -172,21 +171,11 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
         )
 
 
-def _must_be(seen: DatabaseIdentity, wanted: DatabaseIdentity) -> None:
-    if seen != wanted:
-        raise WrongDatabase(
-            "the connection leads to another database than the one that was migrated",
-            expected=wanted.shown,
-            seen=seen.shown,
-            remedy="mend the connection; nothing was touched",
-        )
-
-
 def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
-    job, _ = job_of(intent, site, key=f"{run.release_id}:migration", before=schemas.before, expected=schemas.after)
-    migration = Migration(job, site.database)
+    job, _ = job_of(intent, site, key=migration_key(run), before=schemas.before, expected=schemas.after)
+    migration = Migration(job, site.database, permit=lambda: must_be_wanted(run, ledger, intent))
     started(migration)
     try:
         outcome = migration.run()
@@ -205,23 +194,22 @@ def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: St
 def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     """Look where a migration that is not tried again has left the database; the old state is recorded.
 
-    Then nothing stands in the way of going back, and the next run begins from the beginning.
+    Then nothing of this run stands in the way of going back, and the next one begins from the beginning. While
+    another migration runs, what is seen is not what will be: nothing is said then.
 
-    :return: ``old`` whether nothing was changed, and ``revisions``
+    :return: ``old`` whether nothing was changed, and ``revisions`` where something had begun
     :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
+    :raises MigrationBusy: another migration is running
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
-    with connection(site.database) as opened:
-        found, schema = state(opened), schema_now(opened)
-    if intent is not None:
-        _must_be(found.identity, identity_in(intent.payload))
-    table = the_table(site.tree, found)
-    revisions = sorted(table.revisions) if table else []
-    if intent is None or recorded(ledger, run, MIGRATED):
-        return {"old": intent is None, "revisions": revisions}
+    if intent is None:
+        return {"old": True}
     told = intent.payload
-    old = (revisions, schema.fingerprint) == (told["current"], told["before"])
-    if old:
-        payload = {"revisions": revisions, "fingerprint": schema.fingerprint, "backup": told["backup"]}
-        record(ledger, run, LEFT_OLD, payload)
-    return {"old": old, "revisions": revisions}
+    with found_at_rest(site, migration_key(run), identity_in(told)) as rest:
+        if recorded(ledger, run, MIGRATED):
+            return {"old": False, "revisions": rest.revisions}
+        old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
+        if old:
+            payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
+            record(ledger, run, LEFT_OLD, payload, number=intent.sequence)
+    return {"old": old, "revisions": rest.revisions}

@@ -11,16 +11,22 @@ from typing import Any
 from include.backup.dump import Wanted, find_backup, take_backup
 from include.backup.expiry import expire
 from include.backup.manifest import Format, Manifest
-from include.backup.verify import must_be_verified
+from include.backup.verify import last_verification, must_be_verified
 from include.backup.verify import verify as look_at
-from include.errors import BackupMissing
+from include.errors import ArchiveUnusable, BackupMissing
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, Purpose, newest, open_migration
+from include.steps.database.entries import (
+    BACKED_UP,
+    BACKUP_PROVEN,
+    Purpose,
+    newest,
+    open_migration,
+    own_intent,
+)
 from include.steps.database.site import Site
-from include.steps.record import all_recorded, record, recorded
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +46,15 @@ def backup_id(run: ReleaseRun, purpose: Purpose, number: int) -> str:
     return f"{environment.application}-{environment.name}-{release.version}-{digest}-{purpose}-{number}"
 
 
+def keeper(run: ReleaseRun) -> str:
+    """Whose retention deletes the run's backups; others may keep theirs in the same place."""
+    return f"{run.environment.application}/{run.environment.name}"
+
+
 def take(
     run: ReleaseRun, site: Site, ledger: Ledger, purpose: Purpose, *, now: Callable[[], datetime] = utc_now
 ) -> dict[str, Any]:
-    """Take the run's backup for this purpose, unless there is one that is fresh enough.
+    """Take the run's backup for this purpose, unless there is one that is fresh enough and not known to be bad.
 
     Once the run's migration has begun, the safety backup is the one it began with, however old: a later one would
     hold a schema that is half-way.
@@ -52,13 +63,18 @@ def take(
     """
     if purpose == "safety" and (begun := _relied_on(run, ledger)):
         return dict(begun.payload)
+    identifier = ""
     while True:
         known = [one for one in all_recorded(ledger, run, BACKED_UP) if one.payload.get("purpose") == purpose]
-        if known and _fresh(site, _finished(known[-1]), now()) and _there(site, known[-1]):
-            return dict(known[-1].payload)
+        if known and _fresh(site, _finished(known[-1]), now()):
+            last = known[-1].payload
+            # What was written just now is not looked at: its proof is, and a bad store would be asked for ever.
+            if last["backup"] == identifier or _usable(site, str(last["backup"]), str(last["sha256"])):
+                return dict(last)
         identifier = backup_id(run, purpose, len(known) + 1)
         wanted = Wanted(
             identifier,
+            keeper=keeper(run),
             format=Format(site.plan.backup.format),
             jobs=site.plan.backup.jobs,
             spool=site.workshop.spool,
@@ -95,6 +111,7 @@ def prove(
             **_told(manifest, purpose),
             "level": found.level.value,
             "entries": found.entries,
+            "notes": list(found.notes),
             "seconds": found.seconds,
             "restore_seconds": found.restore_seconds,
         }
@@ -120,7 +137,7 @@ def proven(ledger: Ledger, run: ReleaseRun, purpose: Purpose) -> Entry:
 
 
 def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> list[str]:
-    """Delete the backups that need not be kept; those of this run and of an open migration are.
+    """Delete the environment's backups that need not be kept; those of this run and of an open migration are.
 
     :return: what went, a sentence each
     :raises BackupStoreFailed: the store does not answer, or refuses
@@ -129,7 +146,7 @@ def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> lis
     if begun := open_migration(ledger, run):
         # The schemas that the way back is held against are beside the rehearsal's.
         pinned |= {str(begun.payload["backup"]), str(begun.payload["rehearsed_on"])}
-    fates = expire(site.store, site.retention, now=now, pinned=pinned)
+    fates = expire(site.store, site.retention, keeper=keeper(run), now=now, pinned=pinned)
     return [f"{fate.folder}: {fate.reason}" for fate in fates if not fate.kept]
 
 
@@ -148,8 +165,8 @@ def must_be_fresh(done: Entry, site: Site, now: datetime) -> None:
 
 
 def _relied_on(run: ReleaseRun, ledger: Ledger) -> Entry | None:
-    """The backup that the run's migration began with."""
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    """The backup that the run's migration began with; None where it has changed nothing, and begins anew."""
+    intent = own_intent(ledger, run)
     return newest(ledger, run, BACKED_UP, backup=intent.payload["backup"]) if intent else None
 
 
@@ -161,12 +178,18 @@ def _finished(taken: Entry) -> datetime:
     return datetime.fromisoformat(str(taken.payload["finished_at"]))
 
 
-def _there(site: Site, entry: Entry) -> bool:
+def _usable(site: Site, backup: str, sha256: str) -> bool:
+    """Whether it is still there, and whoever looked at it has found nothing wrong."""
     try:
-        return find_backup(site.store, str(entry.payload["backup"])).sha256 == str(entry.payload["sha256"])
-    except BackupMissing:
-        log.warning("backup %s has gone, another one is taken", entry.payload["backup"])
+        manifest = find_backup(site.store, backup)
+    except (BackupMissing, ArchiveUnusable) as error:
+        log.warning("another backup is taken: %s", error)
         return False
+    looked = last_verification(site.store, manifest)
+    if looked is not None and looked.verdict != "VERIFIED":
+        log.warning("another backup is taken: %s is %s: %s", backup, looked.verdict, "; ".join(looked.sentences))
+        return False
+    return manifest.sha256 == sha256
 
 
 def _told(manifest: Manifest, purpose: Purpose) -> dict[str, Any]:

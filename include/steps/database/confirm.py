@@ -7,14 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from include.database.confirmation import LossConfirmation
-from include.errors import ApprovalRefused
+from include.errors import AnswerIncomplete, ApprovalRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
-from include.steps.database.entries import LOSS_CONFIRMED, newest
+from include.steps.database.entries import LOSS_ANSWER_REFUSED, LOSS_CONFIRMED, newest
 from include.steps.database.site import database_plan
 from include.steps.record import record
 from include.steps.run import ReleaseRun
+from include.watch.steer import comment_of
 
 
 def may_confirm(run: ReleaseRun) -> tuple[str, ...]:
@@ -29,19 +30,36 @@ def confirm(ledger: Ledger, run: ReleaseRun, answer: Mapping[str, Any], *, at: d
 
     :param answer: ``digest`` of the statement that was shown, ``by`` whom, ``reason``
     :param at: when the human answered
-    :raises ApprovalRefused: nobody who may, or without a reason
+    :raises ApprovalRefused: nobody who may
+    :raises AnswerIncomplete: it does not say why, or what it is about
     """
-    by, reason = str(answer.get("by", "")).strip(), str(answer.get("reason", "")).strip()
+    by, reason, digest = str(answer.get("by", "")).strip(), comment_of(answer.get("reason")), answer.get("digest")
     people = may_confirm(run)
     if by not in people:
         raise ApprovalRefused(
             f"{by or 'nobody'} may not confirm what is lost", expected=f"one of {', '.join(people)}", seen=by
         )
-    if not reason:
-        raise ApprovalRefused("what is lost was confirmed without a reason", expected="one sentence", seen="none")
-    digest = str(answer["digest"])
-    payload = {"digest": digest, "by": by, "reason": reason}
-    return record(ledger, run, LOSS_CONFIRMED, payload, actor=by, number=f"{digest[:16]}:{by}", at=at)
+    if lacking := [name for name, said in (("a reason", reason), ("its statement", digest)) if not said]:
+        raise AnswerIncomplete(
+            f"what is lost was confirmed without {' and '.join(lacking)}",
+            expected="one sentence that says why, and the statement that the form shows",
+            seen=f"an answer of {by}",
+            remedy="answer again",
+        )
+    payload = {"digest": str(digest), "by": by, "reason": reason}
+    return record(ledger, run, LOSS_CONFIRMED, payload, actor=by, number=f"{str(digest)[:16]}:{by}", at=at)
+
+
+def record_incomplete(
+    ledger: Ledger, run: ReleaseRun, answer: Mapping[str, Any], error: AnswerIncomplete, *, at: datetime
+) -> Entry:
+    """Write an answer that confirms nothing, and after which its question is asked again.
+
+    :raises LedgerError: it is not recorded
+    """
+    by = str(answer.get("by", ""))
+    payload = {"digest": str(answer.get("digest") or ""), "by": by, "refused": error.what}
+    return record(ledger, run, LOSS_ANSWER_REFUSED, payload, actor=by, number=at.isoformat(), at=at)
 
 
 def confirmation(ledger: Ledger, run: ReleaseRun, digest: str) -> LossConfirmation | None:

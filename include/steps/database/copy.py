@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,8 @@ from include.backup.manifest import Manifest
 from include.backup.preflight import must_allow_copy
 from include.database.connection import Database
 from include.database.facts import server_facts
-from include.database.session import Session, session, try_lock
+from include.database.marks import mark_of
+from include.database.session import Session, first_line, session, try_lock, unlock
 from include.errors import BackupDiffers, MigrationBusy, MigrationRefused
 from include.steps.database.site import Site
 
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk rehearsal"
 _LONGEST: Final = 63  # bytes of a name (NAMEDATALEN - 1)
+_COPIES: Final = """
+SELECT datname::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database
+WHERE NOT datistemplate ORDER BY datname
+"""
 
 # What was written anew has another file; which table it is, its number tells, whatever it is called.
 _FILES: Final = """
@@ -55,6 +61,35 @@ def copy_name(name: str, key: str) -> str:
     return name.encode()[: _LONGEST - len(ending)].decode(errors="ignore") + ending
 
 
+def copies_of(name: str, found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The rehearsals' copies of a database among others; pure.
+
+    A copy bears the mark of its own name. Of a name that was cut nobody can tell whose it is: it is left alone.
+
+    :param found: names of databases, with their comments
+    """
+    ours = re.compile(re.escape(name) + r"_rehearsal_[0-9a-f]{10}")
+    return tuple(one for one, comment in found if ours.fullmatch(one) and mark_of(comment)[1] == _mark(one))
+
+
+def drop_abandoned(administration: Session, name: str, *, but: str) -> tuple[str, ...]:
+    """Drop the copies of a database with which nobody works any more: their runs were killed and never cleared.
+
+    :param administration: a session with the database in which copies are locked
+    :param but: the caller's own
+    :return: which were dropped
+    """
+    dropped = []
+    for copy in copies_of(name, administration.execute(_COPIES).fetchall()):
+        if copy == but or not try_lock(administration, _lock(copy)):
+            continue
+        log.warning("the copy %s is of a rehearsal that was killed and given up: it is dropped", copy)
+        if _dropped(administration, copy):
+            dropped.append(copy)
+        unlock(administration, _lock(copy))
+    return tuple(dropped)
+
+
 def must_have_room(site: Site) -> int:
     """Refuse to copy a database that is larger than the plan allows.
 
@@ -78,21 +113,22 @@ def must_have_room(site: Site) -> int:
 
 @contextmanager
 def copied(site: Site, manifest: Manifest, *, key: str) -> Iterator[Copy]:
-    """A copy made from the backup, dropped when the context ends; one that a killed process left is dropped first.
+    """A copy made from the backup, dropped when the context ends; what killed runs have left is dropped first.
 
     :param key: of the run, which tells its copy from those of others
     :raises MigrationBusy: another process works with the copy of this run
     :raises RestoreRefused: the role may not make it; nothing was touched
-    :raises BackupDiffers: the copy is not what the database had
+    :raises BackupDiffers: the copy is not what the database had, or nobody knows whether it is
     :raises DatabaseError, ArchiveUnusable, BackupStoreFailed: it cannot be made
     """
     database = site.database.named(copy_name(site.database.name, key))
     contents = read_contents_of(site.store, manifest)
     with session(site.database.named(site.workshop.maintenance), application=APPLICATION) as administration:
-        if not try_lock(administration, f"rehearsal {database.name}"):
+        if not try_lock(administration, _lock(database.name)):
             raise MigrationBusy(
                 "another process rehearses this migration", seen=database.name, remedy="wait for its end"
             )
+        drop_abandoned(administration, site.database.name, but=database.name)
         must_allow_copy(administration, manifest, contents, site.workshop.clients)
         drop(administration, database.name)
         try:
@@ -116,20 +152,30 @@ def rewritten(before: Mapping[int, tuple[str, int]], after: Mapping[int, tuple[s
 def _made(
     administration: Session, database: Database, site: Site, manifest: Manifest, contents: BackupContents
 ) -> Copied:
-    mark = hashlib.sha256(database.name.encode()).hexdigest()[:12]
+    mark = _mark(database.name)
     made = make_copy(administration, database, site.workshop, manifest, contents, mark=mark)
-    if made.comparison.verdict == "DIFFERENT":
-        raise BackupDiffers(
-            f"the copy of backup {manifest.id} is not what the database had",
-            seen="; ".join(made.comparison.sentences),
-            remedy="take another backup",
-        )
+    if made.comparison.verdict != "EQUAL":
+        what, remedy = f"the copy of backup {manifest.id} is not what the database had", "take another backup"
+        if made.comparison.verdict == "UNKNOWN":
+            what = f"whether the copy of backup {manifest.id} is what the database had is not known"
+            remedy = f"give counting more time (backup.count_seconds), then {remedy}"
+        raise BackupDiffers(what, seen="; ".join(made.comparison.sentences), remedy=remedy)
     adorn(administration, database.name, contents)
     return made
 
 
-def _dropped(administration: Session, name: str) -> None:
+def _dropped(administration: Session, name: str) -> bool:
     try:
         drop(administration, name)
     except psycopg.Error as error:  # what went wrong before is what has to be told
-        log.warning("the copy %s is left behind, the next try removes it: %s", name, error)
+        log.warning("the copy %s is left behind, the next rehearsal removes it: %s", name, first_line(error))
+        return False
+    return True
+
+
+def _lock(copy: str) -> str:
+    return f"rehearsal {copy}"
+
+
+def _mark(copy: str) -> str:
+    return hashlib.sha256(copy.encode()).hexdigest()[:12]

@@ -7,20 +7,30 @@ from typing import Any, Final, Literal
 
 from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
-from include.steps.record import all_recorded, record
+from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, UNDONE
+from include.steps.schema_proof import (
+    COURSE,
+    MIGRATION_INTENDED,
+    entries_of_release,
+    given_up,
+    standing,
+)
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
 SURVEYED: Final = "migration.surveyed"
 TRIED_OUT: Final = "rehearsal.done"
 MIGRATION_VERIFIED: Final = "migration.verified"
+MIGRATION_WATCH_STARTED: Final = "migration.watch-started"
+MIGRATION_WATCH_CHECKPOINT: Final = "migration.watch-checkpoint"
+MIGRATION_WATCH_FAILED: Final = "migration.watch-failed"
 MIGRATION_WATCHED: Final = "migration.watched"
 WAY_BACK_STATED: Final = "migration.way-back-stated"
-WAY_BACK_INTENDED: Final = "migration.way-back-intended"
 RESTORE_STATED: Final = "restore.stated"
 LOSS_CONFIRMED: Final = "database.loss-confirmed"
+LOSS_ANSWER_REFUSED: Final = "database.answer-refused"
+WAY_BACK_UNKNOWN: Final = "migration.way-back-unknown"
 
 Purpose = Literal["rehearsal", "safety"]
 """What a backup is for: to be copied from, or to be returned to."""
@@ -49,21 +59,22 @@ def newest(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entr
     )
 
 
+def own_intent(ledger: Ledger, run: ReleaseRun) -> Entry | None:
+    """The run's migration that has begun; None when none has, or when it is known to have changed nothing.
+
+    Then the run may begin anew, with all that comes before it.
+    """
+    intent = recorded(ledger, run, MIGRATION_INTENDED)
+    if intent is None or given_up(intent, entries_of_release(run, ledger, *COURSE)):
+        return None
+    return intent
+
+
 def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     """Where this release's migration of this environment began, whichever run began it.
 
-    It is the first intent after the last way back or restore: what it has recorded is what to return to, also when
-    a second run went on with what a first one had left half-way. None when nothing was begun, or all is undone.
+    It is the first intent that is not undone: what it has recorded is what to return to, also when a second run
+    went on with what a first one had left half-way, or has changed nothing. None when all is undone.
     """
-    found = ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        kinds=(MIGRATION_INTENDED, *UNDONE),
-    )
-    began: Entry | None = None
-    for entry in found:
-        if entry.kind in UNDONE:
-            began = None
-        elif began is None:
-            began = entry
-    return began
+    left = standing(entries_of_release(run, ledger, *COURSE))
+    return next((entry for entry in left if entry.kind == MIGRATION_INTENDED), None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from include.backup.dump import find_backup
-from include.backup.loss import VALID, RestoreLoss, grown
-from include.backup.restore import give_up, restore, what_stands_in_the_way, what_would_be_lost
+from include.backup.loss import VALID, RestoreLoss, grown, still_answerable
+from include.backup.restore import restore, what_stands_in_the_way, what_would_be_lost
 from include.bluegreen.eligibility import Restorable
 from include.errors import BackupMissing, RestoreUnconfirmed, RollbackBlocked, StellwerkError
 from include.ledger.entry import Entry
@@ -18,11 +18,12 @@ from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration
-from include.steps.database.intent import named
+from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORED
+from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,7 @@ def restorable(run: ReleaseRun, open_site: Callable[[], Site], ledger: Callable[
 
 def _known(run: ReleaseRun, open_site: Callable[[], Site], ledger: Ledger) -> Restorable:
     backup = backup_to_restore(run, ledger)
-    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
-    proof = next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
+    proof = _proof(run, ledger, backup)
     if proof is None:
         return Restorable(usable=False, reason=f"nobody has verified backup {backup}")
     site = open_site()
@@ -108,7 +108,8 @@ def state_restore(
     """Say what a full restore would lose, in minutes and rows; nothing is touched.
 
     A statement that was confirmed stays the newest while it covers what would be lost now: nobody is asked twice
-    about the same.
+    about the same. What else whoever answers has to know is recorded with it: whether users are down by now
+    (``stopped``), and the ``restore_seconds`` that the backup took when it was verified.
 
     :param backup: another one than the open migration's
     :return: ``digest`` of the statement, which a human confirms, and its ``sentences``
@@ -129,6 +130,8 @@ def state_restore(
         "digest": statement.digest,
         "backup": named,
         "sentences": list(statement.sentences),
+        "stopped": open_stop(run, ledger) is not None,
+        "restore_seconds": _took(run, ledger, named),
         "statement": statement.model_dump_json(),
     }
     return _told(record(ledger, run, RESTORE_STATED, payload, number=statement.digest[:16]))
@@ -138,9 +141,22 @@ def _told(stated: Entry) -> dict[str, Any]:
     return {name: stated.payload[name] for name in ("digest", "backup", "sentences")}
 
 
+def _took(run: ReleaseRun, ledger: Ledger, backup: str) -> float | None:
+    """How long it took to restore this backup when it was verified."""
+    proof = _proof(run, ledger, backup)
+    return proof.payload.get("restore_seconds") if proof else None
+
+
+def _proof(run: ReleaseRun, ledger: Ledger, backup: str) -> Entry | None:
+    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
+    return next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
+
+
 def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -> bool:
-    statement = _statement(before)
-    if confirmation(ledger, run, statement.digest) is None or now.made_at - statement.made_at > VALID:
+    statement = statement_in(before)
+    if confirmation(ledger, run, statement.digest) is None:
+        return False
+    if still_answerable(statement.made_at, now=now.made_at) <= timedelta(0):
         return False
     more = grown(statement, now)
     for sentence in more:
@@ -148,16 +164,13 @@ def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -
     return not more
 
 
-def _statement(stated: Entry) -> RestoreLoss:
-    return RestoreLoss.model_validate_json(stated.payload["statement"])
-
-
 def restore_fully(
     run: ReleaseRun, site: Site, ledger: Ledger, *, now: Callable[[], datetime] = utc_now
 ) -> dict[str, Any]:
     """Bring the backup of the newest statement back, or go on with it where an earlier try was stopped.
 
-    :raises RestoreUnconfirmed: nobody was shown what is lost, or nobody has confirmed it within the hour
+    :raises RestoreUnconfirmed: nobody was shown what is lost, nobody has confirmed it within the hour, or more
+        would be lost by now
     :raises BackupError, RestoreError: it cannot succeed; the database was not touched
     :raises DatabaseError: the server gives no answer, or sessions do not end
     """
@@ -170,36 +183,10 @@ def restore_fully(
         )
     if done := recorded(ledger, run, RESTORED):
         return dict(done.payload)
-    statement = _statement(stated)
+    statement = statement_in(stated)
     given = confirmation(ledger, run, statement.digest)
     restored = restore(site.database, site.workshop, statement, given, now=now)
-    payload = {
-        "backup": restored.backup,
-        "backup_at": statement.backup_at.isoformat(),
-        "kept": restored.kept,
-        "by": restored.by,
-        **named(restored.database),
-        "minutes": statement.minutes,
-        "revisions": {table: list(found) for table, found in statement.revisions_then.items()},
-        "lost": list(statement.sentences),
-    }
-    entry = record(ledger, run, RESTORED, payload, number=statement.digest[:16])
-    return dict(entry.payload)
-
-
-def restore_gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> bool:
-    """Find out how this run's restore has ended when it is not tried again; recorded where the backup is in place.
-
-    :return: whether the database is the backup's now
-    :raises DatabaseError, RestoreBusy: that cannot be found out
-    """
-    if recorded(ledger, run, RESTORED):
-        return True
-    stated = newest(ledger, run, RESTORE_STATED)
-    if stated is None or not give_up(site.database, site.workshop, _statement(stated)):
-        return False
-    restore_fully(run, site, ledger)
-    return True
+    return dict(record_restored(run, ledger, statement, restored.lost).payload)
 
 
 def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | None = None) -> None:
@@ -213,7 +200,7 @@ def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | No
     stated = newest(ledger, run, RESTORE_STATED)
     seen = "no statement" if stated is None else f"none of {stated.payload['digest'][:16]}"
     if stated is not None and confirmation(ledger, run, str(stated.payload["digest"])):
-        made_at = _statement(stated).made_at
+        made_at = statement_in(stated).made_at
         if now is None or now - made_at <= VALID:
             return
         seen = f"one of {made_at:%Y-%m-%d %H:%M} UTC"
@@ -221,6 +208,24 @@ def must_be_confirmed_now(run: ReleaseRun, ledger: Ledger, *, now: datetime | No
         "nothing was touched: nobody has confirmed what is lost",
         expected="a confirmation of the newest statement, not older than an hour",
         seen=seen,
+        remedy="clear the task that states the loss",
+    )
+
+
+def must_be_answerable(stated: Mapping[str, Any], *, now: datetime) -> timedelta:
+    """How long a yes to this statement comes in time.
+
+    :param stated: the payload of its entry
+    :raises RestoreUnconfirmed: none would: the restore would refuse it
+    """
+    made_at = RestoreLoss.model_validate_json(stated["statement"]).made_at
+    left = still_answerable(made_at, now=now)
+    if left > timedelta(0):
+        return left
+    raise RestoreUnconfirmed(
+        "nobody is asked: more may be lost by now than was counted",
+        expected="a statement that is not as old as that",
+        seen=f"one of {made_at:%Y-%m-%d %H:%M} UTC",
         remedy="clear the task that states the loss",
     )
 

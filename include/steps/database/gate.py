@@ -25,7 +25,7 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     Whoever asks and whoever acts binds the run by this, so that a Go for one rehearsal is none for another.
 
     :raises TrafficError: the run has no survey or no rehearsal
-    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest
+    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest, or of another old version
     """
     plan = database_plan(run)
     surveyed = require(ledger, run, SURVEYED, before=GATE).payload
@@ -37,13 +37,20 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
             seen=f"one of {tried['survey'][:12]}",
             remedy="clear the rehearsal",
         )
+    if tried["previous"] != run.release.previous:
+        raise ApprovalMissing(
+            "the rehearsal was done with another old version than the one that the release replaces",
+            expected=run.release.previous,
+            seen=str(tried["previous"]),
+            remedy="clear the rehearsal",
+        )
     covers = {
         "survey": str(surveyed["digest"]),
         "policy": str(surveyed["policy"]),
         "backup": f"{tried['backup']} {tried['backup_sha256']}",
         "rehearsal": str(tried["id"]),
         "schema": str(tried["fingerprint"]),
-        "old version": "works" if tried["old_version"]["proven"] else "not proven",
+        "old version": f"{tried['previous']} {'works' if tried['old_version']['proven'] else 'not proven'}",
         "way back": "proven" if tried["way_back"]["proven"] else "none",
         "watch": f"{plan.watch_seconds:g}",
     }

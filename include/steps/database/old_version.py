@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Final
 
+from include.database import keeper
 from include.database.clients import running
 from include.database.connection import Database
 from include.errors import ClientFailed
@@ -17,6 +20,7 @@ from include.steps.database.rehearse import Suite, SuiteResult
 log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk old version"
+_KEEPER: Final = Path(keeper.__file__)
 _SHOWN: Final = 3
 _TAIL_BYTES: Final = 8192
 
@@ -41,8 +45,8 @@ def program_suite(planned: OldVersionSuite, previous: str) -> Suite:
 def run_suite(argv: Sequence[str], database: Database, *, timeout_seconds: float) -> SuiteResult:
     """Run the program; exit code 0 within the time means that the old version works there.
 
-    Its environment has libpq's variables of the database and nothing else that matters; it ends when this process
-    does.
+    Its environment has libpq's variables of the database and nothing else that matters. It ends when this process
+    does, and whatever it has started ends with it.
 
     :param argv: full path and arguments
     :raises DatabaseUnreachable: the connection broke: nothing is known about the old version
@@ -56,7 +60,8 @@ def run_suite(argv: Sequence[str], database: Database, *, timeout_seconds: float
 
     with tempfile.TemporaryFile() as said:
         try:
-            with running(argv, database, application=APPLICATION, output=said) as program:
+            kept = [sys.executable, "-I", "-S", str(_KEEPER), *argv]
+            with running(kept, database, application=APPLICATION, output=said) as program:
                 program.wait(in_time)
         except _TooLong:
             return SuiteResult(name, ok=False, sentences=(f"not ended after {timeout_seconds:g} s", *_tail(said)))

@@ -83,7 +83,7 @@ def rehearse(run: ReleaseRun, site: Site, ledger: Ledger, trying: Trying | None 
     with reading(site.tree) as reader:
         done = _tried_out(run, site, ledger, reader, trying or Trying())
     if done.payload["old_version"]["proven"]:
-        told = ("id", "backup", "survey", "recorded", "target", "fingerprint", "old_version")
+        told = ("id", "backup", "survey", "recorded", "target", "fingerprint", "previous", "old_version")
         record(ledger, run, REHEARSED, {name: done.payload[name] for name in told}, number=done.payload["id"])
     return dict(done.payload)
 
@@ -91,15 +91,16 @@ def rehearse(run: ReleaseRun, site: Site, ledger: Ledger, trying: Trying | None 
 def _tried_out(run: ReleaseRun, site: Site, ledger: Ledger, reader: TreeReader, trying: Trying) -> Entry:
     backup = str(proven(ledger, run, "rehearsal").payload["backup"])
     live = must_be_as_surveyed(run, site, ledger, reader)
-    suite = site.plan.rehearsal.old_version is not None
-    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, asked=suite)
+    suite, previous = site.plan.rehearsal.old_version is not None, run.release.previous
+    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, asked=suite, previous=previous)
     if done is not None and (done.payload["old_version"]["proven"] or not suite):
         return done
     manifest = find_backup(site.store, backup)
     needed = must_have_room(site)
     with copied(site, manifest, key=run.release_id) as copy:
         found = _Rehearsal(run, site, copy, reader, live, trying).play()
-    evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed, "asked": suite}
+    evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed}
+    evidence |= {"asked": suite, "previous": previous}
     evidence |= _kept(site, manifest, live, evidence)
     return note(ledger, run, TRIED_OUT, evidence)
 
@@ -230,9 +231,13 @@ def row_changes(before: Mapping[str, int | None], after: Mapping[str, int | None
 
 
 def _kept(site: Site, manifest: Manifest, live: Survey, evidence: dict[str, Any]) -> dict[str, Any]:
-    """Give the evidence its id, and put both schemas where they belong: beside the backup."""
+    """Give the evidence its id, and put both schemas where they belong: beside the backup.
+
+    What the old version's tests said belongs to the id: a rehearsal that proved it is no other's namesake.
+    """
     after = Schema.from_record(evidence.pop("schema"))
-    facts = [evidence["backup_sha256"], evidence["survey"], evidence["fingerprint"]]
+    old_version = [evidence["previous"], evidence["old_version"]["proven"]]
+    facts = [evidence["backup_sha256"], evidence["survey"], evidence["fingerprint"], *old_version]
     identifier = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    kept = keep_schemas(site.store, folder_name(manifest.id), identifier, live.before, after)
+    kept = keep_schemas(site.store, folder_name(manifest.id), f"rehearsal-{identifier}", live.before, after)
     return {"id": identifier, "schemas": kept}

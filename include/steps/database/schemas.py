@@ -21,15 +21,13 @@ class Schemas:
     after: Schema
 
 
-def keep_schemas(
-    store: Store, folder: str, identifier: str, before: Schema, after: Schema
-) -> dict[str, str | int]:
+def keep_schemas(store: Store, folder: str, name: str, before: Schema, after: Schema) -> dict[str, str | int]:
     """Write them to the store; returns the reference that the ledger keeps.
 
     :raises BackupStoreFailed: the store refuses
     """
     content = json.dumps({"before": before.record(), "after": after.record()}, sort_keys=True).encode()
-    piece = store.put(folder, f"rehearsal-{identifier}.json", content)
+    piece = store.put(folder, f"{name}.json", content)
     return {"folder": folder, "name": piece.name, "size": piece.size, "sha256": piece.sha256}
 
 

@@ -1,112 +1,159 @@
-"""The running version on the new schema: asked from outside until the watch is over, or it fails for too long.
+"""The watch of the running version on the new schema as a step: what it begins with and how it ended (ADR 0012).
 
-Its end is an absolute time, counted from the migration's record: a watch that was killed goes on where it was.
+The watch itself is :func:`include.watch.loop.watch_schema`. Its window is counted from the migration's record, so
+a watch that was killed goes on with the same one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+import time
+from typing import Any, Final
 
-from include.clients.prober import ProbeResult, run_smoke
-from include.errors import FailsOnNewSchema
+from include.bluegreen.fence import LAST_SWITCH
+from include.bluegreen.slots import active_slot
+from include.clients.kubernetes import Cluster
+from include.clients.prometheus import Prometheus
+from include.errors import FailsOnNewSchema, LedgerError
+from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.backup import utc_now
-from include.steps.database.entries import MIGRATION_WATCHED
+from include.steps.database.entries import (
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCH_STARTED,
+    MIGRATION_WATCHED,
+)
 from include.steps.database.site import database_plan
-from include.steps.record import record, recorded
+from include.steps.page import Matter, matters
+from include.steps.record import all_recorded, record, recorded, require
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_proof import COURSE, MIGRATED, entries_of_release, undone_by
+from include.watch.baseline import sources_if_any, take_baselines
+from include.watch.config import WatchOutcome
+from include.watch.schema import SchemaWindow, triggers_alone
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[], Awaitable[Sequence[ProbeResult]]]
+_FAILS: Final = "the running version fails on the new schema"
+_NOT_KNOWN: Final = "nobody knows how the running version does on the new schema"
+_DECIDE: Final = "answer way_back.ask: the run states what taking the schema back would lose"
+_AGAIN: Final = f"{_DECIDE}; or clear this task to watch whatever takes the traffic now for another window"
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the watch has seen so far.
+def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
+    """What is told without watching: nothing was migrated, or the watch has passed. None: it is to be watched.
 
-    :param rounds: in which every check was made
-    :param unknown: rounds that say nothing about the application: what lies between is broken
-    :param failing_since: when the failure that lasts began; None while it answers as it should
-    :param last: what the last failing round said
+    :raises FailsOnNewSchema: the migration has been undone, so that no watch can be about it
     """
-
-    rounds: int = 0
-    failed: int = 0
-    unknown: int = 0
-    failing_since: datetime | None = None
-    last: str = ""
-
-    def after(self, results: Sequence[ProbeResult], now: datetime) -> Seen:
-        """With one round more; a round that says nothing neither begins nor ends a failure. Pure."""
-        wrong = [one for one in results if not one.ok]
-        counted = replace(self, rounds=self.rounds + 1)
-        if not wrong and results:
-            return replace(counted, failing_since=None)
-        if not any(one.usable for one in wrong):
-            return replace(counted, unknown=self.unknown + 1)
-        said = "; ".join(one.sentence for one in wrong)
-        return replace(counted, failed=self.failed + 1, failing_since=self.failing_since or now, last=said)
-
-    def failed_for(self, now: datetime) -> float:
-        """Seconds that the present failure has lasted; 0 without one."""
-        return (now - self.failing_since).total_seconds() if self.failing_since else 0.0
-
-
-async def watch_schema(
-    run: ReleaseRun, ledger: Ledger, *, ask: Ask | None = None, now: Callable[[], datetime] = utc_now
-) -> dict[str, Any]:
-    """Watch the running version after its schema was migrated; ends at once where nothing was.
-
-    :param ask: makes one round of checks; None: the environment's, at its public URL
-    :raises FailsOnNewSchema: it failed for longer than the environment's ``down_seconds``, or at the end, or no
-        round said anything; humans decide about the recorded way back
-    """
-    environment = run.environment
     applied = recorded(ledger, run, MIGRATED)
     if applied is None:
         return {"watched": False, "sentence": "nothing was migrated"}
-    if done := recorded(ledger, run, MIGRATION_WATCHED):
-        return {"watched": True, **done.payload}
-    ask = ask or _public(run)
-    ends = applied.at + timedelta(seconds=database_plan(run).watch_seconds)
-    seen = Seen()
-    while True:
-        seen = seen.after(await ask(), moment := now())
-        if seen.failed_for(moment) >= environment.slo.triggers.down_seconds:
-            raise _fired(seen, moment)
-        if moment >= ends:
-            break
-        await asyncio.sleep(min(environment.prober.every_seconds, max(0.0, (ends - moment).total_seconds())))
-    if seen.unknown == seen.rounds or seen.failing_since is not None:
-        raise _fired(seen, moment)
-    payload = {"rounds": seen.rounds, "failed": seen.failed, "unknown": seen.unknown, "until": ends.isoformat()}
-    return {"watched": True, **record(ledger, run, MIGRATION_WATCHED, payload).payload}
+    if undone := undone_by(applied, entries_of_release(run, ledger, *COURSE)):
+        raise FailsOnNewSchema(
+            "this run's migration has been undone: there is no new schema to be watched on",
+            seen=f"ledger entry {undone.sequence}, {undone.kind}",
+            remedy="start a new run",
+        )
+    passed = recorded(ledger, run, MIGRATION_WATCHED)
+    return _told(passed) if passed else None
 
 
-def _public(run: ReleaseRun) -> Ask:
-    async def ask() -> Sequence[ProbeResult]:
-        return await run_smoke(run.environment.traffic.public_url, run.environment.probes)
+def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWindow | None:
+    """The window that has begun and not ended; None when one has to begin.
 
-    return ask
+    :param retried: whether an attempt of this very task has died or failed before, as opposed to a human who has
+        cleared it
+    :raises FailsOnNewSchema: that attempt has ended its watch, and its death does not undo what was seen
+    """
+    failed = all_recorded(ledger, run, MIGRATION_WATCH_FAILED)
+    for entry in all_recorded(ledger, run, MIGRATION_WATCH_STARTED):
+        if entry.payload["window"]["number"] == len(failed):
+            return SchemaWindow.load(entry.payload["window"])
+    if failed and retried:
+        raise _failure(WatchOutcome.load(failed[-1].payload))
+    return None
 
 
-def _fired(seen: Seen, now: datetime) -> FailsOnNewSchema:
-    if seen.failing_since is None:
-        what = "nobody knows how the running version does on the new schema"
-        told = f"{seen.unknown} of {seen.rounds} rounds said nothing"
-    else:
-        what = f"the running version fails on the new schema for {seen.failed_for(now):.0f} s"
-        told = seen.last
+async def begin_window(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, prometheus: Prometheus | None = None
+) -> SchemaWindow:
+    """Fix whom to watch and until when, with what every source says of it now; once for each window.
+
+    The first window is counted from the migration's record, however late this is called; one that humans want
+    after another has failed begins now.
+
+    :param prometheus: where rules read that do not read the pods
+    :raises ClusterError: the traffic Service cannot be read
+    :raises TrafficError: nothing was migrated; or the Service names neither slot
+    """
+    if known := open_window(run, ledger, retried=False):
+        return known
+    applied = require(ledger, run, MIGRATED, before="the watch on the new schema")
+    number, now = len(all_recorded(ledger, run, MIGRATION_WATCH_FAILED)), time.time()
+    environment = triggers_alone(run.environment)
+    service = await cluster.service(environment.traffic.service)
+    slot = active_slot(service, environment.traffic)
+    assert service is not None, "active_slot refuses a missing Service"
+    sources = sources_if_any(environment, cluster, prometheus)
+    taken = await take_baselines(sources, slot, now, wanted=environment.slo.sources)
+    began_at = now if number else applied.at.timestamp()
+    window = SchemaWindow(
+        release_id=run.release_id,
+        version=run.release.version,
+        environment=environment,
+        target=slot,
+        number=number,
+        began_at=began_at,
+        deadline=began_at + database_plan(run).watch_seconds,
+        baselines=taken.baselines,
+        switch=service.annotations.get(LAST_SWITCH),
+    )
+    entry = record(ledger, run, MIGRATION_WATCH_STARTED, {"window": window.dump()}, number=number)
+    return SchemaWindow.load(entry.payload["window"])
+
+
+def conclude(run: ReleaseRun, ledger: Ledger, window: SchemaWindow, outcome: WatchOutcome) -> dict[str, Any]:
+    """Record how the watch ended, with the figures of the whole window.
+
+    A failure is told whether or not it could be recorded: humans are asked because of it.
+
+    :return: ``watched``, and in short what was recorded, when it passed
+    :raises LedgerError: it passed, which counts only once it is recorded
+    :raises FailsOnNewSchema: it did not pass; humans decide about the recorded way back
+    """
+    ended = outcome.model_copy(update={"account": None}).dump()
+    payload = {**ended, "slot": window.target, "until": window.deadline_text}
+    if outcome.result == "PASSED":
+        return _told(record(ledger, run, MIGRATION_WATCHED, payload))
+    try:
+        record(ledger, run, MIGRATION_WATCH_FAILED, payload, number=window.number)
+    except LedgerError as error:
+        log.warning("how the watch ended is not recorded: %s", error)
+    raise _failure(outcome)
+
+
+def called_for(window: SchemaWindow, outcome: WatchOutcome) -> tuple[Matter, ...]:
+    """What humans are called for: trouble while the watch goes on, and once that they have to decide."""
+    if outcome.result == "PASSED":
+        return ()
+    if outcome.result == "NOTICE":
+        return matters(window, outcome)
+    return (Matter(f"schema:{window.number}", _what(outcome), outcome.sentence, _DECIDE),)
+
+
+def _told(passed: Entry) -> dict[str, Any]:
+    payload = passed.payload
+    return {"watched": True, **{name: payload[name] for name in ("slot", "until", "sentence", "measures")}}
+
+
+def _what(outcome: WatchOutcome) -> str:
+    bad = any(state in ("DEGRADED", "ROLLBACK") for _, state, _ in outcome.findings)
+    return _FAILS if outcome.result == "FIRED" or (outcome.result == "HELD" and bad) else _NOT_KNOWN
+
+
+def _failure(outcome: WatchOutcome) -> FailsOnNewSchema:
     return FailsOnNewSchema(
-        what,
-        expected="every check answered as it should",
-        seen=told,
-        remedy="decide about the recorded way back: the run states what it would lose",
+        _what(outcome),
+        expected="no rollback trigger broken, and everything known, for the whole window",
+        seen=outcome.sentence,
+        remedy=_DECIDE if outcome.result == "FIRED" else _AGAIN,
     )

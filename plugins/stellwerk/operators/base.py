@@ -6,13 +6,13 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from include.errors import StellwerkError
+from include.errors import MetricsError, StellwerkError
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
+    from include.clients.prometheus import Prometheus
     from include.ledger.store import Ledger
     from include.steps.run import ReleaseRun
-    from include.watch.config import Armed
+    from include.watch.window import Watched
 
 T = TypeVar("T")
 
@@ -67,13 +68,19 @@ class StellwerkOperator(BaseOperator):
         """Do the step."""
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; :meth:`on_kill` cancels it, so that it can end its own child processes."""
+        """Run a coroutine to its end; :meth:`on_kill` cancels it, so that it can end its own child processes.
+
+        Before and after, a kill finds nothing to cancel: what the step does then, it may be in the middle of.
+        """
 
         async def cancellable() -> T:
             task = asyncio.ensure_future(coroutine)
             loop = asyncio.get_running_loop()
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-            return await task
+            try:
+                return await task
+            finally:
+                self._cancel = None
 
         return asyncio.run(cancellable())
 
@@ -95,7 +102,33 @@ class StellwerkOperator(BaseOperator):
 
         return self.wait_for(call())
 
-    def with_watched_cluster(self, config: Armed, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+    def with_metrics(
+        self, run: ReleaseRun, step: Callable[[ReleaseRun, Cluster, Prometheus | None], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Run ``step`` as :meth:`with_cluster` does, with the Prometheus that rules read where it is to be had.
+
+        A baseline is evidence and no condition.
+        """
+        from stellwerk.hooks.prometheus import PrometheusHook
+
+        hook: PrometheusHook | None = None
+        try:
+            hook = PrometheusHook.needed(run.environment)
+        except MetricsError as error:
+            self.log.warning("the watch will have no baseline of Prometheus: %s", error)
+
+        async def call(run: ReleaseRun, cluster: Cluster) -> T:
+            async with AsyncExitStack() as stack:
+                prometheus = None
+                try:
+                    prometheus = await stack.enter_async_context(hook.client()) if hook else None
+                except MetricsError as error:
+                    self.log.warning("the watch will have no baseline of Prometheus: %s", error)
+                return await step(run, cluster, prometheus)
+
+        return self.with_cluster(run, call)
+
+    def with_watched_cluster(self, config: Watched, step: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
         """Run ``step`` with a client for a watch: all it needs is in the configuration."""
         from stellwerk.hooks.kubernetes import ClusterHook
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.errors import StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from include.migration.apply import Migration
     from include.steps.database.entries import Purpose
     from include.steps.database.site import Site
+    from include.steps.database.traffic import Seen
     from include.steps.run import ReleaseRun
 
 MODES: Final = {
@@ -46,6 +48,23 @@ class DatabaseOperator(StellwerkOperator):
     def _ends_with_us(self, migration: Migration) -> None:
         """Cancel the migration when the task is killed: no backend of it is left behind."""
         self._cancel = migration.cancel
+
+    def traffic(self, run: ReleaseRun) -> Seen | None:
+        """What the cluster says of the traffic; None when it gives no answer.
+
+        A killed task cancels the migration all the same: asking is done between its attempts.
+        """
+        from include.errors import StellwerkError
+        from include.steps.database.traffic import see
+
+        cancel = self._cancel
+        try:
+            return self.with_cluster(run, see)
+        except StellwerkError as error:
+            self.log.warning("who has the traffic is not known: %s", error)
+            return None
+        finally:
+            self._cancel = cancel
 
 
 class OnlyInMode(StellwerkOperator):
@@ -138,7 +157,7 @@ class Rehearse(DatabaseOperator):
 
 
 class Migrate(DatabaseOperator):
-    """Migrate the live database, which the run's gate has decided about."""
+    """Migrate the live database, which the run's gate has decided about; the watch on it begins at that moment."""
 
     #: the gate binds the run with the image's digest where that is known, so its Go is looked up with it
     needs_digest: ClassVar[bool] = True
@@ -147,7 +166,19 @@ class Migrate(DatabaseOperator):
         """See :func:`include.steps.database.apply.migrate`."""
         from include.steps.database.apply import migrate
 
-        return migrate(run, site, ledger, started=self._ends_with_us)
+        done = migrate(run, site, ledger, started=self._ends_with_us)
+        if done["applied"]:
+            self._begin_watch(run, ledger)
+        return done
+
+    def _begin_watch(self, run: ReleaseRun, ledger: Ledger) -> None:
+        """Fix what is watched while the migration is seconds old; where that cannot be, the watch does it."""
+        from include.steps.database.watch import begin_window
+
+        try:
+            self.with_metrics(run, lambda run, cluster, prometheus: begin_window(run, cluster, ledger, prometheus))
+        except StellwerkError as error:
+            self.log.warning("the watch begins later, with less to compare with: %s", error)
 
 
 class VerifyMigrated(DatabaseOperator):
@@ -158,18 +189,6 @@ class VerifyMigrated(DatabaseOperator):
         from include.steps.database.apply import verify_migrated
 
         return verify_migrated(run, site, ledger)
-
-
-class WatchSchema(StellwerkOperator):
-    """Watch the running version on the new schema, from outside."""
-
-    needs_digest: ClassVar[bool] = False
-
-    def act(self, run: ReleaseRun) -> Any:
-        """See :func:`include.steps.database.watch.watch_schema`."""
-        from include.steps.database.watch import watch_schema
-
-        return self.wait_for(watch_schema(run, self.ledger(run)))
 
 
 class RetainBackups(DatabaseOperator):

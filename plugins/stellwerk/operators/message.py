@@ -53,13 +53,16 @@ class Announce(StellwerkOperator):
             raise
 
     def act(self, run: ReleaseRun) -> str:
-        """Send the event's message and return its key."""
+        """Send the event's message and return its key; skip where there is nothing to tell."""
         from include.steps.announce import announce
         from stellwerk.notifiers.transport import transports
 
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
-        return announce(run, self.event, ledger_if_any(self, run), send)
+        key = announce(run, self.event, ledger_if_any(self, run), send)
+        if key is None:
+            raise AirflowSkipException("nothing to tell: what has failed had never been announced")
+        return key
 
 
 class TellRollback(StellwerkOperator):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from include.errors import ClusterError, MetricsError
+from include.errors import ClusterError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
@@ -72,26 +72,9 @@ class Cutover(StellwerkOperator):
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.cutover.cut_over`."""
         from include.steps.cutover import cut_over
-        from stellwerk.hooks.prometheus import PrometheusHook
 
         ledger = self.ledger(run)
-        hook: PrometheusHook | None = None
-        # The baseline is evidence and no condition: without it the traffic moves all the same.
-        try:
-            hook = PrometheusHook.needed(run.environment)
-        except MetricsError as error:
-            self.log.warning("the watch will have no baseline of Prometheus: %s", error)
-
-        async def step(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
-            async with AsyncExitStack() as stack:
-                prometheus = None
-                try:
-                    prometheus = await stack.enter_async_context(hook.client()) if hook else None
-                except MetricsError as error:
-                    self.log.warning("the watch will have no baseline of Prometheus: %s", error)
-                return await cut_over(run, cluster, ledger, prometheus)
-
-        return self.with_cluster(run, step)
+        return self.with_metrics(run, lambda run, cluster, prometheus: cut_over(run, cluster, ledger, prometheus))
 
 
 class Drain(StellwerkOperator):

@@ -148,15 +148,20 @@ class BringBack(RollbackOperator):
         from include.steps.bring_back import bring_back
         from include.steps.database.full_restore import must_be_restored
         from include.steps.record import BROUGHT_BACK
+        from include.steps.stopping import stands_still_if_known
 
         restored = self.option == FULL_RESTORE
         if restored:
             must_be_restored(run, self.ledger(run))
         wanted = "auto" if restored else self.option
         schema = self.schema(run)
+        # By whichever run: one that has restored may have ended before it brought anything back.
+        stopped = restored or (
+            schema.proof != "unknown" and stands_still_if_known(run, lambda: self.ledger(run)) is not None
+        )
         done = self.with_helm_if_any(
             run,
-            lambda run, cluster, helm: bring_back(run, cluster, helm, schema.proof, wanted, was_stopped=restored),
+            lambda run, cluster, helm: bring_back(run, cluster, helm, schema.proof, wanted, was_stopped=stopped),
         )
         if done["needed"]:
             self.note(run, BROUGHT_BACK, done)

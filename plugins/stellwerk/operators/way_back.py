@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.base import airflow_errors
@@ -18,9 +19,11 @@ from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from airflow.sdk import Context
 
+    from include.errors import AnswerIncomplete, DatabaseError
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
     from include.steps.run import ReleaseRun
@@ -36,17 +39,54 @@ class StateWayBack(DatabaseOperator):
     one has failed to look.
     """
 
+    def execute(self, context: Context) -> Any:
+        """State it; where the database gives no answer to the last try either, say what is known without it.
+
+        The task is skipped then: what has failed is the migration, and this has found out nothing about it. People
+        are called, because a skipped task must not look as if there were nothing to take back.
+        """
+        from include.errors import DatabaseError
+
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            why = error.__cause__
+            if not isinstance(why, DatabaseError):
+                raise
+            if why.retryable and context["ti"].try_number <= context["ti"].max_tries:
+                raise
+        with airflow_errors(self.log):
+            raise AirflowSkipException(self._unknown(release_run(context, with_digest=False), why))
+
+    def _unknown(self, run: ReleaseRun, why: DatabaseError) -> str:
+        from include.steps.database.way_back import way_back_unknown
+        from include.steps.page import Matter, page
+        from stellwerk.notifiers.transport import transports
+
+        ledger = self.ledger(run)
+        told = way_back_unknown(run, ledger, why)
+        self.note_ledger_head()
+        connections = run.environment.connections
+        matter = Matter("way-back-unknown", told["what"], told["seen"], told["remedy"])
+        page(run, ledger, matter, transports(connections.slack, connections.smtp))
+        return f"{told['what']}; {told['seen']}; do: {told['remedy']}"
+
+    def act(self, run: ReleaseRun) -> Any:
+        """Skip, before anything is opened, where this run has not begun to migrate."""
+        from include.steps.record import recorded
+        from include.steps.schema_proof import MIGRATION_INTENDED
+
+        if recorded(self.ledger(run), run, MIGRATION_INTENDED) is None:
+            raise AirflowSkipException("this run has not begun to migrate")
+        return super().act(run)
+
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.way_back.state_way_back`; skip where there is nothing to take back."""
         from include.steps.database.apply import gave_up
         from include.steps.database.way_back import state_way_back
-        from include.steps.record import recorded
-        from include.steps.schema_proof import MIGRATION_INTENDED
 
-        if recorded(ledger, run, MIGRATION_INTENDED) is None:
-            raise AirflowSkipException("this run has not begun to migrate")
         gave_up(run, site, ledger)
-        stated = state_way_back(run, site, ledger)
+        stated = state_way_back(run, site, ledger, traffic=partial(self.traffic, run))
         if not stated["needed"]:
             raise AirflowSkipException(stated["text"])
         return stated
@@ -56,7 +96,7 @@ class AskLoss(HITLOperator):
     """Ask one of those who may whether something is lost, and record what they take the responsibility for.
 
     The form carries the digest of the statement that is shown, so that an answer is about that one, whatever was
-    stated meanwhile. Silence loses nothing, and the question can be asked again.
+    stated meanwhile. Silence loses nothing. A yes without a reason confirms nothing: the question comes back.
     """
 
     #: what is asked, the ledger's kind of statement, and the answers
@@ -66,7 +106,7 @@ class AskLoss(HITLOperator):
     no: ClassVar[str]
 
     def __init__(self, **kwargs: Any) -> None:
-        fixed = {"subject": self.question, "options": [self.yes, self.no], "params": _form()}
+        fixed = {"subject": self.question, "options": [self.yes, self.no], "params": self._form()}
         super().__init__(**{**kwargs, **fixed})
 
     @abstractmethod
@@ -76,6 +116,10 @@ class AskLoss(HITLOperator):
     @abstractmethod
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """What is lost, in Markdown."""
+
+    def answer_within(self, run: ReleaseRun, stated: Mapping[str, Any]) -> timedelta:
+        """How long an answer is waited for."""
+        return timedelta(seconds=run.environment.gate.timeout_seconds)
 
     @abstractmethod
     def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
@@ -89,33 +133,79 @@ class AskLoss(HITLOperator):
             run = release_run(context, with_digest=False)
             stated, people = self._stated(run), may_confirm(run)
         self.subject = self.subject_of(run)
-        self.body = f"{self.text_of(stated)}\n\nstatement `{stated['digest'][:16]}`"
-        self.params = ParamsDict(_form(stated["digest"]))
+        needed = f"*{self.yes}* needs a reason; without one the question comes back."
+        self.body = f"{self.text_of(stated)}\n\n{needed}\n\nstatement `{stated['digest'][:16]}`"
+        self.params = ParamsDict(self._form(stated["digest"]))
         self.assigned_users = [{"id": user, "name": user} for user in people]
-        self.response_timeout = timedelta(seconds=run.environment.gate.timeout_seconds)
+        self.response_timeout = self.answer_within(run, stated)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record a confirmation of what was shown; anything else loses nothing."""
-        from include.steps.database.confirm import confirm
-        from stellwerk.hooks.ledger import open_ledger
+        from include.errors import AnswerIncomplete
+        from include.watch.steer import comment_of
 
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             if "error" in event:
                 self.kept(run, f"no answer: {event['error']}", said_no=False)
-            answer = super().execute_complete(context, event)
-            user, form = answer["responded_by_user"], answer["params_input"]
+            # Whoever answers past the form may leave its fields out, or write anything into them.
+            filled = {name: comment_of(value) for name, value in (event["params_input"] or {}).items()}
+            form = {**dict.fromkeys(self._form(), ""), **filled}
+            answer = super().execute_complete(context, {**event, "params_input": form})
+            user = answer["responded_by_user"]
             if answer["chosen_options"] != [self.yes]:
                 self.kept(run, f"{user['id'] if user else 'nobody'} said {self.no}", said_no=True)
-            ledger = open_ledger(run.environment.connections.ledger)
             said = {
-                "digest": self._stated(run, digest=form.get("statement"))["digest"],
+                "digest": form["statement"],
                 "by": user["id"] if user else "",
-                "reason": str(form.get("reason", "")),
+                "reason": form["reason"],
             }
-            confirm(ledger, run, said, at=answer["responded_at"])
+            try:
+                return self._confirmed(run, said, answer["responded_at"])
+            except AnswerIncomplete as error:
+                self._refuse(context, run, said, error, answer["responded_at"])
+        return self.execute(context)
+
+    def _confirmed(self, run: ReleaseRun, said: dict[str, str], at: datetime) -> dict[str, str]:
+        from include.steps.database.confirm import confirm
+        from stellwerk.hooks.ledger import open_ledger
+
+        if said["digest"]:
+            self._stated(run, digest=said["digest"])
+        confirm(open_ledger(run.environment.connections.ledger), run, said, at=at)
         return said
+
+    def _refuse(
+        self,
+        context: Context,
+        run: ReleaseRun,
+        said: Mapping[str, str],
+        error: AnswerIncomplete,
+        at: datetime,
+    ) -> None:
+        """Say why the question comes back; that it is not recorded keeps nobody from being asked."""
+        from include.errors import LedgerError
+        from include.steps.database.confirm import record_incomplete
+        from stellwerk.hooks.ledger import open_ledger
+
+        self.log.warning("asked again: %s", error)
+        context["task_instance"].xcom_push(key="asked_again", value=str(error))
+        try:
+            record_incomplete(open_ledger(run.environment.connections.ledger), run, said, error, at=at)
+        except LedgerError as unrecorded:
+            self.log.warning("the answer is not recorded: %s", unrecorded)
+
+    def _form(self, digest: str = "") -> dict[str, Param]:
+        """What is filled in beside the answer.
+
+        :param digest: of the statement that is shown; its field offers nothing else
+        """
+        statement = Param(digest, type="string", title="Statement", description="What is confirmed")
+        if digest:
+            statement.schema["enum"] = [digest]
+        needed = f"Why; {self.yes} needs it. Kept in the ledger"
+        return {"reason": Param("", type="string", title="Reason", description=needed), "statement": statement}
 
     def _stated(self, run: ReleaseRun, **wanted: object) -> Mapping[str, Any]:
         from include.errors import ApprovalMissing
@@ -154,18 +244,6 @@ class AskTakeBack(AskLoss):
         raise AirflowSkipException(f"the schema is kept: {why}")
 
 
-def _form(digest: str = "") -> dict[str, Param]:
-    """What is filled in beside the answer.
-
-    :param digest: of the statement that is shown; its field offers nothing else
-    """
-    statement = Param(digest, type="string", title="Statement", description="What is confirmed")
-    if digest:
-        statement.schema["enum"] = [digest]
-    reason = Param("", type="string", title="Reason", description="Why; kept in the ledger")
-    return {"reason": reason, "statement": statement}
-
-
 class TakeBack(DatabaseOperator):
     """Go down to the recorded revision set, after a human has confirmed what that loses."""
 
@@ -173,4 +251,5 @@ class TakeBack(DatabaseOperator):
         """See :func:`include.steps.database.way_back.take_back`."""
         from include.steps.database.way_back import take_back
 
-        return take_back(run, site, ledger, started=self._ends_with_us)
+        traffic = partial(self.traffic, run)
+        return take_back(run, site, ledger, started=self._ends_with_us, traffic=traffic)

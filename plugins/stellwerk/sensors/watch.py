@@ -10,8 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from include.errors import LedgerError, StellwerkError
+from include.errors import StellwerkError
 from stellwerk.operators.base import airflow_errors
+from stellwerk.paging import call_people
 from stellwerk.runs import release_run
 from stellwerk.sensors.steered import Steered
 
@@ -124,19 +125,9 @@ class ReleaseWatch(Steered):
 
     def _page(self, run: ReleaseRun, config: WatchConfig, outcome: WatchOutcome) -> None:
         """Call people for what the outcome calls them for: once, and within seconds."""
-        if not outcome.pages:
-            return
-        from include.steps.page import matters, page
-        from stellwerk.notifiers.transport import transports
+        from include.steps.page import matters
 
-        connections = run.environment.connections
-        try:
-            ledger = self.ledger(run)
-        except LedgerError as error:
-            self.log.warning("%s", error)
-            ledger = None
-        for matter in matters(config, outcome):
-            page(run, ledger, matter, transports(connections.slack, connections.smtp))
+        call_people(self, run, matters(config, outcome))
 
     def _late(self, event: dict[str, Any]) -> None:
         from include.steps.steering import record_late

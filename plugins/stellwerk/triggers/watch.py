@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from stellwerk.triggers.supervisor import SILENT, close_question, read_answer, show
+from stellwerk.triggers.showing import import_clients, shower
+from stellwerk.triggers.supervisor import SILENT, close_question, read_answer
 
 if TYPE_CHECKING:
-    from include.watch.config import Armed, Progress, WatchConfig, WatchOutcome
-
-#: XCom of the watch's task: how it is doing
-PROGRESS_KEY: Final = "watch"
+    from include.watch.config import Armed, WatchConfig, WatchOutcome
 
 #: after these nobody steers any more
 ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED", "UNDECIDED", "NOT_CUT_OVER"})
@@ -23,9 +20,6 @@ ENDS: Final = frozenset({"PASSED", "ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED
 _UNHURRIED: Final = ENDS - {"ROLLED_BACK", "ROLLED_BACK_BY_HAND"}
 _CANCEL_SECONDS = 3.0
 _ASK_AGAIN_SECONDS: Final = 5.0
-_SHOW_SECONDS: Final = 15.0
-_KEPT_CHANGES: Final = 10
-_LONGEST_SENTENCE: Final = 400
 
 
 class WatchTrigger(BaseTrigger):
@@ -60,7 +54,7 @@ class WatchTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch until there is an outcome or an answer; there is exactly one event."""
         # Seconds of imports must not hold up the other triggers of this process.
-        await asyncio.to_thread(_import_clients)
+        await asyncio.to_thread(import_clients, "stellwerk.triggers.armed")
         from include.watch.config import load_watch
 
         watching = asyncio.create_task(self._watch(load_watch(self.config)))
@@ -86,13 +80,7 @@ class WatchTrigger(BaseTrigger):
         from stellwerk.triggers.armed import begin
         from stellwerk.triggers.world import open_world, with_account
 
-        shown = Shown(watched.environment.watch.poll_seconds)
-
-        async def progress(seen: Progress) -> None:
-            if (value := shown.next(seen)) is not None:
-                await self._show(value)
-
-        async with open_world(watched, progress) as world:
+        async with open_world(watched, shower(self._ti, watched.environment.watch.poll_seconds)) as world:
             if isinstance(watched, WatchConfig):
                 config = watched
             else:
@@ -103,12 +91,6 @@ class WatchTrigger(BaseTrigger):
                 if begun.order is not None:
                     return ordered_early(begun.order, world.now())
             return await watch(config, await with_account(world, config))
-
-    async def _show(self, value: dict[str, Any]) -> None:
-        try:
-            await show(self._ti, PROGRESS_KEY, value)
-        except Exception as error:  # noqa: BLE001 - nobody sees it: no reason to stop watching
-            self.log.warning("the progress is not shown: %s", type(error).__name__)
 
     async def _early_answer(self) -> dict[str, Any] | None:
         """The answer that was given before this trigger began; None when there is none."""
@@ -137,39 +119,3 @@ class WatchTrigger(BaseTrigger):
             self.log.warning("the question stays open: %s", type(error).__name__)
             return event
         return {**event, "closed": late is None, "late_answer": late}
-
-
-class Shown:
-    """What people are shown of a watch and how often: on every change, else no more often than they can read.
-
-    :param poll_seconds: of the watch; hundreds of slow watches share one connection to Airflow
-    """
-
-    def __init__(self, poll_seconds: float) -> None:
-        # A little less than the time, so that a word told every 15 s is not taken for one too many.
-        self._every = 0.9 * max(_SHOW_SECONDS, 10 * poll_seconds)
-        self._at, self._state = float("-inf"), ""
-        self._changes: list[dict[str, Any]] = []
-
-    def next(self, seen: Progress) -> dict[str, Any] | None:
-        """The XCom to write now; None when the last one will do."""
-        changed = seen.state != self._state
-        # A watch that flutters is shown at a readable rate, too.
-        if seen.at - self._at < (1.0 if changed else self._every):
-            return None
-        told = {**seen.dump(), "sentence": seen.sentence[:_LONGEST_SENTENCE]}
-        if changed:
-            change = {name: told[name] for name in ("at", "state", "sentence")}
-            self._changes = [*self._changes, change][-_KEPT_CHANGES:]
-        self._at, self._state = seen.at, seen.state
-        return {**told, "changes": self._changes}
-
-
-def _import_clients() -> None:
-    for name in (
-        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
-        "include.watch",
-        "stellwerk.triggers.armed",
-        "stellwerk.triggers.world",
-    ):
-        importlib.import_module(name)

@@ -13,6 +13,7 @@ from include.clients.kubernetes import Glance
 from include.clients.metrics import open_sources
 from include.clients.metrics.openmetrics import OpenMetricsSource
 from include.errors import LedgerError, MetricsError, StellwerkError
+from include.steps.record import WATCH_CHECKPOINT
 from include.steps.watch import keep_account, kept_account
 from include.watch.collector import settle
 from include.watch.world import World
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from include.slo.account import Account
     from include.slo.samples import Snapshot
     from include.slo.source import Source
-    from include.watch.config import Armed, Progress, WatchConfig
+    from include.watch.config import Progress
+    from include.watch.window import Watched, Window
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ JUST_BEGUN_SECONDS: Final = 10.0
 
 
 @asynccontextmanager
-async def open_world(config: Armed, progress: Callable[[Progress], Awaitable[None]]) -> AsyncIterator[World]:
+async def open_world(config: Watched, progress: Callable[[Progress], Awaitable[None]]) -> AsyncIterator[World]:
     """Open everything the watch reads; closed on leaving. Of all of it only the cluster is needed to begin.
 
     :raises ClusterError: there is no access to the cluster
@@ -53,16 +55,19 @@ async def open_world(config: Armed, progress: Callable[[Progress], Awaitable[Non
         yield World(cluster, sources=sources, progress=progress)
 
 
-async def with_account(world: World, config: WatchConfig) -> World:
-    """The world with the account that an earlier process of this watch kept, and with where to keep it."""
-    keeper = await Keeper.open(config)
+async def with_account(world: World, window: Window, *, kind: str = WATCH_CHECKPOINT) -> World:
+    """The world with the account that an earlier process of this watch kept, and with where to keep it.
+
+    :param kind: of the ledger's entries with the account
+    """
+    keeper = await Keeper.open(window, kind)
     checkpoint = keeper.keep if keeper.ledger is not None else None
     # Nobody has kept one of a window that has just begun, and its first looks do not wait for the ledger.
-    just_begun = world.now() - config.began_at < JUST_BEGUN_SECONDS
+    just_begun = world.now() - window.began_at < JUST_BEGUN_SECONDS
     return replace(world, account=None if just_begun else await keeper.newest(), checkpoint=checkpoint)
 
 
-async def _sources(config: Armed, cluster: Cluster, stack: AsyncExitStack) -> dict[SourceName, Source]:
+async def _sources(config: Watched, cluster: Cluster, stack: AsyncExitStack) -> dict[SourceName, Source]:
     prometheus: Prometheus | None = None
     named = config.environment.connections.prometheus
     if named is not None and "prometheus" in config.environment.slo.sources:
@@ -76,7 +81,7 @@ async def _sources(config: Armed, cluster: Cluster, stack: AsyncExitStack) -> di
     return open_sources(config.environment, cluster, prometheus)
 
 
-def _without_prometheus(config: Armed, cluster: Cluster, error: MetricsError) -> dict[SourceName, Source]:
+def _without_prometheus(config: Watched, cluster: Cluster, error: MetricsError) -> dict[SourceName, Source]:
     sources: dict[SourceName, Source] = {"prometheus": OutOfReach("prometheus", error)}
     if "openmetrics" in config.environment.slo.sources:
         sources["openmetrics"] = OpenMetricsSource(config.environment, cluster)
@@ -103,20 +108,22 @@ class OutOfReach:
 class Keeper:
     """Keeps the watch's account in the ledger: no other store has all of the past. One that is out is logged.
 
+    :param kind: of its entries
     :param ledger: None when the ledger cannot be opened
     """
 
-    config: WatchConfig
+    window: Window
+    kind: str
     ledger: Ledger | None
 
     @classmethod
-    async def open(cls, config: WatchConfig) -> Keeper:
+    async def open(cls, window: Window, kind: str) -> Keeper:
         """Read the ledger's connection here, in the event loop; its calls then run in threads."""
         try:
-            return cls(config, await aopen_ledger(config.environment.connections.ledger, LEDGER_SECONDS))
+            return cls(window, kind, await aopen_ledger(window.environment.connections.ledger, LEDGER_SECONDS))
         except LedgerError as error:
             log.warning("the watch keeps its account in memory only: %s", error)
-            return cls(config, None)
+            return cls(window, kind, None)
 
     async def newest(self) -> Account | None:
         """The account as an earlier process of this watch kept it; None without one."""
@@ -124,7 +131,7 @@ class Keeper:
             return None
         try:
             async with asyncio.timeout(2 * LEDGER_SECONDS):
-                return await asyncio.to_thread(kept_account, self.config, self.ledger)
+                return await asyncio.to_thread(kept_account, self.window, self.ledger, kind=self.kind)
         except (StellwerkError, TimeoutError, ValueError) as error:
             log.warning("the account kept so far cannot be read, it begins anew: %s", error)
             return None
@@ -135,4 +142,4 @@ class Keeper:
         :raises LedgerError: it is not kept this time
         """
         if self.ledger is not None:
-            await asyncio.to_thread(keep_account, self.config, self.ledger, account)
+            await asyncio.to_thread(keep_account, self.window, self.ledger, account, kind=self.kind)

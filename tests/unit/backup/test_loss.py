@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.backup.loss import RestoreLoss, must_be_confirmed, state_loss
+from include.backup.loss import RestoreLoss, must_be_confirmed, must_cover, state_loss, still_answerable
 from include.backup.manifest import Format, Manifest, Piece
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
@@ -52,11 +52,12 @@ def test_minutes_and_rows_by_table() -> None:
     assert statement.sentences == (
         "erp becomes what it was at 2026-03-01 12:00:00 UTC (backup one): everything written in the 30.5 minutes "
         "since then is lost.",
-        "b: 2 rows are lost (7 now, 5 in the backup).",
-        "c: 2 rows come back (3 now, 5 in the backup).",
+        "b: at least 2 rows are lost (7 now, 5 in the backup).",
+        "c: at least 2 rows come back (3 now, 5 in the backup).",
         "d: how many rows are lost is not known.",
-        "e: 4 rows are lost (4 now, 0 in the backup).",
-        "Rows that were changed since then are not counted; their changes are lost as well.",
+        "e: at least 4 rows are lost (4 now, 0 in the backup).",
+        "Rows are counted, not compared: those added while others were deleted are not seen, those changed "
+        "are not counted. They are lost as well.",
     )
 
 
@@ -84,6 +85,17 @@ def test_no_table_in_which_something_changed_is_left_out(
         assert (name in told) == (before is None or after is None or before != after)
 
 
+def test_what_grew_since_it_was_confirmed_is_refused_with_its_tables() -> None:
+    statement = stated({"a": 5, "b": 5}, {"a": 6, "b": 5})
+    must_cover(statement, stated({"a": 5, "b": 5}, {"a": 6, "b": 3}, made_at=NOW + timedelta(hours=2)))
+    with pytest.raises(RestoreUnconfirmed, match="somebody has written") as refused:
+        must_cover(statement, stated({"a": 5, "b": 5}, {"a": 7, "b": 6}))
+    assert refused.value.seen.split("; ") == [
+        "a: at least 2 rows are lost, 1 were confirmed",
+        "b: at least 1 rows are lost, 0 were confirmed",
+    ]
+
+
 def confirmed(statement: RestoreLoss, **more: object) -> LossConfirmation:
     return LossConfirmation.model_validate({"digest": statement.digest, "by": "anna", "reason": "damaged", **more})
 
@@ -109,6 +121,14 @@ def test_nobody_and_too_late_are_refused() -> None:
     must_be_confirmed(statement, confirmed(statement), now=NOW + timedelta(minutes=59))
     with pytest.raises(RestoreUnconfirmed, match="older than an hour"):
         must_be_confirmed(statement, confirmed(statement), now=NOW + timedelta(minutes=61))
+    must_be_confirmed(statement, confirmed(statement), now=None)  # what has begun in time may take longer
+    with pytest.raises(RestoreUnconfirmed, match="nobody"):
+        must_be_confirmed(statement, None, now=None)
+
+
+@pytest.mark.parametrize(("minutes", "left"), [(0, 55), (54, 1), (55, 0), (90, -35)])
+def test_an_answer_leaves_the_restore_time_to_begin(minutes: int, left: int) -> None:
+    assert still_answerable(NOW, now=NOW + timedelta(minutes=minutes)) == timedelta(minutes=left)
 
 
 def test_the_digest_is_the_same_after_it_was_recorded() -> None:

@@ -11,7 +11,7 @@ from include.backup.described import BackupContents
 from include.backup.preflight import Powers, TargetSeen, objections
 from include.database.clients import Clients
 from include.database.inventory import Inventory
-from include.database.properties import Properties, Setting
+from include.database.properties import Grant, Properties, Setting
 from tests.unit.backup.test_loss import manifest
 
 PROPERTIES = Properties(
@@ -72,6 +72,16 @@ def test_each_lack_has_its_sentence(change: dict[str, object], told: str) -> Non
     assert told in found[0]
 
 
+def test_roles_that_only_a_grant_or_a_setting_names_have_to_exist_too() -> None:
+    grants = tuple(Grant(role=role, privilege="CONNECT", grantable=False) for role in ("public", "guest"))
+    settings = (Setting(role="nightly", name="work_mem", value="1GB"), Setting(role="", name="a", value="b"))
+    named = PROPERTIES.model_copy(update={"grants": grants, "settings": settings})
+    contents = CONTENTS.model_copy(update={"properties": named})
+    guest, nightly = (f"the role {role} does not exist on the server" for role in ("guest", "nightly"))
+    assert objections(POWERS, manifest({}), contents, CLIENTS, TARGET) == (guest, nightly)
+    assert objections(POWERS, manifest({}), contents, CLIENTS, None) == (guest,), "it gets no settings"
+
+
 def test_programs_that_an_older_server_does_not_understand() -> None:
     old = manifest({}).model_copy(update={"server_version_number": 160004})
     found = objections(replace(POWERS, server_major=16), old, CONTENTS, CLIENTS, TARGET)
@@ -84,8 +94,9 @@ def test_a_copy_that_takes_nobodys_place_needs_less() -> None:
 
 
 def test_a_target_that_is_not_ours_and_sessions_that_stay() -> None:
-    target = replace(TARGET, owned=False, immune=("postgres",))
+    target = replace(TARGET, owned=False, immune=("postgres",), holders=("the prepared transaction 'x'",))
     found = objections(POWERS, manifest({}), CONTENTS, CLIENTS, target)
-    assert len(found) == 2
+    assert len(found) == 3
     assert "does not own the database erp" in found[0]
     assert "may not disconnect postgres" in found[1]
+    assert found[2] == "erp cannot be renamed because of the prepared transaction 'x'"

@@ -15,7 +15,7 @@ ERP, OTHER = (DatabaseIdentity(system_identifier="1", name=name) for name in ("e
 
 
 def backup(name: str, days: float, proof: str = "VERIFIED", **more: object) -> Stored:
-    facts = {"database": ERP, "at": NOW - timedelta(days=days), "proof": proof, **more}
+    facts = {"database": ERP, "at": NOW - timedelta(days=days), "proof": proof, "ours": True, **more}
     return Stored(name, **facts)  # type: ignore[arg-type]
 
 
@@ -51,7 +51,13 @@ def test_what_somebody_needs_stays() -> None:
 def test_what_an_attempt_left_goes_when_nobody_can_be_at_it_any_more() -> None:
     young, old = backup("young", 1.9, "UNKNOWN", database=None), backup("old", 2.1, "UNKNOWN", database=None)
     assert kept(young, old, unfinished_hours=48) == {"young"}
-    assert kept(Stored("no age", None, None)) == {"no age"}
+    assert kept(Stored("no age", None, None, ours=True)) == {"no age"}
+
+
+def test_what_is_not_ours_stays_and_protects_nothing_of_ours() -> None:
+    theirs = [backup("theirs", 90, ours=False), backup("rest", 90, "UNKNOWN", database=None, ours=False)]
+    assert kept(*theirs, backup("old", 92), backup("older", 93), newest=1) == {"theirs", "rest", "old"}
+    assert kept(backup("theirs", 90, ours=False), backup("unproven", 92, "UNKNOWN")) == {"theirs", "unproven"}
 
 
 def test_every_fate_has_its_reason() -> None:
@@ -70,6 +76,7 @@ STORED = st.builds(
     at=st.none() | st.integers(-10, 4000).map(lambda hours: NOW - timedelta(hours=hours)),
     proof=st.sampled_from(["VERIFIED", "DAMAGED", "UNKNOWN"]),
     pinned=st.booleans(),
+    ours=st.booleans(),
 )
 POLICY = st.builds(
     Retention, newest=st.integers(-1, 3), days=st.floats(0, 100), unfinished_hours=st.floats(0, 1000)
@@ -79,8 +86,9 @@ POLICY = st.builds(
 @given(st.lists(STORED, unique_by=lambda one: one.folder), POLICY)
 def test_the_newest_verified_of_each_database_always_stays(stored: list[Stored], policy: Retention) -> None:
     fates = {fate.folder: fate.kept for fate in decide(stored, policy, now=NOW)}
+    assert all(fates[one.folder] for one in stored if not one.ours)
     for database in (ERP, OTHER):
-        of_it = [one for one in stored if one.database == database and one.at is not None]
+        of_it = [one for one in stored if one.ours and one.database == database and one.at is not None]
         verified = [one for one in of_it if one.proof == "VERIFIED"]
         if not verified:
             assert all(fates[one.folder] for one in of_it)

@@ -14,7 +14,7 @@ import pytest
 
 from include.database.clients import Clients, failure, find_clients, running
 from include.database.connection import Database
-from include.errors import ClientFailed, ClientUnusable, DatabaseBusy, DatabaseUnreachable
+from include.errors import ClientFailed, ClientHindered, ClientUnusable, DatabaseBusy, DatabaseUnreachable
 
 DATABASE = Database("db.local", 5432, "erp", "owner", "p@ss-w0rd", {"options": "-c work_mem=8MB"})
 PYTHON = [sys.executable, "-c"]
@@ -69,7 +69,7 @@ def test_a_program_has_its_surroundings_and_no_secret() -> None:
         assert program.output is not None
         said = program.output.read().decode()
     assert said.count("p@ss-w0rd") == 1, "in the file alone"
-    assert "'-c work_mem=8MB -c client_connection_check_interval=2s'" in said
+    assert "'-c work_mem=8MB -c client_connection_check_interval=2s -c idle_session_timeout=0'" in said
     assert "'a b', '$HOME;'" in said
     assert "'LC_ALL': 'C'" in said
 
@@ -82,6 +82,23 @@ def test_what_is_fed_arrives_and_what_is_printed_goes_to_a_file() -> None:
             program.feed.write(b"hallo")
         file.seek(0)
         assert file.read() == b"HALLO"
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        (-9, "pg_restore: error: whatever"),
+        (1, ""),
+        (1, "pg_restore: error: could not close output file: No space left on device"),
+        (1, "pg_restore: error: could not execute query: ERROR:  could not extend file: No space left on device"),
+    ],
+)
+def test_what_hindered_a_program_says_nothing_about_what_it_was_given(code: int, complaint: str) -> None:
+    assert type(failure("pg_restore", code, complaint)) is ClientHindered
+
+
+def test_a_complaint_of_its_own_does() -> None:
+    assert type(failure("pg_restore", 1, "pg_restore: error: input file is too short")) is ClientFailed
 
 
 def test_a_program_that_reads_no_further_decides_itself_how_it_ends() -> None:

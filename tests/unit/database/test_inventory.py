@@ -85,6 +85,9 @@ def test_a_sequence_may_be_further_in_its_own_direction_only() -> None:
 def test_what_was_not_counted_is_told() -> None:
     found = compare(inventory(rows={"a": 1, "b": None}), inventory(rows={"a": 1, "b": 7}))
     assert (found.verdict, found.sentences) == ("UNKNOWN", ("not counted, so not compared: b",))
+    assert found.uncounted == ()
+    found = compare(inventory(rows={"a": 1, "b": None}), inventory(rows={"a": None, "b": None}))
+    assert (found.verdict, found.unknown, found.uncounted) == ("UNKNOWN", ("a", "b"), ("a",))
 
 
 def test_another_owner_is_another_thing_and_the_same_schema() -> None:
@@ -123,6 +126,18 @@ def test_privileges_and_version_tables_are_no_schema() -> None:
         *("table public.w", "column public.w.version_num", "column public.w.more"),
         *("view public.x", "column public.x.version_num"),
     }
+
+
+def test_no_archive_says_which_version_an_extension_had() -> None:
+    before = inventory(("extension", "vector", "version 0.8.4"), ("extension", "citext", "version 1"))
+    after = inventory(("extension", "vector", "version 0.8.5"), ("extension", "citext", "version 1"))
+    found = compare(before, after)
+    assert (found.verdict, found.sentences) == ("EQUAL", ())
+    (note,) = found.notes
+    assert note.startswith("extension vector is version 0.8.5, it was version 0.8.4: ")
+    assert schema_of(before.things) == schema_of(after.things)
+    assert compare(before, inventory()).verdict == "DIFFERENT"
+    assert schema_of(before.things) != schema_of(())
 
 
 def test_long_definitions_are_cut_in_sentences_only() -> None:

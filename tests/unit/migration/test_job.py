@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from include.errors import (
 from include.migration.activity import TAG, Backend, Blocker, tag
 from include.migration.failure import failure, may_be_tried_again, of_database
 from include.migration.graph import Graph
-from include.migration.job import Job, Limits, Progress, concurrent_indexes
+from include.migration.job import Job, Limits, Outcome, Progress, concurrent_indexes
 from include.migration.state import Declared
 from include.migration.tree import Rendered, Revision, Tree
 
@@ -55,6 +56,18 @@ def test_the_declared_state_says_old_only_of_the_old_schema() -> None:
     assert str(Declared("unknown")) == "unknown, it gave no answer"
 
 
+def test_a_way_back_is_told_in_words_of_its_own() -> None:
+    plan = GRAPH.downgrade(["c"], ["a"])
+    down = replace(job(), plan=plan, states=GRAPH.states(["c"], plan))
+    changed = Schema({"table public.t": "p"})
+    assert str(down.declare(frozenset("c"), BEFORE)) == "way back not begun, at c"
+    assert str(down.declare(frozenset("c"), changed)) == "altered, at c, but - index public.i"
+    assert str(down.declare(frozenset("b"), changed)) == "way back not ended, at b"
+    assert str(down.declare(frozenset("a"), changed)) == "back, at a"
+    assert str(down.declare(frozenset("x"), None)) == "elsewhere, at x"
+    assert down.declare(frozenset("a"), changed).kind == "target"
+
+
 def test_many_differences_are_counted() -> None:
     said = str(Declared("altered", frozenset(), tuple(f"+ {number}" for number in range(12))))
     assert said.endswith("+ 9 and 2 more")
@@ -77,6 +90,9 @@ def test_pauses_grow_up_to_the_longest() -> None:
     limits = Limits(pause=2, longest_pause=10)
     assert [limits.pause_after(attempt) for attempt in (1, 2, 3, 4, 5)] == [2, 4, 8, 10, 10]
     assert Limits(lock=0.5).settings["lock_timeout"] == "500"
+    assert Limits(lock=0.5, statement=2).options == (
+        "-c lock_timeout=500 -c statement_timeout=2000 -c idle_in_transaction_session_timeout=2000"
+    )
 
 
 def test_a_tag_is_the_runs_own_and_fits() -> None:
@@ -93,6 +109,8 @@ def test_progress_says_what_is_done_and_who_is_in_the_way() -> None:
         " BLOCKED BY pid 2 of anna 'psql' from 10.0.0.1, idle in transaction, in its transaction"
         " for 65 s: SELECT 1"
     )
+    outcome = Outcome(Declared("target"), Schema({}), 1, {}, (blocker,))
+    assert outcome.record()["blockers"] == ["pid 2 of anna 'psql'"]
     assert Progress("", (), ()).shown == "revision (none yet): no statement"
 
 
@@ -146,6 +164,10 @@ def test_what_the_database_refuses_says_where_it_stands(
 
 def test_a_failure_names_the_revisions_own_line() -> None:
     places = [["/lib/alembic.py", 3], ["/app/b.py", 12], ["<string>", 3], ["/lib/sqlalchemy.py", 9]]
-    event = {"event": "failed", "kind": "sql", "message": "no", "statement": "SELECT\n 1", "places": places}
+    statement = "SELECT\n 1, 'anna@example.com"
+    event = {"event": "failed", "kind": "sql", "message": "no", "statement": statement, "places": places}
     error = failure(event, {"revision": "b", "file": "/app/b.py"}, Limits(), "")
-    assert (error.what, error.seen) == ("the migration failed at revision b", "no in SELECT 1 from /app/b.py:12")
+    assert (error.what, error.seen) == (
+        "the migration failed at revision b",
+        "no in SELECT 1 , '…' from /app/b.py:12",
+    )

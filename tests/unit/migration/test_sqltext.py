@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.migration.sqltext import Reader, has, statements
+from include.migration.sqltext import Reader, has, statements, without_strings
 
 
 def test_statements_end_at_semicolons_that_are_not_inside_something() -> None:
@@ -37,6 +37,22 @@ def test_a_quoted_name_or_a_string_is_never_a_keyword() -> None:
 def test_strings_are_not_shown() -> None:
     (one,) = statements("ALTER ROLE erp PASSWORD 'hunter2'")
     assert one.shown == "ALTER ROLE erp PASSWORD '…'"
+
+
+@given(
+    st.sampled_from(
+        ("UPDATE t SET a = '{}' WHERE b", "SELECT E'\\'{}'", "DO $x$ {} $x$", "SELECT 1; SELECT N'{}'")
+    ),
+    st.integers(0, 60),
+)
+def test_a_string_that_was_cut_off_is_not_shown_either(sql: str, length: int) -> None:
+    said = sql.format("geheim ''geheim'' geheim")[:length]
+    assert "geh" not in without_strings(said)
+
+
+def test_what_is_shown_is_one_line_without_comments() -> None:
+    assert without_strings("SELECT 1 -- 'x'\n;\nUPDATE t /* y */ SET a = 'z'") == "SELECT 1; UPDATE t SET a = '…'"
+    assert without_strings("") == ""
 
 
 def test_clauses_are_split_at_the_outermost_commas() -> None:

@@ -24,6 +24,9 @@ from include.migration.way_back import (
 HERE = DatabaseIdentity(system_identifier="7000", name="erp")
 
 
+OTHER, UNKNOWN = ("other", "", ""), ("unknown", "", "")
+
+
 def rendered(*sql: str, why: str = "", revision: str = "0003") -> Rendered:
     return Rendered(revision, f"{revision}.py", tuple((one, 1) for one in sql), why)
 
@@ -46,6 +49,43 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
         ("TRUNCATE a, b", [("table", "a", ""), ("table", "b", "")]),
         ("DROP SCHEMA shop CASCADE", [("other", "", "")]),
         ("DO $$ BEGIN END $$", [("unknown", "", "")]),
+        ("DROP TABLE a, b CASCADE", [("table", "a", ""), OTHER, ("table", "b", "")]),
+        ("TRUNCATE ONLY a CASCADE", [("table", "a", ""), OTHER]),
+        ("ALTER TABLE a DROP b CASCADE", [("column", "a", "b"), OTHER]),
+        ("ALTER TABLE a DROP CONSTRAINT b CASCADE", [OTHER]),
+        ("DROP TYPE mood CASCADE", [OTHER]),
+        ("DROP TYPE mood", []),
+        ("DROP FUNCTION f CASCADE", [OTHER]),
+        ("DROP SEQUENCE s", [OTHER]),
+        ("DROP EXTENSION hstore", [OTHER]),
+        ("DROP OWNED BY erp", [UNKNOWN]),
+        ("DROP ROLE app", [UNKNOWN]),
+        ("UPDATE orders SET status = 'open' WHERE status = 'held'", [("overwritten", "orders", "status")]),
+        (
+            'UPDATE ONLY shop.orders AS o SET a = (SELECT b FROM c), "B ü"[2] = 1, c.d = 2 FROM x',
+            [("overwritten", "shop.orders", name) for name in ("a", "B ü", "c")],
+        ),
+        ("UPDATE orders SET (a, b) = (1, 2)", [("overwritten", "orders", "a"), ("overwritten", "orders", "b")]),
+        (
+            "UPDATE orders SET a = b IS DISTINCT FROM c, d = extract(year FROM e) FROM x",
+            [("overwritten", "orders", "a"), ("overwritten", "orders", "d")],
+        ),
+        ("UPDATE orders", [("overwritten", "orders", "")]),
+        ("INSERT INTO orders (a) VALUES (1) ON CONFLICT DO NOTHING", []),
+        (
+            "INSERT INTO orders (a) SELECT b FROM c ON CONFLICT (a) DO UPDATE SET b = excluded.b WHERE c",
+            [("overwritten", "orders", "b")],
+        ),
+        ("WITH x AS (SELECT 1) UPDATE orders SET a = 1", [UNKNOWN]),
+        ("WITH x AS (MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE) SELECT 1", [UNKNOWN]),
+        ("SELECT lo_unlink(picture) FROM articles", [UNKNOWN]),
+        ("SELECT DropGeometryColumn('orders', 'place')", [UNKNOWN]),
+        ("SELECT other.setval('s', 1)", [UNKNOWN]),
+        ("SELECT pg_catalog.setval('s', (SELECT coalesce(max(id), 1) FROM orders))", []),
+        ("WITH x (a) AS (SELECT 1) SELECT count(*) FROM x AS y (b) WHERE b IN (1)", []),
+        ("SET search_path TO archive", [UNKNOWN]),
+        ("SET work_mem TO '64MB'", []),
+        ("WITH x AS (SELECT 1) INSERT INTO shop.orders (a, b) SELECT count(*) FROM x", []),
         ("DROP VIEW v", []),
         ("DROP INDEX i", []),
         ("ALTER TABLE orders DROP CONSTRAINT c", []),
@@ -60,6 +100,43 @@ def test_what_the_way_down_makes_itself_is_no_loss() -> None:
     assert losses([rendered("CREATE TABLE copy (a int)", "DROP TABLE copy")]) == ()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE IF NOT EXISTS orders (a int)",
+        "CREATE TABLE orders (a int); ALTER TABLE orders RENAME TO copy; ALTER TABLE customers RENAME TO orders",
+        "CREATE TABLE orders (a int); ALTER TABLE orders SET SCHEMA shop",
+        "CREATE TABLE orders (a int); DROP TABLE orders",
+        "CREATE TABLE x (a int); ALTER TABLE x RENAME a TO orders",
+        "CREATE TABLE shop.orders (a int)",
+    ],
+)
+def test_a_table_that_may_have_been_there_is_not_the_way_downs_own(made: str) -> None:
+    lost = losses([rendered(*made.split("; "), "DROP TABLE orders", "UPDATE orders SET a = 1")])
+    assert [(one.kind, one.table) for one in lost] == [("table", "orders"), ("overwritten", "orders")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ALTER TABLE copy RENAME TO kept", "ALTER TABLE copy SET SCHEMA kept"],
+)
+def test_what_was_made_is_known_by_its_new_name(name: str) -> None:
+    drop = "DROP TABLE kept" if "RENAME" in name else "DROP TABLE kept.copy"
+    assert losses([rendered("CREATE TABLE copy (a int)", name, drop)]) == ()
+
+
+def test_a_column_that_the_way_down_makes_itself_may_be_filled() -> None:
+    fill = "UPDATE orders SET old = new WHERE new IS NOT NULL"
+    assert losses([rendered("ALTER TABLE orders ADD old text", fill, "ALTER TABLE orders DROP old")]) == ()
+    (one,) = losses([rendered("ALTER TABLE orders ADD COLUMN IF NOT EXISTS old text", fill)])
+    assert str(replace(one, rows=3)) == (
+        "3 (confirmed up to 3) values of orders.old, overwritten"
+        " (0003: UPDATE orders SET old = new WHERE new IS NOT NULL)"
+    )
+    (cascade,) = losses([rendered("ALTER TABLE orders ADD old text", "ALTER TABLE orders DROP old CASCADE")])
+    assert cascade.kind == "other"
+
+
 def test_what_cannot_be_read_is_a_loss() -> None:
     (one,) = losses([rendered(why="AttributeError: x")])
     assert (one.kind, str(one)) == (
@@ -68,10 +145,13 @@ def test_what_cannot_be_read_is_a_loss() -> None:
     )
 
 
-def test_nothing_lost_needs_nobody() -> None:
+def test_where_nothing_is_lost_somebody_has_to_say_so_all_the_same() -> None:
     now = statement()
     assert not now.destructive
-    assert confirmed(now, None, now) is None
+    refused = confirmed(now, None, now)
+    assert refused is not None
+    assert (refused.what, refused.seen) == ("going back is a human's decision", "nobody has confirmed it")
+    assert confirmed(now, yes(now), now) is None
     assert str(now) == "database 'erp' of system 7000 goes from 0003 down to 0002; nothing is lost"
 
 

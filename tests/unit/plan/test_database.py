@@ -57,6 +57,7 @@ def test_the_plan_that_ships_has_one(name: str) -> None:
         ({"backups": "s3://key:secret@bucket/erp"}, "must not hold credentials"),
         ({"clients": "bin"}, "not an absolute path"),
         ({"watch_seconds": 0}, "greater than 0"),
+        ({"watch_seconds": 9}, "a watch has to last at least one window"),
         ({"gate_roles": []}, "at least 1 item"),
         ({"gate_roles": ["technical-lead", "technical-lead"]}, "names a role twice"),
         ({"gate_roles": ["technical-lead", "nobody"]}, "names nobody, which is no role"),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Connection
 
+from include.database.connection import Database, client_environment
 from include.errors import BackupStoreFailed, ClientUnusable, DatabaseRefused, PlanError
 from include.sandbox.postgres_binaries import installed_postgres
-from stellwerk.hooks.database import database_of, open_database, open_site, open_store
+from stellwerk.hooks.database import LIBPQ, database_of, open_database, open_site, open_store
 from tests.unit.steps.database.worlds import a_run
 
 
@@ -38,6 +39,12 @@ def test_a_connection_that_names_no_database_is_refused(missing: str) -> None:
     with pytest.raises(DatabaseRefused, match="does not say which database") as refused:
         database_of("erp", connection)
     assert "s3cret" not in str(refused.value)
+
+
+def test_programs_can_be_given_whatever_a_connection_may_say() -> None:
+    given = dict.fromkeys(LIBPQ, "as given")
+    with client_environment(Database("db", 5432, "erp", "owner", options=given), application="x") as environment:
+        assert list(environment.values()).count("as given") == len(LIBPQ)
 
 
 def test_backups_are_kept_where_the_url_says(tmp_path: Path) -> None:

@@ -26,23 +26,52 @@ from upath import UPath
 from include.backup.store import Store
 from include.database.clients import Clients
 from include.database.connection import Database
-from include.errors import DatabaseUnreachable, MigrationRefused, StellwerkError
-from include.steps.database.entries import LOSS_CONFIRMED, SURVEYED, TRIED_OUT, WAY_BACK_STATED, note
+from include.errors import (
+    ClusterUnreachable,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    LedgerUnavailable,
+    MigrationRefused,
+    StellwerkError,
+)
+from include.ledger.approvals import DECISION
+from include.steps.database.entries import (
+    LOSS_ANSWER_REFUSED,
+    LOSS_CONFIRMED,
+    SURVEYED,
+    TRIED_OUT,
+    WAY_BACK_STATED,
+    WAY_BACK_UNKNOWN,
+    note,
+)
 from include.steps.database.gate import decided_about
 from include.steps.database.site import Site, site_of
+from include.steps.database.way_back import way_back_unknown
 from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
 from stellwerk import gates
 from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.message import Announce
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
-CONTEXT = cast(Any, {"task_instance": SimpleNamespace(id=uuid4()), "params": {"mode": "apply"}})
+
+class Instance(SimpleNamespace):
+    """A task instance at its last try, which keeps what is pushed."""
+
+    def __init__(self) -> None:
+        super().__init__(id=uuid4(), try_number=3, max_tries=2, pushed={})
+
+    def xcom_push(self, key: str, value: object) -> None:
+        self.pushed[key] = value
+
+
+CONTEXT = cast(Any, {"task_instance": Instance(), "params": {"mode": "apply"}})
 STEPS = "include.steps.database"
 
 
@@ -134,7 +163,7 @@ def _rehearsing(run: ReleaseRun, site: Site, ledger: object, trying: Any) -> Cal
     return cast("Callable[[Any], Any]", trying.started)
 
 
-def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any]) -> Any:
+def _started(run: ReleaseRun, site: Site, ledger: object, *, started: Callable[[Any], Any], **_: object) -> Any:
     return started
 
 
@@ -152,11 +181,12 @@ def test_killed_it_cancels_the_migration_that_runs_at_that_moment(
     task.on_kill()  # before it has begun there is nothing to cancel
     cancelled: list[str] = []
 
-    def run(*arguments: Any, **named: Any) -> None:
+    def run(*arguments: Any, **named: Any) -> dict[str, Any]:
         tell = started(*arguments, **named)
         for way in ("up", "down"):
             tell(SimpleNamespace(cancel=lambda way=way: cancelled.append(way)))
         task.on_kill()
+        return {"applied": False}
 
     world.monkeypatch.setattr(f"{STEPS}.{step}", run)
     task.execute(CONTEXT)
@@ -197,10 +227,6 @@ def test_a_mode_that_there_is_not_is_refused(world: World, params: dict[str, str
         tasks.OnlyInMode(task_id="applies", modes=("apply",)).execute(cast(Any, {"params": params}))
 
 
-def test_where_nothing_was_migrated_nothing_is_watched(world: World) -> None:
-    assert tasks.WatchSchema(task_id="watch").execute(CONTEXT)["watched"] is False
-
-
 # -- the way back --------------------------------------------------------------------------------------------
 
 
@@ -209,9 +235,43 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     done: list[str] = []
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
-    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_: done.append("stated") or stated)
+    world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_, **__: done.append("stated") or stated)
     assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
     assert done == ["looked", "stated"]
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
+        (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
+    ],
+)
+def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    answers: list[object] = []
+
+    def taken(*_: object, traffic: Callable[[], object], **__: object) -> dict[str, bool]:
+        task._cancel = "of the migration"
+        answers.append(traffic())
+        assert task._cancel == "of the migration", "a killed task cancels the migration, not the question"
+        return {"needed": True}
+
+    def cluster(found: object) -> Callable[..., object]:
+        def ask(*_: object) -> object:
+            task._cancel = "of the question"
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return ask
+
+    world.monkeypatch.setattr(f"{STEPS}.{step}", taken)
+    for found in ("the Service", ClusterUnreachable("no answer")):
+        world.monkeypatch.setattr(StellwerkOperator, "with_cluster", cluster(found))
+        task.execute(CONTEXT)
+    assert answers == ["the Service", None]
 
 
 def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> None:
@@ -228,6 +288,59 @@ def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_beg
     with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
         way_back.StateWayBack(task_id="state").execute(CONTEXT)
     assert looked == []
+
+
+INTENT = {"current": ["b"], "target": ["c"], "backup": "b1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "kind"),
+    [
+        (DatabaseUnreachable("no answer"), 1, AirflowException),
+        (DatabaseUnreachable("no answer"), 3, AirflowSkipException),
+        (DatabaseRefused("wrong password"), 1, AirflowSkipException),
+        (MigrationRefused("there is no way down"), 3, AirflowFailException),
+    ],
+)
+def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_are_called(
+    world: World, error: StellwerkError, tries: int, kind: type[Exception]
+) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+    world.step("apply.gave_up", error)
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    context = cast(Any, {"ti": SimpleNamespace(try_number=tries, max_tries=2), "params": {}})
+    with pytest.raises(AirflowException, match=error.what) as ended:
+        way_back.StateWayBack(task_id="state").execute(context)
+    assert type(ended.value) is kind
+    said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
+    assert len(said) == len(called) == (kind is AirflowSkipException)
+    for text in (str(ended.value), called[0].what + called[0].seen + called[0].remedy) if said else ():
+        assert "NOT KNOWN" in text
+        assert "began at revisions b, towards c; how far it came is not recorded; backup b1" in text
+        assert "clear way_back.state" in text
+
+
+def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:
+    why = DatabaseUnreachable("no answer")
+    began = record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+    record(world.ledger, world.run, MIGRATED, {})
+    applied = way_back_unknown(world.run, world.ledger, why)["seen"]
+    assert "it is recorded as applied; backup b1" in applied
+    record(world.ledger, world.run, WAY_BACK_INTENDED, {"began": began.sequence})
+    assert "taking it back has begun" in way_back_unknown(world.run, world.ledger, why)["seen"]
+    record(world.ledger, world.run, TAKEN_BACK, {})
+    assert "has been undone" in way_back_unknown(world.run, world.ledger, why)["seen"]
+
+
+def test_where_nothing_was_begun_nothing_is_opened(world: World) -> None:
+    def refused(_: object) -> Any:
+        raise DatabaseRefused("no such connection")
+
+    world.monkeypatch.setattr("stellwerk.hooks.database.open_site", refused)
+    with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
+        way_back.StateWayBack(task_id="state").execute(CONTEXT)
 
 
 def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
@@ -281,18 +394,56 @@ def test_a_yes_is_about_the_statement_that_was_shown(world: World) -> None:
     [
         (answer(way_back.TAKE, "d1", by="carl"), "carl may not confirm"),
         (answer(way_back.TAKE, "d1", by=None), "nobody may not confirm"),
-        (answer(way_back.TAKE, "d1", reason=" "), "without a reason"),
         (answer(way_back.TAKE, "made up"), "nobody was shown"),
     ],
 )
-def test_a_yes_of_others_without_a_reason_or_about_something_else_is_none(
-    world: World, given: Any, why: str
-) -> None:
+def test_a_yes_of_others_or_about_something_else_is_none(world: World, given: Any, why: str) -> None:
     world.state("d1")
     task = asking(world)
     with pytest.raises(AirflowFailException, match=why):
         task.execute_complete(CONTEXT, given)
     assert world.count(LOSS_CONFIRMED) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "lacking"),
+    [
+        ({"reason": " ", "statement": "d1"}, "a reason"),
+        ({"reason": None, "statement": "d1"}, "a reason"),
+        ({"statement": "d1"}, "a reason"),
+        ({"reason": "the outage is worse"}, "its statement"),
+        ({}, "a reason and its statement"),
+        (None, "a reason and its statement"),
+    ],
+)
+def test_a_yes_without_a_reason_or_its_statement_is_asked_for_again(
+    world: World, fields: dict[str, str] | None, lacking: str
+) -> None:
+    world.state("d1")
+    task, instance = asking(world), Instance()
+    context = cast(Any, {**CONTEXT, "task_instance": instance})
+    given = {**answer(way_back.TAKE, "d1"), "params_input": fields}
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        task.execute_complete(context, given)
+    assert waiting.value.timeout is not None
+    assert f"without {lacking}" in instance.pushed["asked_again"]
+    assert "needs a reason; without one the question comes back" in world.asked[1]["body"]
+    assert world.asked[1]["params"]["statement"]["value"] == "d1"
+    assert world.count(LOSS_CONFIRMED) == 0
+    (refused,) = all_recorded(world.ledger, world.run, LOSS_ANSWER_REFUSED)
+    assert (refused.actor, refused.at) == ("anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
+    said = way_back.AskTakeBack(task_id="ask").execute_complete(context, answer(way_back.TAKE, "d1"))
+    assert said["by"] == "anna"
+    assert world.count(LOSS_CONFIRMED) == 1
+
+
+def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_asked(world: World) -> None:
+    world.state("d1")
+    task = asking(world)
+    world.step("confirm.record_incomplete", LedgerUnavailable("no answer"))
+    with pytest.raises(TaskAwaitingInput):
+        task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1", reason=""))
+    assert len(world.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -309,6 +460,12 @@ def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
 # -- the gate ------------------------------------------------------------------------------------------------
 
 
+def given_at_gate(world: World, by: str, choice: str = gates.GO, **form: str) -> Any:
+    """The answer to the question that was asked last, with what its form shows."""
+    shown = {"comment": "fine", "fingerprint": world.asked[-1]["params"]["fingerprint"]["value"]}
+    return {**answer(choice, "", by=by), "params_input": {**shown, **form}}
+
+
 def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
     """Also where another DAG's preflight has bound the run to the digest of an image."""
     reference = world.run.release.image.reference
@@ -323,15 +480,59 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
         task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
         with pytest.raises(TaskAwaitingInput):
             task.execute(CONTEXT)
-        said = {
-            **answer(gates.GO, "", by=user),
-            "params_input": {"comment": "fine"},
-        }
-        assert task.execute_complete(CONTEXT, said)["choice"] == gates.GO
+        assert task.execute_complete(CONTEXT, given_at_gate(world, user))["choice"] == gates.GO
     assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
     assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
     assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
     seen: list[ReleaseRun] = []
-    world.monkeypatch.setattr(f"{STEPS}.apply.migrate", lambda run, *_, **__: seen.append(run))
+    world.monkeypatch.setattr(
+        f"{STEPS}.apply.migrate", lambda run, *_, **__: seen.append(run) or {"applied": False}
+    )
     tasks.Migrate(task_id="migrate").execute(CONTEXT)
     assert require_approval(world.ledger, decided_about(seen[0], world.ledger)).people == ("anna", "bo")
+
+
+def asked_at_gate(**about: Any) -> RoleDecision:
+    """A task that has asked the technical lead."""
+    named = {"task_id": "decide", "evidence_from": "preflight", "role": "technical-lead", **about}
+    context = {**CONTEXT, "ti": SimpleNamespace(xcom_pull=lambda **_: {})}
+    with pytest.raises(TaskAwaitingInput):
+        RoleDecision(**named).execute(cast(Any, context))
+    return RoleDecision(**named)  # it is resumed by another process
+
+
+@pytest.mark.parametrize("choice", [gates.GO, gates.NO_GO])
+@pytest.mark.parametrize("about", ["migration", "release"])
+def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_was_open(
+    world: World, about: str, choice: str
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about=about)
+    given = given_at_gate(world, "anna", choice)
+    shown = given["params_input"]["fingerprint"]
+    assert world.asked[-1]["params"]["fingerprint"]["schema"]["enum"] == [shown]
+    if about == "migration":  # somebody clears the rehearsal
+        note(world.ledger, world.run, TRIED_OUT, {**worlds.TRIED, "id": "f" * 16})
+    else:  # somebody edits the plan
+        watch = world.run.environment.watch.model_copy(update={"seconds": 60})
+        world.run = replace(world.run, environment=world.run.environment.model_copy(update={"watch": watch}))
+    why = "what was asked about has changed" if choice == gates.GO else "No-Go of technical-lead"
+    with pytest.raises(AirflowFailException, match=why):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.payload["choice"], entry.payload["fingerprint"]) == (choice, shown)
+
+
+def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    with pytest.raises(AirflowFailException, match="does not say what was shown"):
+        task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
+
+
+def test_a_failure_of_what_was_never_announced_is_told_to_nobody(world: World) -> None:
+    world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    with pytest.raises(AirflowSkipException, match="nothing to tell"):
+        Announce(task_id="announce_failure", event="migration-failed").execute(
+            cast(Any, {**CONTEXT, "ti": SimpleNamespace(try_number=1)})
+        )

@@ -7,18 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    DownstreamTasksSkipped,
+    TaskAwaitingInput,
+)
 
-from include.steps.record import BROUGHT_BACK, ROLLBACK_CHOSEN, all_recorded, record
+from include.errors import DatabaseUnreachable, RollbackBlocked
+from include.steps.database.entries import LOSS_CONFIRMED, RESTORE_STATED
+from include.steps.record import (
+    BROUGHT_BACK,
+    ROLLBACK_BLOCKED,
+    ROLLBACK_CHOSEN,
+    ROLLBACK_REFUSED,
+    all_recorded,
+    record,
+)
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED, RESTORED, SchemaFact
+from include.steps.schema_proof import REHEARSED, RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.full_restore import AskRestore, ResumeApplication, restore_is_over
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
+from tests.unit.steps.database.test_full_restore import a_loss
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 DAGS = Path(__file__).parents[3] / "dags"
@@ -29,6 +48,9 @@ class Instance:
     """A task instance that keeps what is pushed."""
 
     map_index = -1
+    id = UUID(int=1)
+    try_number = 1
+    max_tries = 0
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
@@ -44,8 +66,9 @@ class World:
         self.run = replace(a_run(), phase="rollback")
         self.ledger = a_ledger()
         self.instance = Instance()
-        self.context = cast(Any, {"ti": self.instance, "params": {}})
-        monkeypatch.setattr("stellwerk.operators.base.release_run", lambda *_, **__: self.run)
+        self.context = cast(Any, {"ti": self.instance, "task_instance": self.instance, "params": {}})
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.runs"):
+            monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
 
@@ -53,6 +76,14 @@ class World:
             return task.wait_for(step(run, None, None))
 
         monkeypatch.setattr(StellwerkOperator, "with_helm", with_helm)
+
+
+def stated(world: World, *, minutes: float = 0) -> str:
+    """The digest of a loss that was counted so many minutes ago."""
+    loss = a_loss({"orders": (1, 4)}, made_at=datetime.now(UTC) - timedelta(minutes=minutes))
+    payload = {"digest": loss.digest, "sentences": loss.sentences, "statement": loss.model_dump_json()}
+    record(world.ledger, world.run, RESTORE_STATED, payload)
+    return loss.digest
 
 
 @pytest.fixture
@@ -117,7 +148,136 @@ def test_the_old_version_comes_up_only_on_the_database_that_this_run_has_restore
         task.execute(world.context)
     assert asked == []
     record(world.ledger, world.run, RESTORED, {})
+    first, world.run = world.run, replace(world.run, run_id="r2")
+    by_itself = BringBack(task_id="bring_back", option="auto", reason="")
+    by_itself.execute(world.context)  # the first one did not get so far that users were served
+    by_itself.execute(world.context)
+    world.run = first
     task.execute(world.context)
-    BringBack(task_id="bring_back", option="auto", reason="").execute(world.context)
-    assert asked == [("unchanged", "auto", True), ("unchanged", "auto", False)]
+    assert asked == [("unchanged", "auto", stopped) for stopped in (True, False, True)]
     assert len(all_recorded(world.ledger, world.run, BROUGHT_BACK)) == 1
+
+
+def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = stated(world)
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: asked.append(given))
+    said: dict[str, Any] = {
+        "chosen_options": ["Restore"],
+        "params_input": {"reason": "", "statement": digest},
+        "responded_at": datetime(2030, 5, 1, 9, tzinfo=UTC),
+        "responded_by_user": {"id": "anna", "name": "anna"},
+    }
+    with pytest.raises(TaskAwaitingInput):
+        AskRestore(task_id="ask").execute_complete(world.context, said)
+    assert "*Restore* needs a reason" in asked[0]["body"]
+    assert "without a reason" in world.instance.pushed["asked_again"]
+    assert all_recorded(world.ledger, world.run, LOSS_CONFIRMED, ROLLBACK_BLOCKED, ROLLBACK_REFUSED) == ()
+    said["params_input"]["reason"] = "the data are damaged"
+    assert AskRestore(task_id="ask").execute_complete(world.context, said)["by"] == "anna"
+    assert AskRestore(task_id="ask").execute(world.context)["by"] == "anna", "nobody is asked again about that"
+    assert len(asked) == 1
+
+
+def test_people_are_called_to_a_question_for_which_users_are_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    stated(world)
+    for kind in (None, RESTORE_STOPPED, RESTORE_RESUMED):
+        if kind:
+            record(world.ledger, world.run, kind, {})
+        with pytest.raises(TaskAwaitingInput):
+            AskRestore(task_id="ask_again").execute(world.context)
+    assert [matter.what[:14] for matter in called] == ["users are down"]
+    assert "answer ask_again under the required actions" in called[0].remedy
+
+
+def test_a_restore_is_over_when_none_of_its_tasks_is_still_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: dict[str, dict[str, str | None]] = {
+        "died": {"full_restore.restore": "failed", "full_restore.resume": "failed"},
+        "waits": {"full_restore.ask_again": "deferred", "full_restore.resume": None},
+        "marked": {"full_restore.restore": "failed", "full_restore.resume": "skipped"},
+    }
+    asked: list[Any] = []
+
+    def get_task_states(dag_id: str, **wanted: Any) -> Any:
+        asked.append((dag_id, wanted["task_group_id"]))
+        return {run_id: states[run_id] for run_id in wanted["run_ids"] if run_id in states}
+
+    place = "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states"
+    monkeypatch.setattr(place, get_task_states)
+    found = [restore_is_over("rollback", name) for name in ("died", "waits", "marked", "deleted")]
+    assert found == [True, False, True, True]
+    assert set(asked) == {("rollback", "full_restore")}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "called"),
+    [
+        (DatabaseUnreachable("the database gives no answer"), 1, 0),
+        (DatabaseUnreachable("the database gives no answer"), 6, 1),
+        (RollbackBlocked("run rb1 has stopped the application"), 1, 1),
+        (KeyError("name"), 6, 1),
+    ],
+)
+def test_an_application_that_is_not_taken_up_again_calls_people_when_nobody_tries_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int, called: int
+) -> None:
+    matters: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: matters.append(given[2]))
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+    record(world.ledger, world.run, RESTORE_STOPPED, {"sizes": {}})
+
+    def step(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ResumeApplication, "step", step)
+    world.instance.try_number, world.instance.max_tries = tries, 5
+    for _ in range(2):
+        with pytest.raises((AirflowException, KeyError)):
+            ResumeApplication(task_id="resume", option="full-restore", reason="").execute(world.context)
+    assert len({matter.key for matter in matters}) == called
+    assert all("was not taken up: users are down" in matter.what for matter in matters)
+
+
+@pytest.mark.parametrize(
+    ("gate", "minutes", "wanted"), [(3600, 0, 55), (3600, 50, 5), (600, 0, 10), (600, 56, None)]
+)
+def test_a_question_ends_before_a_yes_would_come_too_late(
+    world: World, monkeypatch: pytest.MonkeyPatch, gate: float, minutes: int, wanted: int | None
+) -> None:
+    roles = world.run.environment.gate.model_copy(update={"timeout_seconds": gate})
+    world.run = replace(world.run, environment=world.run.environment.model_copy(update={"gate": roles}))
+    stated(world, minutes=minutes)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    monkeypatch.setattr(AskRestore, "_call", lambda *_: called.append(1))
+    called: list[int] = []
+    ask = AskRestore(task_id="ask")
+    if wanted is None:
+        with pytest.raises(AirflowFailException, match="nobody is asked"):
+            ask.execute(world.context)
+        assert len(all_recorded(world.ledger, world.run, ROLLBACK_BLOCKED)) == 1
+        assert called == []
+        return
+    with pytest.raises(TaskAwaitingInput):
+        ask.execute(world.context)
+    assert ask.response_timeout is not None
+    assert round(ask.response_timeout.total_seconds() / 60) == wanted
+
+
+def test_the_question_says_whether_users_are_down_and_how_long_it_takes() -> None:
+    ask = AskRestore(task_id="ask")
+    first = ask.text_of({"sentences": ["a"], "stopped": False, "restore_seconds": 1500.4})
+    assert first.startswith("- a\n\nWith your yes the application is stopped until")
+    assert "took 25 minutes when it was verified: users are down for longer" in first
+    again = ask.text_of({"sentences": ["a"], "stopped": True, "restore_seconds": None})
+    assert again.startswith("**The application is stopped: users are down until you answer.**\n\n- a")
+    assert "Leave takes it up as it was" in again
+    assert "is stopped until" not in again
+    assert "took" not in again

@@ -16,8 +16,9 @@ from include.watch.config import Progress, Result, WatchConfig, WatchOutcome
 from stellwerk.sensors.question import CloseWatchQuestion
 from stellwerk.triggers import supervisor
 from stellwerk.triggers import watch as triggers
+from stellwerk.triggers.showing import Shown
 from stellwerk.triggers.supervisor import CLOSED
-from stellwerk.triggers.watch import Shown, WatchTrigger
+from stellwerk.triggers.watch import WatchTrigger
 from tests.unit.stellwerk.watch_task import World, answered, outcome
 from tests.unit.steps.watching import CUTOVER, release_run
 
@@ -316,7 +317,8 @@ def test_hundreds_of_slow_watches_are_shown_more_rarely() -> None:
 
 def test_every_end_of_a_watch_closes_its_question() -> None:
     goes_on = {"NOTICE", "HELD", "ROLLBACK_BLOCKED"}
-    assert triggers.ENDS | goes_on | {"ACCEPTED", "ORDERED"} == set(get_args(Result))
+    of_a_schema = {"FIRED", "MOVED"}
+    assert triggers.ENDS | goes_on | of_a_schema | {"ACCEPTED", "ORDERED"} == set(get_args(Result))
 
 
 # -- the question's end --------------------------------------------------------------------------------------

@@ -96,13 +96,13 @@ async def test_a_ledger_that_is_not_defined_stops_no_watch(around: Surroundings)
 async def test_a_ledger_that_fails_or_hangs_delays_the_watch_by_seconds_at_most(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out(*_: object) -> None:
+    def out(*_: object, **__: object) -> None:
         raise LedgerUnavailable("gives no answer")
 
     monkeypatch.setattr(worlds, "kept_account", out)
     assert (await around.open()).account is None
     monkeypatch.setattr(worlds, "LEDGER_SECONDS", 0.01)
-    monkeypatch.setattr(worlds, "kept_account", lambda *_: time.sleep(0.3))
+    monkeypatch.setattr(worlds, "kept_account", lambda *_, **__: time.sleep(0.3))
     world = await around.open()
     assert world.account is None
     assert world.checkpoint is not None, "it may be back later"

@@ -12,6 +12,7 @@ import pytest
 from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch
 from include.bluegreen.state import ServiceState
 from include.errors import (
+    DatabaseBusy,
     LedgerUnavailable,
     MessageError,
     MessageGivenUp,
@@ -26,13 +27,14 @@ from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
 from include.steps.announce import announce
-from include.steps.database.entries import RESTORE_STATED
-from include.steps.record import ROLLBACK_VERIFIED, record
+from include.steps.database.entries import LOSS_CONFIRMED, RESTORE_STATED
+from include.steps.page import page
+from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record
 from include.steps.rollback import record_switch_back, record_trouble
-from include.steps.rollback_messages import MISSED, next_due, overdue, tell
+from include.steps.rollback_messages import MISSED, next_due, not_taken_up, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
-from include.steps.schema_proof import RESTORED
+from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
 from tests.memory import MemoryLedger
 
 HOLDER = "3.0.0@production/manual__1"
@@ -84,7 +86,7 @@ class Servers:
 
     @property
     def names(self) -> list[str]:
-        return [message.key.rpartition(":")[2] for message in self.got]
+        return [message.key.rpartition(":message:")[2] for message in self.got]
 
 
 def a_desk(
@@ -147,7 +149,7 @@ def test_a_rollback_that_is_not_proven_pages() -> None:
     error = VerificationFailed("2 of 3 checks failed", seen="503", remedy="read the log")
     record_trouble(desk.run, cast("Ledger", desk.ledger), "verify_traffic", error)
     tell(desk, "mail")
-    assert servers.names == ["human-needed", "rollback-mail"]
+    assert servers.names == ["human-needed:1", "rollback-mail"]
     assert "was rolled back, but it is not proven: 2 of 3 checks failed" in servers.got[0].text
 
 
@@ -379,19 +381,133 @@ def test_a_full_restore_that_waits_for_its_confirmation_calls_the_human_who_give
     assert servers.names == ["human-needed"]
     assert "a full restore needs a human's confirmation of what is lost" in servers.got[0].text
     assert "users are still on slot green" in servers.got[0].text
+    again = a_desk(servers, the_service("forward"), replace(desk.run, run_id="rb2"), desk.ledger)
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STATED, {"digest": "d"})
+    record(cast("Ledger", desk.ledger), again.run, RESTORE_STOPPED, {})
+    tell(again, "alert")
+    assert "users are down: the application is stopped since" in servers.got[1].text
+
+
+def test_a_confirmed_restore_that_runs_asks_nobody_for_what_they_have_said() -> None:
+    desk = a_desk(Servers(), the_service("forward"))
+    ledger = cast("Ledger", desk.ledger)
+
+    def told() -> str:
+        trouble = story_of(desk).trouble
+        assert trouble is not None
+        return f"{trouble.what}; {trouble.seen}"
+
+    record(ledger, desk.run, RESTORE_STATED, {"digest": "d1"}, number="d1")
+    record(ledger, desk.run, LOSS_CONFIRMED, {"digest": "d1", "by": "anna"}, number="d1")
+    confirmed = "a full restore is under way, anna has confirmed what is lost"
+    assert told() == f"{confirmed}; users are still on slot green"
+    record(ledger, desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    assert told().startswith(f"{confirmed}; users are down: the application is stopped since")
+    record(ledger, desk.run, RESTORE_STATED, {"digest": "d2"}, number="d2")
+    assert told().startswith("a full restore needs a human's confirmation of what is lost; users are down")
+    record(ledger, desk.run, LOSS_CONFIRMED, {"digest": "d2", "by": "bo"}, number="d2")
+    record(ledger, desk.run, RESTORED, RESTORE, number="d2")
+    assert told().startswith(
+        "a full restore is under way, bo has confirmed what is lost; users are down: the database"
+    )
+
+
+RESTORE: Mapping[str, Any] = {
+    "backup": "b1",
+    "backup_at": "2030-05-01T08:50:00+00:00",
+    "kept": "",
+    "by": "anna",
+    "minutes": 12.5,
+}
+STOPPED: Mapping[str, Any] = {"sizes": {"blue": 2, "green": 3}}
+NOT_UP = NotEnoughEndpoints("the old version does not come up", seen="ErrImagePull", remedy="mend it")
+
+
+def test_each_trouble_of_a_full_restore_is_told_once_and_with_what_it_means_to_users() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    ledger = cast("Ledger", desk.ledger)
+    record(ledger, desk.run, RESTORE_STATED, {"digest": "d"})
+    tell(desk, "alert")
+    record(ledger, desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    record_trouble(desk.run, ledger, "restore", DatabaseBusy("sessions do not end"))
+    for _ in range(2):
+        tell(desk, "alert")
+    record(ledger, desk.run, RESTORED, {"backup": "b"}, number="d")
+    record_trouble(desk.run, ledger, "bring_back", NOT_UP)
+    for _ in range(2):
+        tell(replace(desk, asked_at=desk.asked_at - timedelta(days=1)), "alert")
+    assert [name.partition(":")[0] for name in servers.names] == ["human-needed"] * 3
+    told = [message.text for message in servers.got]
+    assert "has NOT been rolled back, nothing was moved: a full restore needs a human's confirmation" in told[0]
+    assert "users are down, the application is stopped for a restore of the database: sessions do not" in told[1]
+    assert "the database was replaced by its backup and the old version is not back: the old version" in told[2]
+    assert not any("nothing was moved" in text for text in told[1:])
+
+
+def test_trouble_of_a_restore_pages_also_where_the_traffic_was_back_already() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("back"))
+    ledger = cast("Ledger", desk.ledger)
+    tell(desk, "alert")
+    record(ledger, desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    record_trouble(desk.run, ledger, "restore", DatabaseBusy("sessions do not end"))
+    tell(desk, "alert")
+    tell(desk, "mail")
+    assert servers.names[0] == "rollback-alert"
+    assert "users are down, the application is stopped" in servers.got[1].text
+    assert servers.names[2:] == ["rollback-mail"]
+    record(ledger, desk.run, RESTORED, RESTORE, number="d")
+    overdue(desk)
+    assert len(servers.got) == 3, "that one was overcome"
+    record_trouble(desk.run, ledger, "bring_back", NOT_UP)
+    overdue(desk)
+    assert "the old version is not back: the old version does not come up" in servers.got[3].text
+    record(ledger, desk.run, BROUGHT_BACK, {})
+    assert story_of(desk).trouble is None
+
+
+def test_a_no_while_users_are_down_is_no_mere_refusal() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    record(cast("Ledger", desk.ledger), desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    record_trouble(desk.run, cast("Ledger", desk.ledger), "ask_again", RollbackRefused("it is not restored"))
+    assert story_of(desk).state == "blocked"
+    record(cast("Ledger", desk.ledger), desk.run, RESTORE_RESUMED, STOPPED, number=1)
+    assert story_of(desk).state == "refused"
+
+
+def test_an_application_that_is_not_taken_up_is_told_once_whoever_tells_it_first() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service("forward"))
+    ledger = cast("Ledger", desk.ledger)
+    record(ledger, desk.run, RESTORE_STOPPED, STOPPED, number=1)
+    record_trouble(desk.run, ledger, "resume", NOT_UP)
+    for _ in range(2):
+        assert page(desk.run, ledger, not_taken_up(desk.run, ledger, "resume", NOT_UP), servers.send)
+    tell(desk, "alert")
+    [called] = servers.got
+    assert "was not taken up: users are down: the old version does not come up" in called.text
+    unrecorded = not_taken_up(desk.run, None, "resume", KeyError("name"))
+    assert unrecorded.what.endswith("KeyError: 'name'")
+    assert unrecorded.remedy == "read the log of resume, then clear it"
+    assert unrecorded.key.startswith("resume:")
+
+
+def test_the_deadline_of_a_trouble_that_comes_late_counts_from_when_it_came() -> None:
+    servers = Servers()
+    desk = replace(a_desk(servers, the_service("forward")), asked_at=datetime.now(UTC) - timedelta(hours=1))
+    record_trouble(desk.run, cast("Ledger", desk.ledger), "restore", DatabaseBusy("sessions do not end"))
+    tell(desk, "alert")
+    assert len(servers.got) == 1
+    assert written(desk, MISSED) == [], "it was told at once"
 
 
 @pytest.mark.parametrize("kept", ["erp_damaged_20300501_0900_abcdef", ""])
 def test_who_is_told_of_a_rollback_is_told_that_the_database_was_restored(kept: str) -> None:
     servers = Servers()
     desk = a_desk(servers, the_service())
-    restored = {
-        "backup": "b1",
-        "backup_at": "2030-05-01T08:50:00+00:00",
-        "kept": kept,
-        "by": "anna",
-        "minutes": 12.5,
-    }
+    restored = RESTORE | {"kept": kept}
     record(cast("Ledger", desk.ledger), desk.run, RESTORED, restored)
     for duty in ("alert", "mail"):
         tell(desk, cast("Any", duty))
@@ -409,6 +525,20 @@ def test_without_a_restore_the_messages_say_that_the_database_was_left_alone() -
     for duty in ("alert", "mail"):
         tell(desk, cast("Any", duty))
     assert all("nicht verändert" in message.text for message in servers.got)
+
+
+def test_an_earlier_run_whose_deadline_comes_now_tells_of_the_restore_of_a_later_one() -> None:
+    servers = Servers()
+    desk = a_desk(servers, the_service())
+    ledger, later = cast("Ledger", desk.ledger), replace(desk.run, run_id="rb2")
+    record(ledger, replace(desk.run, run_id="manual__1"), CUT_OVER, {})
+    record(ledger, later, RESTORED, RESTORE)
+    tell(desk, "alert")
+    assert "aus der Sicherung b1 wiederhergestellt" in servers.got[0].text
+    record(ledger, replace(desk.run, run_id="manual__2"), CUT_OVER, {})
+    again = replace(desk, service=the_service(holder="3.0.0@production/manual__2"))
+    tell(again, "alert")
+    assert "nicht verändert" in servers.got[1].text, "that was another cutover's"
 
 
 def test_a_restore_is_told_by_its_own_run_whatever_was_told_before() -> None:

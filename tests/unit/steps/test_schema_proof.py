@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import cast
 
 import pytest
 
-from include.errors import LedgerUnavailable
+from include.errors import LedgerUnavailable, TrafficError
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
+from include.steps.record import VERIFIED
 from include.steps.run import open_run
 from include.steps.schema_proof import (
     LEFT_OLD,
@@ -18,7 +20,10 @@ from include.steps.schema_proof import (
     RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
+    WAY_BACK_INTENDED,
+    WAY_BACK_LEFT,
     SchemaFact,
+    must_not_go_down,
     schema_fact,
     schema_proof,
     schema_proof_if_any,
@@ -35,10 +40,13 @@ RUN = open_run(
 )
 
 
+PROOF = {"id": "p", "rehearsal": "p", "fingerprint": "F", "previous": "2.9.0", "began": 2}
+
+
 def a_ledger(*entries: tuple[str, str, str]) -> Ledger:
     memory = MemoryLedger()
     for kind, release, environment in entries:
-        memory.append(NewEntry(kind, release, environment, "any", "stellwerk"))
+        memory.append(NewEntry(kind, release, environment, "any", "stellwerk", PROOF))
     return cast("Ledger", memory)
 
 
@@ -72,24 +80,116 @@ def test_the_proof_is_what_this_releases_entries_of_this_environment_say(entries
     assert schema_proof_if_any(RUN, lambda: a_ledger(*entries)) == proof
 
 
-@pytest.mark.parametrize(("rehearsed", "proof"), [("one", "rehearsed"), ("another", "unproven")])
-def test_a_rehearsal_proves_the_schema_that_it_ended_with_and_no_other(rehearsed: str, proof: str) -> None:
+def told(*entries: tuple[str, str]) -> Ledger:
+    """A ledger of runs and kinds."""
     memory = MemoryLedger()
-    for kind, fingerprint in ((REHEARSED, rehearsed), (MIGRATED, "one")):
-        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"fingerprint": fingerprint}))
-    assert schema_proof(RUN, cast("Ledger", memory)) == proof
+    for run_id, kind in entries:
+        memory.append(NewEntry(kind, *OURS, run_id, "stellwerk", PROOF))
+    return cast("Ledger", memory)
 
 
-def test_the_fact_names_the_newest_rehearsal_that_proves_it() -> None:
+@pytest.mark.parametrize(
+    ("course", "proof"),
+    [
+        # Both have passed their gates; the second finds the first at work, and then the old schema.
+        ([("r1", MIGRATION_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", LEFT_OLD)], "unproven"),
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r2", MIGRATION_INTENDED),
+                ("r2", LEFT_OLD),
+                ("r1", MIGRATED),
+            ],
+            "rehearsed",
+        ),
+        # The first has migrated; the second brings one revision more and changes nothing.
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r1", MIGRATED),
+                ("r2", MIGRATION_INTENDED),
+                ("r2", LEFT_OLD),
+            ],
+            "rehearsed",
+        ),
+        ([("r1", MIGRATION_INTENDED), ("r1", MIGRATED), ("r2", MIGRATION_INTENDED)], "unproven"),
+        (
+            [
+                ("r1", MIGRATION_INTENDED),
+                ("r2", MIGRATION_INTENDED),
+                ("r1", LEFT_OLD),
+                ("r2", LEFT_OLD),
+            ],
+            "unchanged",
+        ),
+    ],
+)
+def test_what_one_run_has_left_as_it_was_says_nothing_about_another_runs_migration(
+    course: list[tuple[str, str]], proof: str
+) -> None:
+    assert schema_proof(RUN, told(("r1", REHEARSED), *course)) == proof
+
+
+@pytest.mark.parametrize(
+    ("course", "proof"),
+    [
+        ([("r1", WAY_BACK_INTENDED)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED), ("r1", WAY_BACK_LEFT)], "unproven"),
+        ([("r2", WAY_BACK_INTENDED), ("r2", WAY_BACK_LEFT)], "rehearsed"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED)], "unproven"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", LEFT_OLD)], "unproven"),
+        ([("r1", WAY_BACK_INTENDED), ("r2", MIGRATION_INTENDED), ("r2", MIGRATED)], "rehearsed"),
+        ([("r1", WAY_BACK_INTENDED), ("r1", TAKEN_BACK)], "unchanged"),
+    ],
+)
+def test_while_the_schema_goes_down_nothing_is_proven(course: list[tuple[str, str]], proof: str) -> None:
+    before = (("r1", REHEARSED), ("r1", MIGRATION_INTENDED), ("r1", MIGRATED))
+    assert schema_proof(RUN, told(*before, *course)) == proof
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fingerprint": "G"},  # another schema
+        {"id": "monday"},  # today's rehearsal, by which it was decided, did not prove it
+        {"previous": "2.8.4"},  # the release replaces a hotfix by now
+    ],
+)
+def test_only_the_rehearsal_by_which_it_was_decided_proves_this_old_version_on_this_schema(
+    other: dict[str, str],
+) -> None:
+    for payload, fact in ((PROOF, SchemaFact("rehearsed", "p")), ({**PROOF, **other}, SchemaFact("unproven"))):
+        memory = MemoryLedger()
+        memory.append(NewEntry(REHEARSED, *OURS, "any", "stellwerk", payload))
+        memory.append(NewEntry(MIGRATED, *OURS, "any", "stellwerk", PROOF))
+        assert schema_fact(RUN, cast("Ledger", memory)) == fact
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes"),
+    [
+        ([MIGRATED], [], True),
+        ([MIGRATED, WAY_BACK_INTENDED, TAKEN_BACK], [], True),
+        ([MIGRATED, WAY_BACK_INTENDED], [], False),
+        ([MIGRATED, WAY_BACK_INTENDED], [MIGRATED], True),
+        ([MIGRATED, WAY_BACK_INTENDED, WAY_BACK_LEFT], [], True),
+        ([MIGRATED], [WAY_BACK_INTENDED, WAY_BACK_LEFT], True),
+        ([MIGRATED], [WAY_BACK_INTENDED], False),
+        ([MIGRATED], [WAY_BACK_INTENDED, TAKEN_BACK], False),
+        ([MIGRATED], [RESTORED], False),
+    ],
+)
+def test_users_are_not_sent_to_a_version_whose_schema_goes_down(
+    before: list[str], after: list[str], goes: bool
+) -> None:
     memory = MemoryLedger()
-    for kind, payload in (
-        (REHEARSED, {"fingerprint": "one", "id": "r1"}),
-        (REHEARSED, {"fingerprint": "one", "id": "r2"}),
-        (REHEARSED, {"fingerprint": "another", "id": "r3"}),
-        (MIGRATED, {"fingerprint": "one"}),
-    ):
-        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", payload))
-    assert schema_fact(RUN, cast("Ledger", memory)) == SchemaFact("rehearsed", "r2")
+    for kind in (MIGRATION_INTENDED, *before, VERIFIED, *after):
+        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"began": 1}))
+    ledger = cast("Ledger", memory)
+    verified = next(entry for entry in memory.written if entry.kind == VERIFIED)
+    with nullcontext() if goes else pytest.raises(TrafficError, match="the schema is being taken back"):
+        must_not_go_down(RUN, ledger, verified)
 
 
 def test_going_back_waits_for_no_ledger() -> None:

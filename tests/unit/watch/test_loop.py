@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch
+from include.slo.account import Account
 from include.watch import WatchOutcome
 from tests import virtual_time
 from tests.unit.watch.worlds import CUTOVER, LENGTH, RELEASE_ID_OF_RUN, Erp, Watching, environment, since_cutover
@@ -400,6 +401,44 @@ class TestRestart:
         assert outcome.result == "PASSED", outcome.sentence
         assert outcome.measures["requests"] == pytest.approx(60 * 300, rel=0.02)
         assert len(watching.kept) >= 2
+
+    def test_calling_a_human_does_not_start_the_clock_of_an_outage_again(self) -> None:
+        def outage(limit: float) -> tuple[WatchOutcome, ...]:
+            watching = Watching(environment_of(page_after_seconds=limit))
+            watching.source.out = lambda now: now > CUTOVER + 20
+            watching.probe_state = after(25, "failed")
+
+            async def story() -> tuple[WatchOutcome, ...]:
+                outcomes = [await watching.watch()]
+                while outcomes[-1].result == "NOTICE":
+                    await asyncio.sleep(1)
+                    outcomes.append(await watching.watch(watching.config().after(outcomes[-1])))
+                return tuple(outcomes)
+
+            return virtual_time.run(story())
+
+        (uncalled,) = outage(100.0)
+        notice, back = outage(20.0)
+        assert (uncalled.result, notice.result, back.result) == ("ROLLED_BACK", "NOTICE", "ROLLED_BACK")
+        assert since_cutover(uncalled.at) < 25 + 40 + 6, "down_seconds, and a round of the prober"
+        assert since_cutover(back.at) < since_cutover(uncalled.at) + 6, "a round of the prober more"
+
+    def test_a_killed_process_does_not_start_the_clock_of_an_outage_again(self) -> None:
+        watching = Watching(environment_of(page_after_seconds=100.0, down_seconds=75.0))
+        watching.erp.ready["green"] = 0
+
+        async def story() -> WatchOutcome:
+            first = asyncio.create_task(watching.watch())
+            while not watching.kept:
+                await asyncio.sleep(0.5)
+            first.cancel()
+            await asyncio.wait({first})
+            await asyncio.sleep(3)
+            return await watching.watch(account=Account.load(watching.kept[-1].dump()))
+
+        outcome = virtual_time.run(story())
+        assert outcome.result == "ROLLED_BACK", outcome.sentence
+        assert since_cutover(outcome.at) < 75 + 5
 
     def test_without_any_checkpoint_the_counters_still_tell_of_the_whole_window(self) -> None:
         watching = Watching(environment_of(seconds=300.0))

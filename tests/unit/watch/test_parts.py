@@ -19,12 +19,13 @@ from include.slo.account import Account
 from include.slo.samples import SlotSample, Snapshot
 from include.watch import WatchConfig, WatchOutcome
 from include.watch.baseline import take_baselines
-from include.watch.config import Kept, Page
+from include.watch.config import Kept
 from include.watch.rhythm import Feed, feeding, next_due, phase
 from include.watch.rounds import judged
 from include.watch.seeing import LOOK_LIMIT_SECONDS, look_once
 from include.watch.sightings import Sightings, thinned
 from include.watch.slotstate import SlotReader
+from include.watch.window import Page
 from tests import virtual_time
 from tests.unit.watch.worlds import CUTOVER, Erp, MemorySource, Watching
 

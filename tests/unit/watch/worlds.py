@@ -31,13 +31,17 @@ LENGTH = 120.0
 
 
 def environment(
-    *, criteria: Mapping[str, Any] | None = None, slo: Mapping[str, Any] | None = None, **watch: Any
+    *,
+    criteria: Mapping[str, Any] | None = None,
+    slo: Mapping[str, Any] | None = None,
+    down_seconds: float = 40.0,
+    **watch: Any,
 ) -> Environment:
     """Production with a window of two minutes."""
     settings = {"seconds": LENGTH, "lookback_seconds": 30.0, "page_after_seconds": 20.0, "hold_seconds": 300.0}
     base = load_plan(plan_folder()).environment("production")
     rules = SloRules(criteria=Criteria(**(criteria or {})), **(slo or {}))
-    triggers = rules.triggers.model_copy(update={"down_seconds": 40.0})
+    triggers = rules.triggers.model_copy(update={"down_seconds": down_seconds})
     return base.model_copy(
         update={
             "slo": rules.model_copy(update={"triggers": triggers}),

@@ -27,7 +27,7 @@ def test_the_newest_entry_with_certain_values_is_found() -> None:
     assert newest(ledger, run, "backup.taken", purpose="other") is None
 
 
-@pytest.mark.parametrize("undone", [TAKEN_BACK, RESTORED, LEFT_OLD])
+@pytest.mark.parametrize("undone", [TAKEN_BACK, RESTORED])
 def test_a_migration_is_open_from_its_first_intent_until_it_is_undone(undone: str) -> None:
     ledger = a_ledger()
     assert open_migration(ledger, a_run()) is None
@@ -39,3 +39,19 @@ def test_a_migration_is_open_from_its_first_intent_until_it_is_undone(undone: st
     assert began.payload["current"] == ["r1"], "the second run went on with what the first had begun"
     record(ledger, a_run("r3"), undone, {})
     assert open_migration(ledger, a_run("r4")) is None
+
+
+@pytest.mark.parametrize("first_ended", [True, False])
+def test_a_run_that_changed_nothing_closes_no_other_runs_migration(first_ended: bool) -> None:
+    ledger = a_ledger()
+    for run_id in ("r1", "r2"):
+        record(ledger, a_run(run_id), MIGRATION_INTENDED, {"current": [run_id]})
+    if first_ended:
+        record(ledger, a_run("r1"), MIGRATED, {})
+    record(ledger, a_run("r2"), LEFT_OLD, {})
+    began = open_migration(ledger, a_run("r3"))
+    assert began is not None
+    assert began.run_id == "r1"
+    if not first_ended:
+        record(ledger, a_run("r1"), LEFT_OLD, {})
+        assert open_migration(ledger, a_run("r3")) is None

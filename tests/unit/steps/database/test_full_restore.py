@@ -25,14 +25,15 @@ from include.steps.database import full_restore
 from include.steps.database.confirm import confirm
 from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED
 from include.steps.database.full_restore import (
+    must_be_answerable,
     must_be_confirmed_now,
     must_be_restored,
     restorable,
     state_restore,
 )
-from include.steps.record import record
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, RESTORED
+from include.steps.schema_proof import MIGRATION_INTENDED, RESTORE_STOPPED, RESTORED
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 NOON = datetime(2030, 5, 1, 12, tzinfo=UTC)
@@ -132,6 +133,18 @@ def test_what_was_confirmed_is_not_asked_again_and_more_is(
     must_be_confirmed_now(run, ledger)
 
 
+def test_what_is_stated_says_whether_users_are_down_and_how_long_the_backup_took(
+    run: ReleaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = a_ledger()
+    state(run, ledger, monkeypatch, a_loss({}))
+    record(ledger, run, BACKUP_PROVEN, {"backup": "b1", "sha256": "a", "restore_seconds": 12.5})
+    record(ledger, run, RESTORE_STOPPED, {"sizes": {}})
+    state(run, ledger, monkeypatch, a_loss({}, minutes=1))
+    told = [entry.payload for entry in all_recorded(ledger, run, RESTORE_STATED)]
+    assert [(one["stopped"], one["restore_seconds"]) for one in told] == [(False, None), (True, 12.5)]
+
+
 def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = a_ledger()
     first = state(run, ledger, monkeypatch, a_loss({}))
@@ -141,7 +154,16 @@ def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch:
         must_be_confirmed_now(run, ledger, now=NOON + timedelta(minutes=61))
     assert refused.value.seen == "one of 2030-05-01 12:00 UTC"
     must_be_confirmed_now(run, ledger)
-    assert state(run, ledger, monkeypatch, a_loss({}, minutes=61)) != first
+    assert state(run, ledger, monkeypatch, a_loss({}, minutes=54)) == first
+    assert state(run, ledger, monkeypatch, a_loss({}, minutes=56)) != first, "the restore begins a little later"
+
+
+def test_nobody_is_asked_for_a_yes_that_comes_too_late() -> None:
+    stated = {"statement": a_loss({}).model_dump_json()}
+    assert must_be_answerable(stated, now=NOON + timedelta(minutes=15)) == timedelta(minutes=40)
+    with pytest.raises(RestoreUnconfirmed, match="nobody is asked") as refused:
+        must_be_answerable(stated, now=NOON + timedelta(minutes=56))
+    assert refused.value.remedy == "clear the task that states the loss"
 
 
 def test_what_is_restored_is_stated_and_confirmed_no_more(run: ReleaseRun) -> None:

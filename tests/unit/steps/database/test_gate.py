@@ -77,6 +77,11 @@ def test_without_survey_and_rehearsal_nobody_is_asked() -> None:
         decided_about(a_run(), ledger_with({"digest": "0" * 64}))
 
 
+def test_a_rehearsal_of_another_old_version_is_none() -> None:
+    with pytest.raises(ApprovalMissing, match="another old version"):
+        decided_about(a_run(), ledger_with(tried={"previous": "2.9.1"}))
+
+
 def test_the_question_holds_what_matters() -> None:
     ledger = ledger_with(tried={"rows": ["public.orders: 12 rows before, 11 after"]})
     asked = question(decided_about(a_run(), ledger), "technical-lead", ledger)

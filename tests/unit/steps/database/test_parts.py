@@ -11,7 +11,7 @@ from upath import UPath
 
 from include.backup.store import Store
 from include.database.schema import Schema
-from include.errors import ApprovalRefused, ArchiveUnusable, MigrationRefused, PlanError
+from include.errors import AnswerIncomplete, ApprovalRefused, ArchiveUnusable, MigrationRefused, PlanError
 from include.migration.graph import Graph
 from include.migration.tree import Revision, Step
 from include.steps.database.backup import backup_id
@@ -86,9 +86,12 @@ def test_schemas_come_back_from_the_store_and_damage_is_seen(tmp_path: Path) -> 
 def test_only_who_decides_about_migrations_may_confirm_a_loss_and_says_why() -> None:
     run, ledger = a_run(), a_ledger()
     at = datetime.now(UTC)
-    for by, reason in (("carl", "why not"), ("", "nobody"), ("anna", " ")):
-        with pytest.raises(ApprovalRefused):
+    for by, reason in (("carl", "why not"), ("", "nobody"), ("carl", "")):
+        with pytest.raises(ApprovalRefused, match="may not confirm"):
             confirm(ledger, run, {"digest": "d", "by": by, "reason": reason}, at=at)
+    for incomplete in ({"digest": "d", "reason": "\x00 \n"}, {"digest": "d"}, {"reason": "why not"}, {}):
+        with pytest.raises(AnswerIncomplete, match="was confirmed without"):
+            confirm(ledger, run, {"by": "anna", **incomplete}, at=at)
     assert confirmation(ledger, run, "d") is None
     confirm(ledger, run, {"digest": "d", "by": "anna", "reason": "the outage is worse"}, at=at)
     found = confirmation(ledger, run, "d")

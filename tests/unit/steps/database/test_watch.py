@@ -1,102 +1,283 @@
-"""The watch on the new schema: what fires it, what it does not know, and how it goes on after a death."""
+"""The watch on the new schema as a step: its window in the ledger, and what its end means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
-from include.clients.prober import ProbeResult
-from include.errors import FailsOnNewSchema
+from include.bluegreen.fence import LAST_SWITCH
+from include.bluegreen.state import ServiceState
+from include.clients.kubernetes import Cluster
+from include.errors import (
+    ClusterUnreachable,
+    FailsOnNewSchema,
+    LedgerUnavailable,
+    TrafficError,
+    TrafficServiceMissing,
+)
 from include.ledger.store import Ledger
-from include.steps.database.watch import Seen, watch_schema
-from include.steps.record import record
-from include.steps.schema_proof import MIGRATED
+from include.plan.slots import Slot
+from include.slo.samples import Snapshot
+from include.steps.database.entries import (
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCH_STARTED,
+    MIGRATION_WATCHED,
+)
+from include.steps.database.watch import begin_window, called_for, conclude, open_window, settled
+from include.steps.record import all_recorded, record
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, TAKEN_BACK, UNDONE
+from include.watch.config import Kept, WatchOutcome
+from include.watch.schema import SchemaWindow, triggers_alone
+from tests.memory import MemoryLedger
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 T0 = datetime(2030, 5, 1, 9, tzinfo=UTC)
+RUN = a_run(watch_seconds=600)
 
 
-def probe(*, ok: bool, usable: bool = True) -> ProbeResult:
-    return ProbeResult("alive", ok, 200 if ok else 500, None, None, 0.1, "alive: 500", usable)
-
-
-GOOD, BAD, BROKEN = probe(ok=True), probe(ok=False), probe(ok=False, usable=False)
-
-
-def test_a_failure_lasts_until_an_answer_and_a_silent_round_changes_nothing() -> None:
-    seen = Seen()
-    for second, result in enumerate((GOOD, BAD, BROKEN, BAD, GOOD, BAD)):
-        seen = seen.after([result], T0 + timedelta(seconds=second))
-    assert (seen.rounds, seen.failed, seen.unknown) == (6, 3, 1)
-    assert seen.failed_for(T0 + timedelta(seconds=8)) == 3
-
-
-def migrated() -> Ledger:
+def migrated(run_id: str = "r1") -> Ledger:
     ledger = a_ledger()
-    record(ledger, a_run(), MIGRATED, {"fingerprint": "f"}, at=T0)
+    record(ledger, a_run(run_id), MIGRATED, {"fingerprint": "f"}, at=T0)
     return ledger
 
 
-class World:
-    """Answers in turn, the last one for ever; each question takes five seconds."""
+@dataclass
+class Traffic:
+    """A cluster whose traffic Service selects a slot."""
 
-    def __init__(self, *answers: ProbeResult, begins: datetime = T0) -> None:
-        self.answers = list(answers)
-        self.at = begins
+    slot: Slot | None = "blue"
+    away: bool = False
+    asked: int = 0
 
-    async def ask(self) -> Sequence[ProbeResult]:
-        self.at += timedelta(seconds=5)
-        return [self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]]
-
-    @property
-    def now(self) -> Callable[[], datetime]:
-        return lambda: self.at
+    async def service(self, name: str) -> ServiceState | None:
+        assert name == RUN.environment.traffic.service
+        self.asked += 1
+        if self.away:
+            raise ClusterUnreachable("no answer")
+        if self.slot is None:
+            return None
+        selector = RUN.environment.traffic.selector_for(self.slot)
+        return ServiceState(name, selector, {LAST_SWITCH: "the last one"}, "1")
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(_: float) -> None:
-        return None
+def metrics(monkeypatch: pytest.MonkeyPatch) -> list[Slot]:
+    """The slots whose baseline was taken."""
+    looked: list[Slot] = []
 
-    monkeypatch.setattr("include.steps.database.watch.asyncio.sleep", at_once)
+    class Source:
+        name = "openmetrics"
 
+        async def look(self, slot: Slot, now: float) -> Snapshot:
+            looked.append(slot)
+            return Snapshot(now, slot, ready_endpoints=3)
 
-async def test_it_passes_at_an_absolute_time_and_is_over_then() -> None:
-    ledger, world = migrated(), World(GOOD)
-    done = await watch_schema(a_run(watch_seconds=60), ledger, ask=world.ask, now=world.now)
-    assert (done["watched"], done["rounds"], done["failed"]) == (True, 12, 0)
-    again = await watch_schema(a_run(watch_seconds=60), ledger, ask=World(BAD).ask, now=world.now)
-    assert again == done
-
-
-async def test_killed_it_goes_on_with_what_is_left_of_the_time() -> None:
-    world = World(GOOD, begins=T0 + timedelta(seconds=50))
-    done = await watch_schema(a_run(watch_seconds=60), migrated(), ask=world.ask, now=world.now)
-    assert done["rounds"] == 2
+    monkeypatch.setattr(
+        "include.steps.database.watch.sources_if_any", lambda *_: {"openmetrics": cast(Any, Source())}
+    )
+    return looked
 
 
-async def test_a_failure_that_lasts_fires_it() -> None:
-    run = a_run(watch_seconds=3600)
-    triggers = run.environment.slo.triggers.model_copy(update={"down_seconds": 20.0})
-    slo = run.environment.slo.model_copy(update={"triggers": triggers})
-    run = replace(run, environment=run.environment.model_copy(update={"slo": slo}))
-    world = World(GOOD, BAD, GOOD, BAD)
-    with pytest.raises(FailsOnNewSchema, match=r"fails on the new schema for 20 s.*alive: 500") as fired:
-        await watch_schema(run, migrated(), ask=world.ask, now=world.now)
-    assert not fired.value.retryable, "the way back is offered at once, not after another watch"
+async def begun(ledger: Ledger, traffic: Traffic | None = None) -> SchemaWindow:
+    return await begin_window(RUN, cast(Cluster, traffic or Traffic()), ledger)
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"), [(BROKEN, "nobody knows how the running version does"), (BAD, "fails on the new schema")]
-)
-async def test_the_end_of_the_time_alone_is_no_success(answer: ProbeResult, said: str) -> None:
-    world = World(answer)
-    with pytest.raises(FailsOnNewSchema, match=said):
-        await watch_schema(a_run(watch_seconds=60), migrated(), ask=world.ask, now=world.now)
+def outcome(result: Any, *findings: tuple[str, str, str], **more: Any) -> WatchOutcome:
+    told = {"measures": {"requests": 9000, "errors": 0}, "findings": findings, **more}
+    return WatchOutcome(result=result, sentence="so it was", at=T0.timestamp() + 600, **told)
 
 
-async def test_nothing_is_watched_where_nothing_was_migrated() -> None:
-    assert (await watch_schema(a_run(), a_ledger()))["watched"] is False
+class TestBeginning:
+    async def test_the_window_is_counted_from_the_migration_whoever_begins_it_when(
+        self, metrics: list[Slot]
+    ) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        assert (window.began_at, window.deadline) == (T0.timestamp(), T0.timestamp() + 600)
+        assert (window.target, window.switch, window.number) == ("blue", "the last one", 0)
+        assert (window.release_id, window.version) == (RUN.release_id, "3.0.0")
+        assert window.environment == triggers_alone(RUN.environment)
+        assert metrics == ["blue"]
+        assert window.baselines["openmetrics"].ready_endpoints == 3
+
+    async def test_it_begins_once_and_stays_with_the_slot_it_began_with(self) -> None:
+        ledger, later = migrated(), Traffic("green")
+        first = await begun(ledger)
+        assert await begun(ledger, later) == first
+        assert open_window(RUN, ledger, retried=True) == first
+        assert open_window(RUN, ledger, retried=False) == first
+        assert (later.asked, len(all_recorded(ledger, RUN, MIGRATION_WATCH_STARTED))) == (0, 1)
+
+    async def test_whatever_slot_takes_the_traffic_is_watched(self) -> None:
+        assert (await begun(migrated(), Traffic("green"))).target == "green"
+
+    async def test_nothing_begins_while_nobody_knows_which_that_is(self) -> None:
+        ledger = migrated()
+        for traffic, error in ((Traffic(away=True), ClusterUnreachable), (Traffic(None), TrafficServiceMissing)):
+            with pytest.raises(error):
+                await begun(ledger, traffic)
+        assert open_window(RUN, ledger, retried=True) is None
+
+    async def test_nothing_begins_where_nothing_was_migrated(self) -> None:
+        with pytest.raises(TrafficError, match="the watch on the new schema refused"):
+            await begun(migrated("another run"))
+
+    async def test_after_a_failure_a_human_gets_another_window_that_begins_now(self) -> None:
+        ledger = migrated()
+        first = await begun(ledger)
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, first, outcome("HELD"))
+        before = time.time()
+        second = await begun(ledger, Traffic("green"))
+        assert before <= second.began_at <= time.time()
+        assert (second.number, second.target) == (1, "green")
+        assert second.deadline == second.began_at + 600
+        assert open_window(RUN, ledger, retried=True) == second
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, second, outcome("MOVED"))
+        results = [entry.payload["result"] for entry in all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED)]
+        assert (results, (await begun(ledger)).number) == (["HELD", "MOVED"], 2)
+
+    async def test_an_attempt_that_died_after_its_watch_had_failed_fails_as_it_would_have(self) -> None:
+        ledger = migrated()
+        with pytest.raises(FailsOnNewSchema) as told:
+            conclude(RUN, ledger, await begun(ledger), outcome("FIRED"))
+        with pytest.raises(FailsOnNewSchema) as again:
+            open_window(RUN, ledger, retried=True)
+        assert str(again.value) == str(told.value)
+        assert open_window(RUN, ledger, retried=False) is None
+
+
+class TestSettled:
+    def test_where_nothing_was_migrated_nothing_is_watched(self) -> None:
+        for ledger in (a_ledger(), migrated("another run")):
+            assert settled(RUN, ledger) == {"watched": False, "sentence": "nothing was migrated"}
+
+    async def test_what_was_migrated_is_to_be_watched_until_that_has_passed(self) -> None:
+        ledger = migrated()
+        assert settled(RUN, ledger) is None
+        done = conclude(RUN, ledger, await begun(ledger), outcome("PASSED"))
+        assert settled(RUN, ledger) == done
+
+    async def test_what_has_failed_is_not_settled(self) -> None:
+        ledger = migrated()
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, await begun(ledger), outcome("FIRED"))
+        assert settled(RUN, ledger) is None
+
+    @pytest.mark.parametrize("kind", UNDONE)
+    def test_what_was_undone_by_whomever_cannot_pass(self, kind: str) -> None:
+        ledger = migrated()
+        record(ledger, a_run("a rollback"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            settled(RUN, ledger)
+
+    def test_that_another_run_has_changed_nothing_undoes_nothing(self) -> None:
+        ledger = migrated()
+        record(ledger, a_run("another"), LEFT_OLD, {})
+        assert settled(RUN, ledger) is None
+        record(ledger, RUN, LEFT_OLD, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            settled(RUN, ledger)
+
+    def test_what_an_earlier_run_has_taken_back_is_nobodys_obstacle(self) -> None:
+        ledger = a_ledger()
+        record(ledger, a_run("earlier"), TAKEN_BACK, {})
+        record(ledger, RUN, MIGRATED, {}, at=T0)
+        assert settled(RUN, ledger) is None
+
+
+class TestEnding:
+    async def test_a_pass_is_recorded_with_the_figures_of_the_window(self) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        done = conclude(RUN, ledger, window, outcome("PASSED"))
+        [entry] = all_recorded(ledger, RUN, MIGRATION_WATCHED)
+        payload = entry.payload
+        assert (payload["result"], payload["slot"], payload["until"]) == (
+            "PASSED",
+            "blue",
+            "2030-05-01T09:10:00+00:00",
+        )
+        assert payload["measures"] == {"requests": 9000, "errors": 0}
+        assert done == {
+            "watched": True,
+            **{name: payload[name] for name in ("slot", "until", "sentence", "measures")},
+        }
+        assert all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED) == ()
+
+    @pytest.mark.parametrize(
+        ("ended", "said", "remedy"),
+        [
+            (outcome("FIRED"), "the running version fails on the new schema", "what taking the schema back"),
+            (outcome("HELD", ("availability", "DEGRADED", "")), "the running version fails", "clear this task"),
+            (outcome("HELD", ("criteria.error_rate", "ROLLBACK", "")), "the running version fails", "clear this"),
+            (outcome("HELD", ("data.openmetrics", "UNKNOWN", "")), "nobody knows how", "clear this task"),
+            (outcome("MOVED", ("probe", "DEGRADED", "")), "nobody knows how", "clear this task"),
+        ],
+    )
+    async def test_all_else_is_recorded_and_left_to_humans(
+        self, ended: WatchOutcome, said: str, remedy: str
+    ) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        with pytest.raises(FailsOnNewSchema, match=rf"{said}.*so it was.*way_back\.ask.*{remedy}") as failed:
+            conclude(RUN, ledger, window, ended)
+        assert not failed.value.retryable, "the way back is offered at once, not after another watch"
+        [entry] = all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED)
+        assert (entry.payload["result"], entry.payload["measures"]["requests"]) == (ended.result, 9000)
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
+
+    async def test_the_account_is_not_recorded_twice(self) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        account = Kept.load({"account": {"began_at": 1.0, "source": "openmetrics"}}).account
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, window, outcome("HELD", account=account))
+        [entry] = all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED)
+        assert entry.payload["account"] is None
+
+    async def test_without_the_ledger_nothing_passes_and_a_failure_is_told_all_the_same(self) -> None:
+        window = await begun(migrated())
+
+        class Out(MemoryLedger):
+            def append(self, new: Any) -> Any:
+                raise LedgerUnavailable("out")
+
+        out = cast(Ledger, Out())
+        with pytest.raises(LedgerUnavailable):
+            conclude(RUN, out, window, outcome("PASSED"))
+        with pytest.raises(FailsOnNewSchema, match="the running version fails"):
+            conclude(RUN, out, window, outcome("FIRED"))
+
+
+class TestCalling:
+    async def test_trouble_is_told_as_that_of_any_watch_and_an_end_once_with_what_to_do(self) -> None:
+        window = await begun(migrated())
+        assert called_for(window, outcome("PASSED")) == ()
+        [notice] = called_for(window, outcome("NOTICE", pages=("metrics",)))
+        assert notice.what == "the watch has no usable metrics"
+        [end] = called_for(window, outcome("FIRED", pages=("held",)))
+        assert (end.what, end.seen) == ("the running version fails on the new schema", "so it was")
+        assert "way_back.ask" in end.remedy
+        [later] = called_for(window, replace_at(outcome("FIRED"), timedelta(hours=2)))
+        assert later.key == end.key
+        second = window.model_copy(update={"number": 1})
+        assert called_for(second, outcome("FIRED"))[0].key != end.key
+        [moved] = called_for(window, outcome("MOVED"))
+        assert moved.what.startswith("nobody knows")
+
+
+def replace_at(told: WatchOutcome, later: timedelta) -> WatchOutcome:
+    return told.model_copy(update={"at": told.at + later.total_seconds()})
+
+
+async def test_the_run_is_watched_as_the_traffic_service_binds_it() -> None:
+    """An adopted installation is one of the slots: whoever begins is given the run with it."""
+    run = replace(RUN, environment=RUN.environment.model_copy(update={"replicas": 7}))
+    window = await begin_window(run, cast(Cluster, Traffic()), migrated())
+    assert window.environment.replicas == 7

@@ -63,6 +63,7 @@ TRIED: dict[str, Any] = {
     "backup_sha256": "a" * 64,
     "bytes": 8_000_000,
     "asked": True,
+    "previous": "2.9.0",
     "survey": SURVEYED["digest"],
     "recorded": ["b"],
     "target": ["c"],

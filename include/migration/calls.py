@@ -1,0 +1,103 @@
+"""Functions that a query calls: those whose effect is known, and those that may do anything. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from include.migration.sqltext import Token, words
+
+# Functions that give the same value for all rows of one statement: a default with them rewrites nothing
+# (PostgreSQL manual, ALTER TABLE, notes).
+_STABLE: Final = frozenset(
+    {
+        *("now", "statement_timestamp", "transaction_timestamp", "current_timestamp", "localtimestamp"),
+        *("current_date", "current_time", "current_user", "session_user", "to_date", "to_timestamp"),
+    }
+)
+_TYPES: Final = frozenset(
+    {
+        *("varchar", "character", "varying", "char", "numeric", "decimal", "float", "bit"),
+        *("timestamp", "time", "interval", "cast"),
+    }
+)
+_TAKE_NOTHING: Final = frozenset(
+    {
+        *("abs", "array_agg", "array_length", "avg", "bool_and", "bool_or", "cardinality", "ceil", "coalesce"),
+        *("concat", "count", "current_database", "current_schema", "current_setting", "currval", "date_part"),
+        *("date_trunc", "exists", "extract", "floor", "format", "gen_random_uuid", "generate_series", "greatest"),
+        *(
+            "has_schema_privilege",
+            "has_table_privilege",
+            "json_build_object",
+            "jsonb_build_object",
+            "jsonb_typeof",
+        ),
+        *("lastval", "least", "length", "lower", "max", "md5", "min", "nextval", "nullif", "obj_description"),
+        *("pg_advisory_lock", "pg_advisory_xact_lock", "pg_get_serial_sequence", "pg_relation_size", "pg_sleep"),
+        *("pg_table_size", "pg_total_relation_size", "pg_try_advisory_lock", "pg_try_advisory_xact_lock"),
+        *("position", "quote_ident", "quote_literal", "random", "replace", "round", "row_number", "set_config"),
+        *(
+            "setval",
+            "split_part",
+            "string_agg",
+            "substring",
+            "sum",
+            "to_char",
+            "to_regclass",
+            "trim",
+            "unnest",
+            "upper",
+        ),
+        "version",
+    }
+)
+_WORDS: Final = frozenset(
+    {
+        *("all", "and", "any", "array", "as", "between", "by", "case", "cube", "distinct", "else", "except"),
+        *(
+            "fetch",
+            "filter",
+            "from",
+            "group",
+            "having",
+            "ilike",
+            "in",
+            "intersect",
+            "is",
+            "join",
+            "lateral",
+            "like",
+        ),
+        *("limit", "materialized", "not", "offset", "on", "or", "over", "returning", "rollup", "row", "select"),
+        *("sets", "similar", "some", "then", "to", "union", "using", "values", "when", "where", "with", "within"),
+    }
+)
+
+_LISTS: Final = (("AS",), ("INTO",), ("RECURSIVE",), ("WITH",))
+
+
+def volatile(tokens: Sequence[Token]) -> bool:
+    """Whether an expression calls a function that is not known to be stable."""
+    return any(name not in _STABLE | _TYPES for name in _called(tokens))
+
+
+def acting(tokens: Sequence[Token]) -> str:
+    """The first function that a query calls and that may change something; "" when there is none."""
+    return next((name for name in _called(tokens) if name not in _STABLE | _TYPES | _TAKE_NOTHING | _WORDS), "")
+
+
+def _called(tokens: Sequence[Token]) -> list[str]:
+    """Names before brackets, one of another schema with it; behind ``AS``, ``INTO`` … they list columns."""
+    found = []
+    for at, (one, after) in enumerate(pairwise(tokens)):
+        if after.text != "(" or one.kind not in ("word", "name"):
+            continue
+        qualified = at > 1 and tokens[at - 1].text == "."
+        begins = at - 2 if qualified else at
+        if words(tokens[begins - 1 : begins])[:1] in _LISTS:
+            continue
+        schema = tokens[begins].identifier if qualified else "pg_catalog"
+        found.append(one.identifier if schema == "pg_catalog" else f"{schema}.{one.identifier}")
+    return found
