@@ -136,7 +136,7 @@ def fill(database: Database, wanted_bytes: int) -> int:
         words = sql.Literal(_WORDS.split())
         while missing := units_missing(wanted_bytes, size, made):
             for rows in _ROWS:
-                statement = sql.SQL(rows).format(made, made + missing, words)  # type: ignore[arg-type]
+                statement = sql.SQL(rows).format(made, made + missing, words)
                 connection.execute(statement)
             made += missing
             size = _size(connection)

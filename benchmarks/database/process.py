@@ -88,7 +88,7 @@ def run(order: Order) -> Done:
         _hear(process.stdout, order)
         idle = Resident.of(process.pid)
         _tell(process.stdin, "begin")
-        sampled = _sample(process, idle.now)
+        sampled = _sample(process.pid, process.stdout, idle.now)
         answer = json.loads(_hear(process.stdout, order))
         end = Resident.of(process.pid)
         above, opening = above_idle(idle, end, sampled), max(0, idle.now - started.now)
@@ -100,11 +100,11 @@ def run(order: Order) -> Done:
         _end(process)
 
 
-def _sample(process: subprocess.Popen[bytes], most: int) -> int:
-    """The most memory seen until it says something or ends."""
-    seen = psutil.Process(process.pid)
+def _sample(pid: int, stdout: IO[bytes], most: int) -> int:
+    """The most memory seen until the process says something or ends."""
+    seen = psutil.Process(pid)
     with contextlib.suppress(psutil.NoSuchProcess):
-        while not select.select([process.stdout], [], [], SAMPLE_SECONDS)[0]:
+        while not select.select([stdout], [], [], SAMPLE_SECONDS)[0]:
             most = max(most, seen.memory_info().rss)
     return most
 

@@ -17,6 +17,7 @@ from include.database.facts import DatabaseIdentity
 from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.migration import squawk
+from include.migration.counting import count
 from include.migration.finding import Finding
 from include.migration.graph import Graph
 from include.migration.job import Job, Limits, concurrent_indexes
@@ -25,7 +26,7 @@ from include.migration.preflight import Preflight, examine, not_recorded, the_ta
 from include.migration.reading import TreeReader
 from include.migration.rules import lint
 from include.migration.tree import Inspection, Rendered, Step, Tree
-from include.migration.way_back import WayBackLoss, count, losses, refuse_unknown_way, reverse
+from include.migration.way_back import WayBackLoss, losses, refuse_unknown_way, reverse
 
 
 @dataclass(frozen=True)

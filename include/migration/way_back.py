@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
-
-import psycopg
-from psycopg import sql
 
 from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
@@ -28,7 +25,7 @@ from include.migration.tree import Rendered, Step
 HEADROOM: Final = 0.1
 """Users go on working between the question and the deed: rows may grow by this share before it is asked again."""
 
-_TABLES: Final = frozenset({"drop-table", "empty-table", "delete-rows"})
+_TABLES: Final = {"drop-table": "table", "empty-table": "table", "delete-rows": "deleted"}
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
 _NOTHING: Final = frozenset(
     {
@@ -46,8 +43,8 @@ _NOTHING: Final = frozenset(
 class Loss:
     """One thing that goes.
 
-    :param kind: ``table``, ``column``, ``overwritten`` (a column's values; rows where none is named), ``other``
-        (what cannot be counted), ``unknown`` (what could not be read)
+    :param kind: ``table``, ``deleted`` (rows of it), ``column``, ``overwritten`` (a column's values; rows where
+        none is named), ``other`` (what cannot be counted), ``unknown`` (what could not be read)
     :param place: the revision and the statement, or why it could not be read
     :param rows: rows, or values that are not NULL; None where that cannot be counted
     """
@@ -151,14 +148,6 @@ def losses(rendered: Iterable[Rendered]) -> tuple[Loss, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def count(opened: psycopg.Connection[Any], found: Iterable[Loss]) -> tuple[Loss, ...]:
-    """The same losses with their rows, as far as they can be counted.
-
-    :param opened: with the role that migrates
-    """
-    return tuple(replace(one, rows=_rows(opened, one)) for one in found)
-
-
 def refuse_unknown_way(rendered: Iterable[Rendered], forward: Iterable[Rendered]) -> MigrationRefused | None:
     """Whether a downgrade does nothing where its upgrade did something: then there is no way back by it.
 
@@ -223,7 +212,7 @@ def _refused(now: WayBackLoss, seen: str) -> LossNotConfirmed:
 def _losses(operation: Operation, place: str) -> list[Loss]:
     kind, table, column = operation.kind, operation.table, operation.object
     if kind in _TABLES:
-        return [Loss("table", table, "", place), *_more(operation, place)]
+        return [Loss(_TABLES[kind], table, "", place), *_more(operation, place)]
     if kind in _COLUMNS:
         return [Loss("column", table, column, place), *_more(operation, place)]
     if kind == "setting" and column in ("search_path", "schema"):
@@ -236,25 +225,6 @@ def _losses(operation: Operation, place: str) -> list[Loss]:
 def _more(operation: Operation, place: str) -> list[Loss]:
     """What goes beside what a statement names."""
     return [Loss("other", "", "", place)] if operation.flags & {"cascade", "data"} else []
-
-
-def _rows(opened: psycopg.Connection[Any], loss: Loss) -> int | None:
-    if not loss.table:
-        return None
-    what = sql.Identifier(loss.column) if loss.column else sql.SQL("*")
-    query = sql.SQL("SELECT count({}) FROM {}").format(what, sql.Identifier(*loss.table.split(".", 1)))
-    try:
-        with opened.transaction():
-            opened.execute("SET LOCAL search_path TO DEFAULT")  # names mean what they mean to the migration
-            row = opened.execute(query).fetchone()
-    except psycopg.OperationalError as error:
-        if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
-            return None
-        raise
-    except psycopg.ProgrammingError:  # not there under this name, or not for this role
-        return None
-    assert row is not None
-    return int(row[0])
 
 
 def _round_up(number: int) -> int:

@@ -92,6 +92,48 @@ def test_what_is_overwritten_is_counted_and_what_cannot_be_counted_is_said(erp: 
     ]
 
 
+def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path: Path) -> None:
+    migrate(
+        erp, tmp_path, FIRST | {"b": revision("b", "a", sql("SELECT 1"), sql("DELETE FROM orders WHERE id > 1"))}
+    )
+    erp.do(
+        "ALTER TABLE orders ADD PRIMARY KEY (id)",
+        'CREATE SCHEMA "Lager ä"',
+        """CREATE TABLE "Lager ä"."Posten" (id int, nr int REFERENCES orders ON DELETE CASCADE,
+        PRIMARY KEY (id, nr)) PARTITION BY RANGE (id)""",
+        """CREATE TABLE "Lager ä".p1 PARTITION OF "Lager ä"."Posten" FOR VALUES FROM (0) TO (100)""",
+        """CREATE TABLE marks (id int, nr int, up int REFERENCES orders ON DELETE SET NULL,
+        FOREIGN KEY (id, nr) REFERENCES "Lager ä"."Posten" ON DELETE CASCADE)""",
+        "CREATE TABLE kept (id int REFERENCES orders)",
+        'CREATE TABLE "a.b" (id int REFERENCES orders ON DELETE CASCADE)',
+        "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM kept; RETURN OLD; END'",
+        "CREATE TRIGGER also AFTER DELETE ON marks EXECUTE FUNCTION more()",
+        "CREATE TRIGGER never AFTER INSERT OR UPDATE ON marks EXECUTE FUNCTION more()",
+        "INSERT INTO orders SELECT generate_series(1, 3)",
+        """INSERT INTO "Lager ä"."Posten" SELECT n, 3 FROM generate_series(1, 5) n""",
+        """INSERT INTO marks SELECT n % 5 + 1, 3, 2 FROM generate_series(1, 7) n""",
+    )
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"a"})
+    lost = [(one.kind, one.table, one.rows) for one in back.statement.losses]
+    assert lost == [
+        ("deleted", "orders", 3),
+        ("deleted", "Lager ä.Posten", 5),
+        ("other", "", None),
+        ("deleted", "public.marks", 7),
+        ("overwritten", "public.marks", 7),
+        ("other", "", None),
+    ]
+    assert "trigger also of marks" in back.statement.losses[-1].place
+    assert "ON DELETE SET NULL or DEFAULT (up) of public.marks" in str(back.statement)
+
+    erp.do("INSERT INTO marks SELECT 1, 3, 2 FROM generate_series(1, 9)")
+    now = surveyed_back(tree(tmp_path, {}), erp.database, {"a"})
+    anna = LossConfirmation(digest=back.statement.digest, by="anna", reason="the outage is worse")
+    more = confirmed(back.statement, anna, now.statement)
+    assert more is not None
+    assert "of public.marks" in more.seen
+
+
 def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:
     given = tree(tmp_path, FIRST | {"b": revision("b", "a", sql("ALTER TABLE orders DROP COLUMN id"))})
     migrate(erp, tmp_path / "old", FIRST)

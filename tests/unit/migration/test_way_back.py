@@ -45,7 +45,7 @@ def yes(asked: WayBackLoss) -> LossConfirmation:
         ("DROP TABLE shop.orders", [("table", "shop.orders", "")]),
         ("ALTER TABLE orders DROP COLUMN a, DROP b", [("column", "orders", "a"), ("column", "orders", "b")]),
         ("ALTER TABLE orders ALTER a TYPE int", [("column", "orders", "a")]),
-        ("DELETE FROM orders WHERE a", [("table", "orders", "")]),
+        ("DELETE FROM orders WHERE a", [("deleted", "orders", "")]),
         ("TRUNCATE a, b", [("table", "a", ""), ("table", "b", "")]),
         ("DROP SCHEMA shop CASCADE", [("other", "", "")]),
         ("DO $$ BEGIN END $$", [("unknown", "", "")]),
