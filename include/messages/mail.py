@@ -30,7 +30,6 @@ def mail_of(message: Message, now: datetime) -> EmailMessage:
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = message.message_id
     mail["Auto-Submitted"] = "auto-generated"
-    mail["Content-Language"] = message.language
     mail.set_content(message.text)
     mail.add_alternative(message.page, subtype="html")
     for one in message.attachments:
@@ -39,6 +38,7 @@ def mail_of(message: Message, now: datetime) -> EmailMessage:
             mail.add_alternative(one.content, maintype=maintype, subtype=subtype, params=dict(one.parameters))
     for one in message.attachments:
         _attach(mail, one)
+    mail["Content-Language"] = message.language
     return mail
 
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,8 @@ from include.plan.communication import Language
 __all__ = ["TEMPLATES", "Written", "render", "render_mail", "shortened"]
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
+
+Medium = Literal["text", "slack", "markdown"]
 
 _WEEKDAYS: Final[Mapping[Language, tuple[str, ...]]] = {
     "de": ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
@@ -60,7 +62,7 @@ def render(template: str, facts: Mapping[str, Any], *, timezone: str, language: 
     :param timezone: in which times are told
     :raises jinja2.UndefinedError: the template needs a fact that was not given
     """
-    return _filled(template, facts, timezone, language, _for_slack if template.endswith(".slack.j2") else None)
+    return _filled(template, facts, timezone, language, "slack" if template.endswith(".slack.j2") else "text")
 
 
 def render_mail(template: str, facts: Mapping[str, Any], *, timezone: str, language: Language) -> Written:
@@ -69,31 +71,30 @@ def render_mail(template: str, facts: Mapping[str, Any], *, timezone: str, langu
     The text is what the template says; the HTML is the same Markdown with every fact escaped, so that facts are
     shown and never interpreted.
     """
-    plain = _filled(template, facts, timezone, language, None)
+    plain = _filled(template, facts, timezone, language, "text")
     subject, _, text = plain.partition("\n")
-    markdown = _filled(template, facts, timezone, language, _for_markdown).partition("\n")[2]
+    markdown = _filled(template, facts, timezone, language, "markdown").partition("\n")[2]
     return Written(subject.partition(":")[2].strip(), text.strip() + "\n", _html(markdown))
 
 
-def _filled(
-    template: str,
-    facts: Mapping[str, Any],
-    timezone: str,
-    language: Language,
-    finalize: Callable[[object], object] | None,
-) -> str:
+def _filled(template: str, facts: Mapping[str, Any], timezone: str, language: Language, medium: Medium) -> str:
+    return _environment(timezone, language, medium).get_template(template).render(facts).strip() + "\n"
+
+
+@lru_cache(maxsize=32)
+def _environment(timezone: str, language: Language, medium: Medium) -> Environment:
     environment = Environment(
-        loader=_loader(language),
+        loader=FileSystemLoader([TEMPLATES / language, TEMPLATES]),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - no template is HTML; finalize escapes for what each becomes
-        finalize=finalize,
+        finalize={"slack": _for_slack, "markdown": _for_markdown, "text": None}[medium],
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= _filters(ZoneInfo(timezone), timezone, language)
-    environment.globals["link"] = _link if finalize is _for_markdown else _named
-    return environment.get_template(template).render(facts).strip() + "\n"
+    environment.globals["link"] = _link if medium == "markdown" else _named
+    return environment
 
 
 def _filters(zone: ZoneInfo, timezone: str, language: Language) -> dict[str, Callable[[Any], str]]:
@@ -114,11 +115,6 @@ def _filters(zone: ZoneInfo, timezone: str, language: Language) -> dict[str, Cal
     return {
         "clock": clock, "moment": moment, "planned": planned, "day": day, "zeit": clock, "zeitpunkt": moment,
     }  # fmt: skip
-
-
-@cache
-def _loader(language: Language) -> FileSystemLoader:
-    return FileSystemLoader([TEMPLATES / language, TEMPLATES])
 
 
 @cache

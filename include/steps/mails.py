@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from include.ledger.entry import Entry
@@ -43,8 +44,8 @@ def release_mail(run: ReleaseRun, occasion: Occasion, event: MailEvent, ledger: 
     release, audiences = run.release, run.environment.messages.audiences
     live = _live(run, ledger)
     if event == "announcement":
-        if live:
-            log.info("nothing to announce: %s is live since %s", release.version, live.at.isoformat())
+        if live or release.at("sign_off") <= datetime.now(UTC):
+            log.warning("nothing to announce: %s is live, or its day is over: %s", release.version, release.date)
             return None
         message = announcement(occasion, release, audiences, _rehearsal(run, ledger))
     else:

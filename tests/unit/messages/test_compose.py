@@ -8,9 +8,9 @@ import pytest
 from include.ledger.entry import Head
 from include.messages import compose
 from include.messages.compose import Rollback
+from include.messages.limits import shortened
 from include.messages.model import Message
 from include.messages.occasion import Occasion
-from include.messages.limits import shortened
 
 T = datetime(2026, 7, 1, 10, 0, 5, tzinfo=UTC)
 HEAD = Head(42, "1a2b3c4d5e6f" + "0" * 52)

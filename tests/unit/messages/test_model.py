@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_nobody_can_write_headers(part: str) -> None:
 
 def body_of(message: Message) -> str:
     """The page's body, as an XML parser reads it."""
-    page = ElementTree.fromstring(message.page)
+    page = ET.fromstring(message.page)
     assert page.attrib["lang"] == message.language
     (body,) = page.findall(f"{XHTML}body")
     return "".join(body.itertext())

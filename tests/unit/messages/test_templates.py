@@ -25,7 +25,8 @@ def facts_in(text: str) -> set[str]:
     named = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"}
     named |= {f".{node.attr}" for node in tree.find_all(nodes.Getattr)}
     named |= {f"|{node.name}" for node in tree.find_all(nodes.Filter)}
-    named |= {f"=={node.expr.value}" for node in tree.find_all(nodes.Operand) if isinstance(node.expr, nodes.Const)}
+    compared = [node.expr for node in tree.find_all(nodes.Operand)]
+    named |= {f"=={other.value}" for other in compared if isinstance(other, nodes.Const)}
     return named | {f"+{node.template.value}" for node in tree.find_all(nodes.Include)}
 
 
