@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Final
 
 from include.errors import PlanError
 from include.messages.limits import MOST_LINES, listed, shortened
@@ -15,18 +15,27 @@ from include.messages.rehearsal import RehearsalOutcome
 from include.plan.communication import KnownIssue, Link, MailEvent, MailPlan
 from include.plan.models import Release
 
+_ANNOUNCEMENT: Final = "announcement:"
+_DATE_LENGTH: Final = len("2099-12-31")
+
 Audiences = Mapping[str, tuple[str, ...]]
 """Addresses by the name of the audience."""
 
 
 def announcement(
-    occasion: Occasion, release: Release, audiences: Audiences, rehearsal: RehearsalOutcome | None
+    occasion: Occasion,
+    release: Release,
+    audiences: Audiences,
+    rehearsal: RehearsalOutcome | None,
+    *,
+    announced: date | None = None,
 ) -> Message | None:
     """The mail of T-3: what comes when; None where the plan has no such mail.
 
     It goes out once for each date, and again where a rehearsal has failed meanwhile.
 
     :param rehearsal: None where nothing is known of one: nothing is said of it then
+    :param announced: the date that people were told before, None if they were not
     :raises PlanError: the plan names an audience that nobody knows
     """
     plan = _planned(release, "announcement")
@@ -35,6 +44,7 @@ def announcement(
     facts = {
         **_news(occasion, release),
         "date": release.date,
+        "moved_from": announced if announced != release.date else None,
         "begins": release.phase("release-day").at,
         "cutover": release.at("cutover"),
         "ends": release.at("sign_off"),
@@ -42,10 +52,18 @@ def announcement(
         "downtime_minutes": release.downtime_minutes,
         "rehearsal": _rehearsed(rehearsal) if rehearsal else None,
     }
-    name = f"announcement:{release.date.isoformat()}"
+    name = f"{_ANNOUNCEMENT}{release.date.isoformat()}"
     if rehearsal and rehearsal.result == "failed":
         name += ":rehearsal-failed"
     return _to_audiences(occasion, plan, audiences, name, facts)
+
+
+def announced_date(occasion: Occasion, key: str) -> date | None:
+    """The date that the message with this key has announced; None when it is no announcement of this release."""
+    prefix = occasion.release_key(_ANNOUNCEMENT)
+    if not key.startswith(prefix):
+        return None
+    return date.fromisoformat(key.removeprefix(prefix)[:_DATE_LENGTH])
 
 
 def completion(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.messages.announcement import announcement, completion
+from include.messages.announcement import announced_date, announcement, completion
+from include.messages.deliver import SENT
 from include.messages.model import Message
 from include.messages.occasion import Occasion
 from include.messages.rehearsal import REHEARSED, RehearsalOutcome
@@ -47,7 +48,8 @@ def release_mail(run: ReleaseRun, occasion: Occasion, event: MailEvent, ledger: 
         if live or release.at("sign_off") <= datetime.now(UTC):
             log.warning("nothing to announce: %s is live, or its day is over: %s", release.version, release.date)
             return None
-        message = announcement(occasion, release, audiences, _rehearsal(run, ledger))
+        told, rehearsal = _announced(run, occasion, ledger), _rehearsal(run, ledger)
+        message = announcement(occasion, release, audiences, rehearsal, announced=told)
     else:
         if live is None:
             log.warning("nothing to report: the ledger does not say that %s is live", release.version)
@@ -63,6 +65,13 @@ def _live(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     kinds = (RELEASED, SWITCHED_BACK, ROLLED_BACK)
     found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=kinds)
     return found[-1] if found and found[-1].kind == RELEASED else None
+
+
+def _announced(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> date | None:
+    """The date that people were told last."""
+    sent = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(SENT,))
+    dates = (announced_date(occasion, str(entry.payload.get("message", ""))) for entry in reversed(sent))
+    return next((told for told in dates if told), None)
 
 
 def _rehearsal(run: ReleaseRun, ledger: Ledger) -> RehearsalOutcome | None:

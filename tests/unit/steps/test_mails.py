@@ -70,6 +70,17 @@ def test_nothing_is_said_of_a_rehearsal_that_nobody_knows(payload: dict[str, Any
     assert "Probelauf" not in mail.text
 
 
+def test_a_date_that_has_moved_is_announced_again_and_says_so() -> None:
+    ledger = a_ledger()
+    first = said(ledger, "announcement")
+    release = REHEARSING.release.model_copy(update={"date": REHEARSING.release.date.replace(day=22)})
+    second = said(ledger, "announcement", replace(REHEARSING, release=release))
+    assert first is not None
+    assert second is not None
+    assert "geändert" not in first.text
+    assert "Der Termin hat sich geändert: Angekündigt war Donnerstag, 15.01.2099." in second.text
+
+
 def test_what_is_live_or_past_is_announced_to_nobody() -> None:
     ledger = a_ledger()
     past = REHEARSING.release.model_copy(update={"date": datetime.now(UTC).date().replace(year=2020)})
