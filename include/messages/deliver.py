@@ -92,10 +92,7 @@ def _deliver(
             raise MessageBusy(
                 f"{message.key} is being sent by another process", remedy="nothing: trying again tells how it went"
             )
-        before, number = _lookup(ledger, message), 1
-        while before is not None and (waiting := _put_off(before)):
-            message, number = replace(message, recipients=waiting), number + 1
-            before = _lookup(ledger, message, number)
+        message, before, number = _left_to_tell(ledger, message)
     except LedgerError as error:
         if not message.urgent:
             raise
@@ -133,10 +130,15 @@ def _deliver(
     return Delivery(message.key, sent=True, recorded=recorded, refused=refused)
 
 
-def _lookup(ledger: Record | None, message: Message, number: int = 1) -> Entry | None:
+def _left_to_tell(ledger: Record | None, message: Message) -> tuple[Message, Entry | None, int]:
+    """The message to those who do not have it, and which delivery of it that is; with an entry nobody is left."""
     if ledger is None:
         raise LedgerUnavailable("the ledger cannot be opened", remedy="bring the ledger's database back")
-    return ledger.find(key_of(message.key, number))
+    before, number = ledger.find(key_of(message.key)), 1
+    while before is not None and (waiting := _put_off(before)):
+        message, number = replace(message, recipients=waiting), number + 1
+        before = ledger.find(key_of(message.key, number))
+    return message, before, number
 
 
 def _in_thread(ledger: Record | None, message: Message) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal, Protocol
 
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster
@@ -74,30 +74,38 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return release_mail(run, occasion, event, ledger)
     if event == "deployment-started":
         return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
-    if event in ("slot-deployment-started", "cutover", "cleanup", "successful"):
-        return _of_slots(run, occasion, event, ledger)
     if event in ("migration-failed", "migration-left"):
         if recorded(ledger, run, APPROVED) is None:
             log.info("nothing to tell: nobody was told that it begins")
             return None
         say = compose.migration_failed if event == "migration-failed" else compose.migration_left
         return say(occasion, schema=schema_left(run, ledger), at=now)
-    if event == "migration-started":
-        return compose.migration_started(occasion, at=now)
-    if event == "migration-completed":
-        return compose.migration_completed(occasion, at=now)
-    return compose.database_restored(occasion, at=now)
+    if event in _OF_DATABASE:
+        return _OF_DATABASE[event](occasion, at=now)
+    tell, which = _OF_SLOTS[event]
+    return tell(occasion, slot=slots_of(ledger, run)[which], at=now)
 
 
-def _of_slots(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger) -> Message:
-    now, (source, target) = datetime.now(UTC), slots_of(ledger, run)
-    if event == "slot-deployment-started":
-        return compose.slot_deployment_started(occasion, slot=target, at=now)
-    if event == "cutover":
-        return compose.traffic_cutover(occasion, slot=target, at=now)
-    if event == "cleanup":
-        return compose.slot_cleanup_completed(occasion, slot=source, at=now)
-    return compose.deployment_successful(occasion, slot=target, at=now)
+class _Tell(Protocol):
+    def __call__(self, occasion: Occasion, *, at: datetime) -> Message: ...
+
+
+class _TellOfSlot(Protocol):
+    def __call__(self, occasion: Occasion, *, slot: str, at: datetime) -> Message: ...
+
+
+_OF_DATABASE: Final[Mapping[Event, _Tell]] = {
+    "migration-started": compose.migration_started,
+    "migration-completed": compose.migration_completed,
+    "database-restored": compose.database_restored,
+}
+_LEFT, _TARGET = 0, 1
+_OF_SLOTS: Final[Mapping[Event, tuple[_TellOfSlot, int]]] = {
+    "slot-deployment-started": (compose.slot_deployment_started, _TARGET),
+    "cutover": (compose.traffic_cutover, _TARGET),
+    "cleanup": (compose.slot_cleanup_completed, _LEFT),
+    "successful": (compose.deployment_successful, _TARGET),
+}
 
 
 def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:

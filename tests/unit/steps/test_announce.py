@@ -125,3 +125,8 @@ def test_without_the_ledger_a_message_waits_and_is_tried_again() -> None:
     with pytest.raises(LedgerUnavailable) as caught:
         announce(RUN, "deployment-started", None, {})
     assert caught.value.retryable
+
+
+def test_what_is_no_event_is_nothing_else_either() -> None:
+    with pytest.raises(KeyError):
+        announce(RUN, "released", a_ledger(), {})  # type: ignore[arg-type]
