@@ -80,7 +80,7 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     report = ReleaseReport(task_id="report").as_teardown()
     [verification, roll_back] >> report
 
-    gate >> Announce(task_id="announce_deployment", event="deployment-started")
+    gate >> Announce(task_id="announce_deployment", event="slot-deployment-started")
     cutover >> Announce(task_id="announce_cutover", event="cutover")
     clean_up >> Announce(task_id="announce_clean_up", event="cleanup")
-    verification >> Announce(task_id="announce_success", event="released")
+    verification >> Announce(task_id="announce_success", event="successful")

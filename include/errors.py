@@ -63,6 +63,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
+    │   ├── MessageIncomplete          the mail server has put some recipients off
+    │   ├── MessageRefused             the channel, the credentials or the recipients are wrong
     │   └── MessageGivenUp             not delivered long after its deadline
     ├── DatabaseError                  the application's database and PostgreSQL's client programs
     │   ├── DatabaseUnreachable        no answer, or the connection broke (a retry can help)
@@ -415,6 +417,16 @@ class MessageError(StellwerkError):
 
 class MessageBusy(MessageError):
     """Another process is sending this very message."""
+
+
+class MessageRefused(MessageError):
+    """It will be refused again however often it is tried: channel, credentials or recipients are wrong."""
+
+    retryable = False
+
+
+class MessageIncomplete(MessageError):
+    """Some recipients have it; a later try tells those whom the mail server has put off, and only those."""
 
 
 class MessageGivenUp(MessageError):

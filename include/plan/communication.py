@@ -15,6 +15,7 @@ StatusEvent = Literal[
     "deployment-started", "migration-completed", "slot-deployment-started", "cutover", "cleanup", "successful"
 ]
 MailEvent = Literal["announcement", "completion"]
+Language = Literal["de", "en"]
 
 
 class Link(PlanModel):
@@ -65,7 +66,7 @@ class Communication(PlanModel):
     :param language: of all of them
     """
 
-    language: Literal["de", "en"] = "de"
+    language: Language = "de"
     mails: tuple[MailPlan, ...] = ()
     status: tuple[StatusMessage, ...] = ()
 

@@ -23,11 +23,13 @@ class Fault:
         connection is cut
     :param reason: Slack's error code, or the SMTP reply's text
     :param retry_after: seconds, for ``busy``
+    :param recipient: of a mail; it alone is refused (``refuse``) or put off (``busy``)
     """
 
     mode: Mode
     reason: str = "internal_error"
     retry_after: int = 1
+    recipient: str = ""
 
 
 class Inbox:

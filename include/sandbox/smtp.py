@@ -32,6 +32,8 @@ class Sink:
     ) -> str:
         """The beginning of a mail: here faults show."""
         fault = self._inbox.fault()
+        if fault is not None and fault.recipient:
+            fault = None
         if fault is not None and fault.mode == "hang":
             await asyncio.sleep(3600)
         if fault is not None and fault.mode == "drop":
@@ -42,6 +44,17 @@ class Sink:
             return f"{_FAILURES[fault.mode]} {fault.reason}"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """One recipient: it alone may be refused."""
+        fault = self._inbox.fault()
+        if fault is not None and fault.recipient == address and fault.mode in _FAILURES:
+            return f"{_FAILURES[fault.mode]} {fault.reason}"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802

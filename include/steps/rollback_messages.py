@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, StellwerkError
+from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, MessageRefused, StellwerkError
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.messages.deliver import deliver, key_of
@@ -103,9 +103,9 @@ def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:
     except MessageError as error:
         failure = error
     now = datetime.now(UTC)
-    _look_after(desk, story, owed, now, failure)
+    told_otherwise = _look_after(desk, story, owed, now, failure)
     if failure is None:
-        return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+        return str(done)
     if owed.given_up(now):
         raise MessageGivenUp(
             f"{owed.message.key} was not delivered",
@@ -113,27 +113,36 @@ def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:
             seen=failure.seen or failure.what,
             remedy="tell people by other means; nobody tries any more",
         ) from failure
+    if isinstance(failure, MessageRefused) and not told_otherwise:
+        # Nobody knows of it yet: as long as that is so, it is tried again, either way.
+        raise MessageError(failure.what, expected=failure.expected, seen=failure.seen, remedy=failure.remedy)
     raise failure
 
 
-def _look_after(desk: Desk, story: Story, owed: Obligation, now: datetime, failure: MessageError | None) -> None:
-    """Record a deadline that was missed, and take the other way while the message is not out."""
+def _look_after(desk: Desk, story: Story, owed: Obligation, now: datetime, failure: MessageError | None) -> bool:
+    """Record a deadline that was missed, and take the other way while the message is not out.
+
+    What is refused for good takes it at once.
+
+    :return: whether the other way was taken
+    """
     if desk.ledger is None:
         log.warning("without the ledger nobody can tell whether the deadline of %s was kept", owed.message.key)
-        return
+        return False
     try:
         sent = desk.ledger.find(key_of(owed.message.key))
         verdict = owed.judged(sent.at if sent else None, now)
-        if verdict in ("kept", "open"):
-            return
         why = (failure.seen or failure.what) if failure else "it went out after its deadline"
-        _record_missed(desk.run, desk.ledger, owed, sent, why)
-        log.error("%s should have been out by %s", owed.message.key, owed.due.isoformat())
-        if verdict == "missed":
-            other_way = escalation(story.occasion, owed, why)
+        if verdict in ("late", "missed"):
+            _record_missed(desk.run, desk.ledger, owed, sent, why)
+            log.error("%s should have been out by %s", owed.message.key, owed.due.isoformat())
+        if verdict == "missed" or (verdict == "open" and isinstance(failure, MessageRefused)):
+            other_way = escalation(story.occasion, owed, why, late=verdict == "missed")
             deliver(desk.ledger, other_way, desk.send[other_way.kind], now)
+            return True
     except (LedgerError, MessageError) as error:
-        log.warning("the missed deadline of %s: %s", owed.message.key, error)
+        log.warning("%s is not told otherwise: %s", owed.message.key, error)
+    return False
 
 
 def _record_missed(run: ReleaseRun, ledger: Ledger, owed: Obligation, sent: Entry | None, why: str) -> None:
@@ -168,7 +177,7 @@ def _answer(desk: Desk, story: Story) -> str:
         done = deliver(desk.ledger, message, desk.send[message.kind], now)
     except LedgerError as error:
         return f"the refusal is in the log only: {error}"
-    return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+    return str(done)
 
 
 def _page(desk: Desk, story: Story, trouble: Trouble) -> None:

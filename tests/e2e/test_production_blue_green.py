@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,18 @@ def test_a_good_release_moves_the_traffic_once_and_loses_nothing(
     texts = "\n".join(world.inbox("slack"))
     for said in ("deployment started", "cutover", "cleanup", "successful"):
         assert said in texts.lower(), f"no status message says {said!r}"
+    assert len(_threads(world, "3.0.0")) == 1, "what is said of a release is one thread"
+
+
+def _threads(world: World, version: str) -> set[str]:
+    """The threads in Slack that tell of a release to production, by the ts of their first posts."""
+    threads = set()
+    for text in world.inbox("slack"):
+        if f"→ {version} · production ·" in text:
+            named = re.search(r'"thread_ts": "([\d.]+)"', text) or re.search(r"^Ts: ([\d.]+)$", text, re.MULTILINE)
+            assert named, text
+            threads.add(named[1])
+    return threads
 
 
 def test_the_ledger_verifies_against_the_heads_noted_outside(sandbox: Sandbox) -> None:

@@ -18,7 +18,7 @@ PLAN = (ROOT / "docs" / "deployment-plan.md").read_text().splitlines()
 KINDS = {"task", "rule", "setting", "human", "later"}
 # What is still to come: a DAG of that name, or a part that no name in the repository could show yet.
 DAGS_TO_COME = {"release-preparation", "staging-deploy", "final-check", "release-day", "post-release"}
-PARTS_TO_COME = {"gates", "communication", "report"}
+PARTS_TO_COME = {"gates", "report"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def resolves(reference: str, dags: DagBag) -> bool:
         headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
         return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     if reference.endswith(".j2"):
-        return (ROOT / "include" / "templates" / reference).is_file()
+        return all((ROOT / "include" / "templates" / language / reference).is_file() for language in ("de", "en"))
     return _task(reference, dags) or reference in _rules()
 
 

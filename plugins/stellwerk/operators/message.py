@@ -24,45 +24,56 @@ if TYPE_CHECKING:
 
 FIRST_WAIT: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(seconds=15)
+FIRST_MAIL_WAIT: Final = timedelta(seconds=15)
+LONGEST_MAIL_WAIT: Final = timedelta(minutes=10)
+MAILS: Final = ("announcement", "completion")
 
 
 class Announce(StellwerkOperator):
     """Send one of the plan's messages.
 
-    A dead Slack or mail server is tried again a few times, then the task is skipped with the reason and the
-    failure is in the ledger: what has happened to the traffic does not become undone because nobody could be told.
+    A dead Slack or mail server is tried again a few times, a mail for most of an hour; then the task is skipped
+    with the reason, and at once where trying is no use. The failure is in the ledger: what has happened to the
+    traffic does not become undone because nobody could be told.
 
-    :param event: what happened, see :mod:`include.steps.announce`
+    :param event: what happened, see :mod:`include.steps.announce`; ``announcement`` and ``completion`` are mails
+        about production, wherever they are sent from
     """
 
     needs_digest = False  # a message deploys no image, and need not wait for the ledger
 
-    def __init__(self, *, event: Event, retries: int = 2, **kwargs: Any) -> None:
-        super().__init__(retries=retries, **kwargs)
+    def __init__(self, *, event: Event, **kwargs: Any) -> None:
+        patience: dict[str, Any] = {"retries": 2}
+        if event in MAILS:
+            patience = {"retries": 8, "retry_delay": FIRST_MAIL_WAIT, "max_retry_delay": LONGEST_MAIL_WAIT}
+            patience["retry_exponential_backoff"] = 2
+        super().__init__(**{**patience, **kwargs})
         self.event = event
-        self.give_up_after = retries
+        self.give_up_after = self.retries
 
     def execute(self, context: Context) -> Any:
         """Send, retry, give up honestly."""
         try:
             return super().execute(context)
         except AirflowException as error:
-            ti = context["ti"]
-            if isinstance(error.__cause__, MessageError) and ti.try_number > self.give_up_after:
-                raise AirflowSkipException(f"not delivered after {ti.try_number} tries: {error}") from error
+            cause, tries = error.__cause__, context["ti"].try_number
+            if isinstance(cause, MessageError) and (not cause.retryable or tries > (self.give_up_after or 0)):
+                raise AirflowSkipException(f"not delivered after {tries} tries: {error}") from error
             raise
 
     def act(self, run: ReleaseRun) -> str:
-        """Send the event's message and return its key; skip where there is nothing to tell."""
+        """Send the event's message and say what became of it; skip where there is nothing to tell."""
         from include.steps.announce import announce
         from stellwerk.notifiers.transport import transports
 
+        if self.event in MAILS:
+            run = _for_users(run)
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
-        key = announce(run, self.event, ledger_if_any(self, run), send)
-        if key is None:
-            raise AirflowSkipException("nothing to tell: what has failed had never been announced")
-        return key
+        done = announce(run, self.event, ledger_if_any(self, run), send)
+        if done is None:
+            raise AirflowSkipException(f"nothing to tell of {self.event}: see the log")
+        return str(done)
 
 
 class TellRollback(StellwerkOperator):
@@ -120,3 +131,10 @@ def ledger_if_any(task: StellwerkOperator, run: ReleaseRun) -> Ledger | None:
     except LedgerError as error:
         task.log.warning("%s", error)
         return None
+
+
+def _for_users(run: ReleaseRun) -> ReleaseRun:
+    from include.plan.loader import load_plan, plan_folder
+    from include.steps.mails import for_users
+
+    return for_users(run, load_plan(plan_folder()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -11,6 +12,7 @@ from airflow.dag_processing.dagbag import DagBag
 from include.bluegreen.eligibility import documentation
 from include.messages.rollback import GIVE_UP_AFTER
 from include.plan.loader import load_plan, plan_folder
+from include.steps.announce import Event
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,12 @@ def test_the_watch_begins_beside_the_cutover_and_is_cleared_with_it(dags: DagBag
     watch = dags.dags["production-blue-green"].get_task("watch")
     assert (watch.upstream_task_ids, watch.trigger_rule) == ({"verify_idle_slot", "cutover"}, "one_success")
     assert watch.cutover == "cutover"
+
+
+def test_what_is_announced_is_an_event(dags: DagBag) -> None:
+    told = {task.event for dag in dags.dags.values() for task in dag.tasks if type(task).__name__ == "Announce"}
+    assert {"slot-deployment-started", "cutover", "cleanup", "successful", "migration-completed"} <= told
+    assert told <= set(get_args(Event))
 
 
 def test_no_message_stands_before_a_step(dags: DagBag) -> None:

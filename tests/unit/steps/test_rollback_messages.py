@@ -16,13 +16,15 @@ from include.errors import (
     LedgerUnavailable,
     MessageError,
     MessageGivenUp,
+    MessageIncomplete,
+    MessageRefused,
     NotEnoughEndpoints,
     RollbackRefused,
     VerificationFailed,
 )
 from include.ledger.store import Ledger
 from include.messages.deliver import FAILED, SENT
-from include.messages.model import Message
+from include.messages.model import Message, Receipt, Refusal
 from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
@@ -70,9 +72,10 @@ def the_service(direction: Any = "back", *, ago: float = 0.0, holder: str = HOLD
 
 @dataclass
 class Servers:
-    """Slack and a mail server, each of which can be dead."""
+    """Slack and a mail server, each of which can be dead, or refuse for good."""
 
     dead: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)
     got: list[Message] = field(default_factory=list)
 
     @property
@@ -82,6 +85,8 @@ class Servers:
     def _take(self, message: Message) -> None:
         if message.kind in self.dead:
             raise MessageError(f"{message.kind} is dead", seen="connection refused")
+        if message.kind in self.refusing:
+            raise MessageRefused(f"{message.kind} refuses", seen="channel_not_found", remedy="create the channel")
         self.got.append(message)
 
     @property
@@ -182,6 +187,56 @@ def test_a_missed_deadline_is_recorded_and_takes_the_other_way(duty: Any, dead: 
     tell(desk, duty)
     assert len(servers.got) == 2
     assert len(written(desk, MISSED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("duty", "refusing", "name"),
+    [("alert", "slack", "escalation-rollback-alert"), ("mail", "mail", "escalation-rollback-mail")],
+)
+def test_what_is_refused_for_good_takes_the_other_way_at_once(duty: Any, refusing: str, name: str) -> None:
+    servers = Servers(refusing={refusing})
+    desk = a_desk(servers, the_service())
+    for _ in range(2):
+        with pytest.raises(MessageRefused) as caught:
+            tell(desk, duty)
+        assert not caught.value.retryable
+    assert servers.names == [name]
+    assert "channel_not_found" in servers.got[0].text
+    assert "verstrichen" not in servers.got[0].text
+    assert "verpasst" not in servers.got[0].text
+    assert written(desk, MISSED) == []
+    assert "do: create the channel" in written(desk, FAILED)[0]["error"]
+
+
+def test_what_is_refused_and_cannot_be_told_otherwise_either_is_tried_again() -> None:
+    servers = Servers(refusing={"slack"}, dead={"mail"})
+    desk = a_desk(servers, the_service())
+    for ledger in (desk.ledger, None):
+        with pytest.raises(MessageError) as caught:
+            tell(replace(desk, ledger=ledger), "alert")
+        assert caught.value.retryable
+    servers.dead.clear()
+    with pytest.raises(MessageRefused):
+        tell(desk, "alert")
+    assert servers.names == ["escalation-rollback-alert"]
+
+
+def test_a_stakeholder_whom_the_mail_server_puts_off_is_told_later() -> None:
+    servers, run, address = Servers(), a_run(), "boss@valeo.example"
+    messages = run.environment.messages.model_copy(update={"stakeholders": (address, "all@valeo.example")})
+    run = replace(run, environment=run.environment.model_copy(update={"messages": messages}))
+    desk = a_desk(servers, the_service(), run)
+
+    def greylist(message: Message) -> Receipt:
+        return Receipt(refused={address: Refusal(450, "later")})
+
+    desk = replace(desk, send={**servers.send, "mail": greylist})
+    with pytest.raises(MessageIncomplete) as caught:
+        tell(desk, "mail")
+    assert caught.value.retryable
+    tell(replace(desk, send=servers.send), "mail")
+    assert [one.recipients for one in servers.got] == [(address,)]
+    assert written(desk, MISSED) == []
 
 
 def test_before_the_deadline_a_dead_server_is_nobodys_alarm() -> None:

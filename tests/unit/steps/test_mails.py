@@ -1,0 +1,118 @@
+"""The mails to everybody say what the ledger knows, and are sent only where it is true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from include.ledger.store import Ledger
+from include.messages.model import Message
+from include.messages.rehearsal import REHEARSED, Evidence, Finding, RehearsalOutcome
+from include.plan.communication import MailEvent
+from include.plan.loader import load_plan, plan_folder
+from include.steps.announce import announce
+from include.steps.mails import for_users
+from include.steps.record import RELEASED, ROLLED_BACK, SWITCHED_BACK, record
+from include.steps.run import ReleaseRun, open_run
+from tests.unit.steps.database.worlds import a_ledger
+
+PLAN = load_plan(plan_folder())
+OUTCOME = RehearsalOutcome(
+    "passed", (Finding("minor", "a label is cut"),), (Evidence("Report", "https://reports.valeo.example/r1"),)
+)
+
+
+def a_run(environment: str, run_id: str = "r1") -> ReleaseRun:
+    return open_run(
+        PLAN, release="3.0.0", environment=environment, phase="x", run_id=run_id, triggered_by="release-manager"
+    )
+
+
+REHEARSING = a_run("staging")
+LIVE = a_run("production", "day")
+
+
+def said(ledger: Ledger, event: MailEvent, run: ReleaseRun = REHEARSING) -> Message | None:
+    sent: list[Message] = []
+    announce(for_users(run, PLAN), event, ledger, {"mail": sent.append})
+    return sent[0] if sent else None
+
+
+def test_the_rehearsal_ends_with_a_mail_about_production() -> None:
+    ledger = a_ledger()
+    record(ledger, REHEARSING, REHEARSED, RehearsalOutcome("failed").payload, number="first")
+    record(ledger, REHEARSING, REHEARSED, OUTCOME.payload, number="second")
+    mail = said(ledger, "announcement")
+    assert mail is not None
+    assert (mail.environment, mail.run_id) == ("production", "r1")
+    assert mail.recipients == (
+        "all-users@valeo.example.com",
+        "stakeholders@valeo.example.com",
+        "support@valeo.example.com",
+    )
+    assert "hat bestanden" in mail.text
+    assert "- minor: a label is cut\n- Report: https://reports.valeo.example/r1" in mail.text
+    assert "Support, support@valeo.example.com" in mail.text
+    assert said(ledger, "announcement") is None, "it goes out once"
+    assert said(ledger, "announcement", a_run("staging", "r2")) is None, "whichever run sends it"
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"result": 1, "findings": "x"}])
+def test_nothing_is_said_of_a_rehearsal_that_nobody_knows(payload: dict[str, Any] | None) -> None:
+    ledger = a_ledger()
+    if payload is not None:
+        record(ledger, REHEARSING, REHEARSED, payload)
+    mail = said(ledger, "announcement")
+    assert mail is not None
+    assert "Probelauf" not in mail.text
+
+
+def test_a_date_that_has_moved_is_announced_again_and_says_so() -> None:
+    ledger = a_ledger()
+    first = said(ledger, "announcement")
+    release = REHEARSING.release.model_copy(update={"date": REHEARSING.release.date.replace(day=22)})
+    second = said(ledger, "announcement", replace(REHEARSING, release=release))
+    assert first is not None
+    assert second is not None
+    assert "geändert" not in first.text
+    assert "Der Termin hat sich geändert: Angekündigt war Donnerstag, 15.01.2099." in second.text
+
+
+def test_what_is_live_or_past_is_announced_to_nobody() -> None:
+    ledger = a_ledger()
+    past = REHEARSING.release.model_copy(update={"date": datetime.now(UTC).date().replace(year=2020)})
+    assert said(ledger, "announcement", replace(REHEARSING, release=past)) is None
+    record(ledger, LIVE, RELEASED, {})
+    assert said(ledger, "announcement") is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "live"),
+    [
+        ((), False),
+        ((RELEASED,), True),
+        ((RELEASED, SWITCHED_BACK), False),
+        ((RELEASED, ROLLED_BACK), False),
+        ((SWITCHED_BACK, ROLLED_BACK, RELEASED), True),
+    ],
+)
+def test_success_is_told_only_where_the_ledger_says_so(kinds: tuple[str, ...], live: bool) -> None:
+    ledger = a_ledger()
+    for kind in kinds:
+        record(ledger, LIVE, kind, {})
+    mail = said(ledger, "completion", a_run("production", "after"))
+    assert (mail is not None) == live
+    if mail:
+        assert mail.recipients == ("all-users@valeo.example.com", "stakeholders@valeo.example.com")
+        assert "war erfolgreich" in mail.text
+        assert said(ledger, "completion", a_run("production", "again")) is None
+
+
+def test_a_rehearsal_of_staging_is_no_release() -> None:
+    ledger = a_ledger()
+    record(ledger, REHEARSING, RELEASED, {})
+    assert said(ledger, "completion") is None
+    assert said(ledger, "announcement") is not None
