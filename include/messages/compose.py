@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from include.ledger.entry import Head
 from include.messages.model import Attachment, Message
 from include.messages.render import render, shortened
 from include.plan.deadlines import MessageDeadlines
+from include.plan.release import Release
 
 Schema = Literal["unchanged", "new", "back", "unknown"]
 """What a migration that has failed has made of the schema; "back": it was the new one and is the old one again."""
@@ -164,6 +166,16 @@ def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     """The mail that stakeholders get within 15 minutes."""
     text = render("rollback.mail.j2", rollback_facts(occasion, rollback), timezone=occasion.timezone)
     return mail(occasion, "rollback-mail", occasion.stakeholders, text)
+
+
+def announcement(occasion: Occasion, release: Release, rehearsal: Mapping[str, Any]) -> Message:
+    """The mail before the release: what comes when, and how it did in staging.
+
+    :param rehearsal: the ledger's payload of the rehearsal
+    """
+    facts = {**facts_of(occasion), "release": release, "rehearsal": rehearsal}
+    text = render("announcement.mail.j2", facts, timezone=occasion.timezone)
+    return replace(mail(occasion, "announcement", occasion.stakeholders, text), urgent=False)
 
 
 def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:

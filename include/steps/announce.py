@@ -15,7 +15,7 @@ from include.messages import compose
 from include.messages.compose import Occasion
 from include.messages.deliver import deliver
 from include.messages.model import Message
-from include.steps.record import APPROVED, recorded, slots_of
+from include.steps.record import APPROVED, recorded, require, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -26,11 +26,12 @@ from include.steps.schema_proof import (
     standing,
     undone_by,
 )
+from include.steps.staging.entries import REHEARSAL_COMPLETED
 
 log = logging.getLogger(__name__)
 
 Event = Literal[
-    "deployment-started", "cutover", "cleanup", "released",
+    "announcement", "deployment-started", "cutover", "cleanup", "released",
     "migration-started", "migration-completed", "migration-failed", "migration-left", "database-restored",
 ]  # fmt: skip
 Transports = Mapping[str, Callable[[Message], object]]
@@ -44,7 +45,9 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
-    message = _of_release(run, occasion_of(run, ledger), event, ledger)
+    occasion = occasion_of(run, ledger)
+    compose_it = _of_rehearsal if event == "announcement" else _of_release
+    message = compose_it(run, occasion, event, ledger)
     if message is None:
         return None
     done = deliver(ledger, message, send[message.kind], datetime.now(UTC))
@@ -59,6 +62,13 @@ async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | N
     except StellwerkError as error:
         log.warning("the traffic Service cannot be read: %s", error)
         return None
+
+
+def _of_rehearsal(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message:
+    if ledger is None:
+        raise LedgerError("the ledger cannot be opened", remedy="bring its database back; the task tries again")
+    told = require(ledger, run, REHEARSAL_COMPLETED, before=event).payload
+    return compose.announcement(occasion, run.release, told)
 
 
 def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message | None:

@@ -1,0 +1,139 @@
+"""Key users test a release, each with a form of their own; what they say becomes an entry of the ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from airflow.sdk import Param
+from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+
+from stellwerk.operators.base import StellwerkOperator, airflow_errors
+from stellwerk.runs import release_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.ledger.store import Ledger
+    from include.steps.run import ReleaseRun
+
+SUBMIT: Final = "Submit"
+_SHORTEST: Final = timedelta(seconds=1)
+
+
+class KeyUsers(StellwerkOperator):
+    """Name the key users, so that each is asked by a task of its own."""
+
+    needs_digest = False
+
+    def act(self, run: ReleaseRun) -> list[dict[str, str]]:
+        """Return one mapping for each user."""
+        from include.steps.staging.acceptance import key_users
+
+        return [{"user": user} for user in key_users(run)]
+
+
+class UatForm(StellwerkOperator):
+    """Ask one key user what works. Silence until the deadline is recorded as not tested; it fails nothing here.
+
+    It waits as Airflow's own questions do: without worker or trigger.
+
+    :param user: who is asked, and alone may answer
+    """
+
+    needs_digest = False
+
+    def __init__(self, *, user: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.user = user
+
+    def execute(self, context: Context) -> Any:
+        """Ask."""
+        self._context = context
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> NoReturn:
+        """Ask.
+
+        :raises NotAccepted: the plan does not name this user
+        """
+        self._ask(run, self.ledger(run))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Record the answer or the silence; an answer without what makes it count is asked for again."""
+        from include.steps.staging.acceptance import acceptance_of, asked, record_silence, record_tested, told
+        from include.steps.staging.uat import read
+        from include.watch.steer import answer_of
+
+        self._context = context
+        with airflow_errors(self.log):
+            run = release_run(context, with_digest=False)
+            ledger, now = self.ledger(run), datetime.now(UTC)
+            answer = answer_of(event, now=now)
+            if answer is None or answer.user is None:
+                record_silence(run, ledger, self.user, asked(run, ledger, self.user, now))
+                self.note_ledger_head()
+                self.log.warning("%s has not tested", self.user)
+                return {"user": self.user, "tested": False}
+            form = event.get("params_input")
+            tested = read(self.user, form if isinstance(form, dict) else {}, acceptance_of(run).cases)
+            if answer.user != self.user:
+                tested = f"{answer.user} has answered, and {self.user} was asked"
+            if isinstance(tested, str):
+                self.log.warning("asked again: %s", tested)
+                self._ask(run, ledger, tested)
+            facts = record_tested(run, ledger, tested, answer.at).payload
+            self.note_ledger_head()
+            self.log.info("%s", told(facts))
+        return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
+
+    def _ask(self, run: ReleaseRun, ledger: Ledger, problem: str = "") -> NoReturn:
+        from include.steps.staging.acceptance import asked, must_be_key_user, question
+
+        must_be_key_user(run, self.user)
+        now = datetime.now(UTC)
+        deadline = asked(run, ledger, self.user, now)
+        shown = question(run, self.user, deadline, problem)
+        upsert_hitl_detail(
+            self._context["ti"].id,
+            [SUBMIT],
+            shown.subject,
+            shown.body,
+            params=_form(run),
+            assigned_users=[HITLUser(id=self.user, name=self.user)],
+        )
+        raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, deadline - now))
+
+
+class ConcludeUat(StellwerkOperator):
+    """Judge what all key users have said: blocking findings, and tests that are missing, stop the release."""
+
+    needs_digest = False
+
+    def act(self, run: ReleaseRun) -> dict[str, Any]:
+        """See :func:`include.steps.staging.acceptance.conclude`."""
+        from include.steps.staging.acceptance import conclude
+
+        return conclude(run, self.ledger(run))
+
+
+def _form(run: ReleaseRun) -> dict[str, Any]:
+    """An outcome and a note for each case, and a finding beside them."""
+    from include.plan.staging import SEVERITIES
+    from include.steps.staging import uat
+    from include.steps.staging.acceptance import acceptance_of
+
+    fields: dict[str, Param] = {}
+    for case in acceptance_of(run).cases:
+        fields[uat.field_of(case)] = Param(
+            uat.NOT_TESTED, type="string", enum=list(uat.OUTCOMES), title=case.title, description=case.expected
+        )
+        fields[uat.note_of(case)] = Param(
+            "", type="string", maxLength=uat.LONGEST, title=f"{case.title}: what was wrong?"
+        )
+    fields[uat.OTHER] = Param("", type="string", maxLength=uat.LONGEST, title="Anything else that is wrong?")
+    fields[uat.OTHER_SEVERITY] = Param(
+        uat.NONE, type="string", enum=[uat.NONE, *SEVERITIES], title="How severe is that?"
+    )
+    return {name: field.serialize() for name, field in fields.items()}
