@@ -79,7 +79,7 @@ the environment staging can be chosen; the plan's own authority takes the place 
     verify = VerifyIdleSlot(task_id="verify_idle_slot")
     cutover = Cutover(task_id="cutover", watched=False)
     drain = Drain(task_id="drain")
-    urls = VerifyUrls(task_id="verify_urls", trigger_rule="none_failed")
+    urls = VerifyUrls(task_id="verify_urls", trigger_rule="none_failed", retries=0)  # it has patience of its own
     smoke = SmokeTests(task_id="smoke_tests", trigger_rule="none_failed")
     load = LoadTest(task_id="load_test")
     users = KeyUsers(task_id="key_users")

@@ -1,18 +1,26 @@
-"""What Locust has measured: its CSV files read, whatever is missing in them. Times are in seconds."""
+"""What Locust has measured: its files read, whatever is missing in them. Times are in seconds.
+
+The totals come from its JSON, which is written at the very end; its CSV files lack the last second.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 AGGREGATED: Final = "Aggregated"
-FILES: Final = ("load_stats.csv", "load_stats_history.csv", "load_failures.csv", "load_exceptions.csv")
+TOTALS: Final = "load_stats.json"
+HISTORY: Final = "load_stats_history.csv"
+FAILURES: Final = "load_failures.csv"
+FILES: Final = (TOTALS, HISTORY, FAILURES, "load_stats.csv", "load_exceptions.csv")
+_SHARE: Final = 0.95
 _MOST_FAILURES: Final = 5
 _OWN: Final = re.compile(r"CatchResponseError\(['\"](.*)['\"]\)")
 
@@ -68,30 +76,76 @@ class Figures:
         }
 
 
+@dataclass(frozen=True)
+class _Total:
+    """One kind of request."""
+
+    name: str
+    requests: int
+    failures: int
+    began: float
+    ended: float
+    times: Mapping[float, int]
+
+
 def read(folder: Path) -> Figures | None:
     """Read a test's files; None when there are none that say anything."""
-    stats = list(_rows(folder / FILES[0]))
-    whole = next((row for row in stats if row.get("Name") == AGGREGATED), None)
-    requests = _number(whole, "Request Count") if whole else None
-    if whole is None or requests is None:
+    totals = _totals(folder / TOTALS)
+    if totals is None:
         return None
+    requests = sum(one.requests for one in totals)
+    asked = [one for one in totals if one.requests]
+    span = max(one.ended for one in asked) - min(one.began for one in asked) if asked else 0.0
     return Figures(
-        requests=int(requests),
-        failures=int(_number(whole, "Failure Count") or 0),
-        p95_seconds=_seconds(whole, "95%") if requests else None,
-        requests_per_second=_number(whole, "Requests/s") or 0.0,
-        slowest=_slowest(stats),
-        why_failed=_failures(folder / FILES[2]),
-        points=tuple(_points(folder / FILES[1])),
+        requests=requests,
+        failures=sum(one.failures for one in totals),
+        p95_seconds=percentile(*(one.times for one in totals)),
+        requests_per_second=requests / span if span > 0 else 0.0,
+        slowest=_slowest(totals),
+        why_failed=_failures(folder / FAILURES),
+        points=tuple(_points(folder / HISTORY)),
     )
 
 
-def _slowest(stats: list[Mapping[str, str]]) -> str:
-    known = [
-        (seconds, str(row.get("Name")))
-        for row in stats
-        if row.get("Name") != AGGREGATED and (seconds := _seconds(row, "95%")) is not None
-    ]
+def percentile(*times: Mapping[float, int]) -> float | None:
+    """The time in seconds within which 95 % of the requests were answered; None without any.
+
+    :param times: milliseconds → how many requests took as long
+    """
+    counted: dict[float, int] = {}
+    for one in times:
+        for milliseconds, number in one.items():
+            counted[milliseconds] = counted.get(milliseconds, 0) + number
+    left = math.ceil(_SHARE * sum(counted.values()))
+    for milliseconds in sorted(counted):
+        left -= counted[milliseconds]
+        if left <= 0:
+            return milliseconds / 1000
+    return None
+
+
+def _totals(file: Path) -> list[_Total] | None:
+    try:
+        content = json.loads(file.read_bytes())
+        return [_total(one) for one in content]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+def _total(one: Mapping[str, Any]) -> _Total:
+    times = {float(milliseconds): int(number) for milliseconds, number in one["response_times"].items()}
+    return _Total(
+        str(one["name"]),
+        int(one["num_requests"]),
+        int(one["num_failures"]),
+        float(one["start_time"] or 0),
+        float(one["last_request_timestamp"] or 0),
+        times,
+    )
+
+
+def _slowest(totals: Sequence[_Total]) -> str:
+    known = [(p95, one.name) for one in totals if (p95 := percentile(one.times)) is not None]
     if not known:
         return ""
     seconds, name = max(known)

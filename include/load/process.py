@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from include.clients import child
 from include.errors import LoadNotMeasured
+from include.load.figures import TOTALS
 from include.plan.staging import LoadTest
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ async def measure(plan: LoadTest, base_url: str, folder: Path) -> None:
     :param folder: an empty one
     :raises LoadNotMeasured: Locust could not be started, or did not come to its end
     """
-    described = folder / "load.json"
+    described = folder / "plan.json"
     described.write_text(json.dumps(_described(plan)))
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"STELLWERK_LOAD": str(described), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -46,16 +47,16 @@ async def measure(plan: LoadTest, base_url: str, folder: Path) -> None:
     try:
         async with asyncio.timeout(plan.seconds + _GRACE_SECONDS):
             done = await child.run(argv, environment=environment, folder=folder, grace_seconds=_STOP_SECONDS + 5)
-    except OSError as error:
-        raise LoadNotMeasured(
-            "Locust cannot be started", seen=str(error), remedy="see that this worker has room and memory"
-        ) from error
-    except TimeoutError as error:
+    except TimeoutError as error:  # an OSError, too
         raise LoadNotMeasured(
             "Locust did not come to its end",
             expected=f"an end after {plan.seconds} s",
             seen=f"it still ran {_GRACE_SECONDS:g} s later",
             remedy="clear this task; with fewer users where the worker is too small for them",
+        ) from error
+    except OSError as error:
+        raise LoadNotMeasured(
+            "Locust cannot be started", seen=str(error), remedy="see that this worker has room and memory"
         ) from error
     if done.returncode != 0:
         raise LoadNotMeasured(
@@ -73,6 +74,7 @@ def arguments(plan: LoadTest, base_url: str, folder: Path) -> Sequence[str]:
         *("--host", base_url, "--users", str(plan.users), "--spawn-rate", f"{plan.spawn_rate:g}"),
         *("--run-time", f"{plan.seconds}s", "--stop-timeout", str(_STOP_SECONDS)),
         *("--csv", str(folder / "load"), "--csv-full-history", "--only-summary"),
+        *("--json-file", str(folder / Path(TOTALS).stem)),
         *("--exit-code-on-error", "0", "--loglevel", "WARNING"),
     )
 

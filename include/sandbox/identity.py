@@ -1,4 +1,4 @@
-"""A stand-in for the identity provider of the demo: it answers with an OpenID discovery document, as Keycloak does.
+"""A stand-in for the demo's identity provider: it answers with an OpenID discovery document, as Keycloak does.
 
 Nobody can log in here. The application of the demo has no users; what is tried is that a deployment asks its
 identity provider.

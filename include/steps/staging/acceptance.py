@@ -15,7 +15,7 @@ from include.steps.gate import Question
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import UAT_ANSWERED, UAT_ASKED, UAT_CONCLUDED, UAT_SILENT
-from include.steps.staging.uat import Accepted, Tested, judge
+from include.steps.staging.uat import Accepted, UatReport, judge
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def asked(run: ReleaseRun, ledger: Ledger, user: str, now: datetime) -> datetime
     return datetime.fromisoformat(str(entry.payload["deadline"]))
 
 
-def record_tested(run: ReleaseRun, ledger: Ledger, tested: Tested, at: datetime) -> Entry:
+def record_tested(run: ReleaseRun, ledger: Ledger, tested: UatReport, at: datetime) -> Entry:
     """Write what a user has tested, once for each answer.
 
     :raises LedgerError: it is not recorded
@@ -92,13 +92,13 @@ def record_silence(run: ReleaseRun, ledger: Ledger, user: str, deadline: datetim
     return record(ledger, run, UAT_SILENT, payload, actor="nobody", number=f"{user}:{deadline.isoformat()}")
 
 
-def tests_of(run: ReleaseRun, ledger: Ledger) -> dict[str, Tested]:
+def reports_of(run: ReleaseRun, ledger: Ledger) -> dict[str, UatReport]:
     """User → the newest test.
 
     :raises LedgerError: the ledger cannot be read
     """
     entries = all_recorded(ledger, run, UAT_ANSWERED)
-    return {str(entry.payload["user"]): Tested.of_facts(entry.payload) for entry in entries}
+    return {str(entry.payload["user"]): UatReport.of_facts(entry.payload) for entry in entries}
 
 
 def conclude(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def conclude(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
     :return: the recorded facts: ``result``, ``reasons``, ``findings``, ``silent``
     :raises NotAccepted: something blocks the release, or nobody knows
     """
-    accepted = judge(acceptance_of(run), key_users(run), tests_of(run, ledger))
+    accepted = judge(acceptance_of(run), key_users(run), reports_of(run, ledger))
     facts = _facts(accepted)
     number = len(all_recorded(ledger, run, UAT_CONCLUDED)) + 1
     record(ledger, run, UAT_CONCLUDED, facts, number=number)

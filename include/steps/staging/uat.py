@@ -41,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Tested:
+class UatReport:
     """What one key user has tested.
 
     :param outcomes: case → one of :data:`OUTCOMES`
@@ -57,7 +57,7 @@ class Tested:
         return {"user": self.user, "cases": dict(self.outcomes), "findings": told}
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Tested:
+    def of_facts(cls, facts: Mapping[str, Any]) -> UatReport:
         """Read what :meth:`facts` gave."""
         user = str(facts["user"])
         found = (Finding(one["severity"], str(one["text"]), user, str(one["case"])) for one in facts["findings"])
@@ -74,7 +74,7 @@ def note_of(case: UatCase) -> str:
     return f"note_{case.id}"
 
 
-def read(user: str, form: Mapping[str, Any], cases: Sequence[UatCase]) -> Tested | str:
+def read(user: str, form: Mapping[str, Any], cases: Sequence[UatCase]) -> UatReport | str:
     """Read a form as it was sent (the API checks none of it); a sentence says what is missing.
 
     What is not filled in is not tested: nobody passes a case by overlooking it.
@@ -100,7 +100,7 @@ def read(user: str, form: Mapping[str, Any], cases: Sequence[UatCase]) -> Tested
         findings.append(Finding(severity, text, user))  # type: ignore[arg-type]  # one of SEVERITIES, see above
     if not findings and set(outcomes.values()) == {NOT_TESTED}:
         return "nothing is filled in: say of at least one case whether it works"
-    return Tested(user, outcomes, tuple(findings))
+    return UatReport(user, outcomes, tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Accepted:
     silent: tuple[str, ...]
 
 
-def judge(plan: Acceptance, users: Sequence[str], tests: Mapping[str, Tested]) -> Accepted:
+def judge(plan: Acceptance, users: Sequence[str], tests: Mapping[str, UatReport]) -> Accepted:
     """Decide whether the release is accepted.
 
     A blocking finding of anybody stops it. What nobody knows is no pass: a test that the plan requires and that
@@ -140,7 +140,7 @@ def judge(plan: Acceptance, users: Sequence[str], tests: Mapping[str, Tested]) -
     return Accepted(result, reasons, tuple(findings), silent)
 
 
-def _lacking(plan: Acceptance, counted: Sequence[Tested], silent: Sequence[str]) -> list[str]:
+def _lacking(plan: Acceptance, counted: Sequence[UatReport], silent: Sequence[str]) -> list[str]:
     if plan.required == "none":
         return []
     lacking = []
