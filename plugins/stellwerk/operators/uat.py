@@ -13,6 +13,8 @@ from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
     from include.ledger.store import Ledger
@@ -76,19 +78,22 @@ class UatForm(StellwerkOperator):
                 self.note_ledger_head()
                 self.log.warning("%s has not tested", self.user)
                 return {"user": self.user, "tested": False}
-            form = event.get("params_input")
-            tested = read(self.user, form if isinstance(form, dict) else {}, acceptance_of(run).cases)
+            given = event.get("params_input")
+            form = given if isinstance(given, dict) else {}
+            tested = read(self.user, form, acceptance_of(run).cases)
             if answer.user != self.user:
                 tested = f"{answer.user} has answered, and {self.user} was asked"
             if isinstance(tested, str):
                 self.log.warning("asked again: %s", tested)
-                self._ask(run, ledger, tested)
+                self._ask(run, ledger, tested, form)
             facts = record_tested(run, ledger, tested, answer.at).payload
             self.note_ledger_head()
             self.log.info("%s", told(facts))
         return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
 
-    def _ask(self, run: ReleaseRun, ledger: Ledger, problem: str = "") -> NoReturn:
+    def _ask(
+        self, run: ReleaseRun, ledger: Ledger, problem: str = "", filled: Mapping[str, Any] | None = None
+    ) -> NoReturn:
         from include.steps.staging.acceptance import asked, must_be_key_user, question
 
         must_be_key_user(run, self.user)
@@ -100,7 +105,7 @@ class UatForm(StellwerkOperator):
             [SUBMIT],
             shown.subject,
             shown.body,
-            params=_form(run),
+            params=_form(run, filled or {}),
             assigned_users=[HITLUser(id=self.user, name=self.user)],
         )
         raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, deadline - now))
@@ -118,11 +123,15 @@ class ConcludeUat(StellwerkOperator):
         return conclude(run, self.ledger(run))
 
 
-def _form(run: ReleaseRun) -> dict[str, Any]:
-    """An outcome and a note for each case, and a finding beside them."""
+def _form(run: ReleaseRun, filled: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome and a note for each case, and a finding beside them.
+
+    :param filled: what was filled in before, as the API took it
+    """
     from include.plan.staging import SEVERITIES
     from include.steps.staging import uat
     from include.steps.staging.acceptance import acceptance_of
+    from include.watch.steer import comment_of
 
     fields: dict[str, Param] = {}
     for case in acceptance_of(run).cases:
@@ -136,4 +145,8 @@ def _form(run: ReleaseRun) -> dict[str, Any]:
     fields[uat.OTHER_SEVERITY] = Param(
         uat.NONE, type="string", enum=[uat.NONE, *SEVERITIES], title="How severe is that?"
     )
+    for name, field in fields.items():
+        value = comment_of(filled.get(name))
+        if value and value in field.schema.get("enum", (value,)):
+            field.value = value
     return {name: field.serialize() for name, field in fields.items()}
