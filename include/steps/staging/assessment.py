@@ -59,7 +59,7 @@ def _findings(newest: Mapping[str, Mapping[str, Any]], lacking: Iterable[str]) -
     found = [one for one in found if not (told and one["text"].startswith("acceptance: "))]
     found += [{"severity": str(one["severity"]), "text": str(one["text"])} for one in told]
     tried = newest.get(TRIED_OUT, {})
-    if tried and not tried["old_version"]["proven"]:
+    if "up" in tried and not tried["old_version"]["proven"]:
         text = "it is not proven that the old version works on the new schema"
         found.append({"severity": "major", "text": text})
     return found
@@ -91,7 +91,7 @@ def _only(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
 
 
 def _urls(payload: Mapping[str, Any]) -> str:
-    return "" if payload["ok"] else "; ".join(payload["results"])
+    return "; ".join(payload["failed"])
 
 
 def _load(payload: Mapping[str, Any]) -> str:
@@ -111,7 +111,8 @@ _PARTS: Final = (
         _nothing,
         lambda payload: {
             "id": payload["id"],
-            "old version works on the new schema": payload["old_version"]["proven"],
+            # Where nothing was pending there is no new schema to work on.
+            "old version works on the new schema": payload["old_version"]["proven"] if "up" in payload else None,
             "way back": payload["way_back"]["proven"],
         },
     ),

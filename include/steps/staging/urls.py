@@ -36,7 +36,7 @@ async def verify_urls(
 ) -> dict[str, Any]:
     """Ask every address until all answer as the plan says, or patience ends; good or bad, it is recorded.
 
-    :return: ``results``, a sentence for each address
+    :return: ``results``, a sentence for each address, and ``failed``, those of the ones that are wrong
     :raises VerificationFailed: naming every address that does not, with what is wrong
     """
     wanted = addresses(run.environment)
@@ -50,7 +50,11 @@ async def verify_urls(
         await asyncio.sleep(_AGAIN_SECONDS)
     for result in results:
         log.info("%s %s", "ok" if result.ok else "FAILED", result.sentence)
-    payload = {"ok": not failed, "results": [result.sentence for result in results]}
+    payload = {
+        "ok": not failed,
+        "results": [result.sentence for result in results],
+        "failed": [result.sentence for result in failed],
+    }
     record(ledger, run, URLS_VERIFIED, payload, number=len(all_recorded(ledger, run, URLS_VERIFIED)) + 1)
     if failed:
         raise _error(run, results, failed)

@@ -155,10 +155,13 @@ class RecordFailure(InMode):
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.staging.complete.conclude`."""
         from include.steps.page import page
+        from include.steps.phase import has_begun
         from include.steps.staging.complete import conclude, failure
         from stellwerk.notifiers.transport import transports
 
         ledger = self.ledger(run)
+        if not has_begun(run, ledger, run.phase):
+            raise AirflowSkipException("another run rehearses this release: there is nothing to tell of this one")
         told = conclude(run, ledger, reports())
         connections = run.environment.connections
         page(run, ledger, failure(run, told), transports(connections.slack, connections.smtp))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from include.errors import ReportError
 from include.ledger.approvals import GRANT
 from include.steps import page
+from include.steps.phase import claim
 from include.steps.staging import complete, load, smoke, standing, urls
 from include.steps.staging.entries import REHEARSAL_COMPLETED
 from stellwerk.operators import staging as tasks
@@ -88,8 +90,6 @@ def test_a_mode_that_does_not_exist_is_refused(world: World) -> None:
 
 
 def test_the_grant_of_a_release_and_of_a_migration_are_two(world: World) -> None:
-    from dataclasses import replace
-
     from include.steps.database import gate
 
     bound = replace(world.run, covers={"survey": "d"})
@@ -111,13 +111,24 @@ def test_what_is_there_is_not_deployed_again(world: World) -> None:
 
 def test_evidence_needs_a_place(world: World) -> None:
     world.folder = None
+    claim(world.run, world.ledger, "staging-deploy")
     for task in (LoadTest(task_id="l"), CompleteRehearsal(task_id="c"), RecordFailure(task_id="f")):
         with pytest.raises(AirflowException, match="stellwerk_reports") as failed:
             world.does(task)
         assert isinstance(failed.value.__cause__, ReportError)
 
 
+def test_a_run_that_came_second_has_failed_nothing(world: World) -> None:
+    for first in ("", "another"):
+        if first:
+            claim(replace(world.run, run_id=first), world.ledger, "staging-deploy")
+        with pytest.raises(AirflowSkipException, match="another run rehearses this release"):
+            world.does(RecordFailure(task_id="f"))
+    assert (world.ledger.entries(kinds=(REHEARSAL_COMPLETED,)), world.paged) == ((), [])
+
+
 def test_a_failure_is_recorded_and_people_are_called(world: World) -> None:
+    claim(world.run, world.ledger, "staging-deploy")
     told = world.does(RecordFailure(task_id="f"))
     assert told["result"] == "failed"
     [entry] = world.ledger.entries(kinds=(REHEARSAL_COMPLETED,))

@@ -10,13 +10,13 @@ from include.steps.record import CUT_OVER, RELEASED, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import LOAD_MEASURED, UAT_CONCLUDED, URLS_VERIFIED
 
-TRIED: dict[str, Any] = {"id": "t1", "old_version": {"proven": True}, "way_back": {"proven": True}}
+TRIED: dict[str, Any] = {"id": "t1", "up": {}, "old_version": {"proven": True}, "way_back": {"proven": True}}
 SHOWN: dict[str, dict[str, Any]] = {
     BACKUP_PROVEN: {"backup": "b1", "level": "restore", "purpose": "safety", "sha256": "x"},
     TRIED_OUT: TRIED,
     MIGRATION_VERIFIED: {"revisions": ["c"], "fingerprint": "f", "tables": ["a"]},
     CUT_OVER: {"from": "blue", "to": "green", "at": "2026-01-12T09:00:00+00:00"},
-    URLS_VERIFIED: {"ok": True, "results": ["frontend: fine"]},
+    URLS_VERIFIED: {"ok": True, "results": ["frontend: fine"], "failed": []},
     RELEASED: {"slot": "green", "checks": ["alive: fine"]},
     LOAD_MEASURED: {"result": "PASSED", "reasons": [], "figures": {"requests": 9}, "artefacts": []},
     UAT_CONCLUDED: {"result": "passed", "reasons": [], "findings": [], "silent": []},

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.steps.database.entries import TRIED_OUT
 from include.steps.record import CUT_OVER, record
 from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED
@@ -50,7 +51,7 @@ def test_a_pass_needs_all_of_it(kinds: set[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"staging_urls_verified": {"ok": False, "results": ["keycloak: down"]}}, "addresses: keycloak: down"),
+        ({"staging_urls_verified": {"ok": False, "failed": ["keycloak: down"]}}, "addresses: keycloak: down"),
         ({"staging_load_measured": {"result": "UNKNOWN", "reasons": ["few"]}}, "load test: UNKNOWN: few"),
         ({"uat_concluded": {"result": "unknown", "reasons": ["silent"]}}, "acceptance: unknown: silent"),
     ],
@@ -82,6 +83,16 @@ def test_findings_are_told_in_the_users_words_and_once() -> None:
     }
     found = assessed(uat_concluded=bad)
     assert [one["text"] for one in found.findings] == ["weg (anna)", "klein (bo)"]
+
+
+def test_where_nothing_was_pending_no_old_version_has_to_be_proven() -> None:
+    run, ledger = a_run(), a_ledger()
+    show(ledger, run, without=TRIED_OUT)
+    told = {name: value for name, value in SHOWN[TRIED_OUT].items() if name != "up"}
+    record(ledger, run, TRIED_OUT, {**told, "old_version": {"proven": False}})
+    found = assess(ledger.entries())
+    assert (found.result, found.findings) == ("passed", ())
+    assert found.evidence["migration rehearsal"]["old version works on the new schema"] is None
 
 
 def test_an_old_version_that_is_not_proven_is_a_finding_and_stops_nothing() -> None:

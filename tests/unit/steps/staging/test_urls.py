@@ -39,7 +39,7 @@ async def test_all_of_them_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None
     found = await verify_urls(a_run(), ledger)
     [entry] = ledger.entries(kinds=(URLS_VERIFIED,))
     assert entry.payload == found
-    assert (found["ok"], len(found["results"])) == (True, 3)
+    assert (found["ok"], len(found["results"]), found["failed"]) == (True, 3, [])
 
 
 async def test_what_does_not_answer_is_named_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +50,8 @@ async def test_what_does_not_answer_is_named_and_recorded(monkeypatch: pytest.Mo
     assert "clear this task alone" in failed.value.remedy
     web.broken.clear()
     assert (await verify_urls(a_run(), ledger))["ok"]
+    first = ledger.entries(kinds=(URLS_VERIFIED,))[0].payload
+    assert [told.split(":")[0] for told in first["failed"]] == ["frontend", "keycloak"]
     assert [entry.payload["ok"] for entry in ledger.entries(kinds=(URLS_VERIFIED,))] == [False, True]
 
 
