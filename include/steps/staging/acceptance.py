@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.staging import Acceptance
 from include.steps.gate import Question
+from include.steps.page import Matter
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import UAT_ANSWERED, UAT_ASKED, UAT_CONCLUDED, UAT_SILENT
@@ -172,6 +174,20 @@ def question(run: ReleaseRun, user: str, deadline: datetime, problem: str = "") 
         f"Your answer is waited for until {deadline.astimezone(release.zone):%Y-%m-%d %H:%M %Z}.",
     ]
     return Question(f"{release.version} in {environment.name}: does it work, {user}?", "\n".join(lines))
+
+
+def blockers(run: ReleaseRun, report: UatReport) -> Matter | None:
+    """What people are called for as soon as somebody finds what stops the release; others may test for days yet."""
+    found = [one for one in report.findings if one.severity in acceptance_of(run).blocking]
+    if not found:
+        return None
+    seen = "; ".join(f"{one.severity}: {one.sentence}" for one in found)
+    return Matter(
+        f"uat:{report.user}:{hashlib.sha256(seen.encode()).hexdigest()[:12]}",
+        f"{report.user} has found what stops {run.release.version} in {run.environment.name}",
+        seen,
+        "look at it now: the rehearsal stops when all key users have answered",
+    )
 
 
 def told(facts: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.ledger.store import Ledger
+    from include.steps.page import Matter
     from include.steps.run import ReleaseRun
 
 SUBMIT: Final = "Submit"
@@ -64,7 +65,14 @@ class UatForm(StellwerkOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Record the answer or the silence; an answer without what makes it count is asked for again."""
-        from include.steps.staging.acceptance import acceptance_of, asked, record_silence, record_tested, told
+        from include.steps.staging.acceptance import (
+            acceptance_of,
+            asked,
+            blockers,
+            record_silence,
+            record_tested,
+            told,
+        )
         from include.steps.staging.uat import read
         from include.watch.steer import answer_of
 
@@ -88,8 +96,17 @@ class UatForm(StellwerkOperator):
                 self._ask(run, ledger, tested, form)
             facts = record_tested(run, ledger, tested, answer.at).payload
             self.note_ledger_head()
+            self._call(run, ledger, blockers(run, tested))
             self.log.info("%s", told(facts))
         return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
+
+    def _call(self, run: ReleaseRun, ledger: Ledger, matter: Matter | None) -> None:
+        from include.steps.page import page
+        from stellwerk.notifiers.transport import transports
+
+        if matter is not None:
+            connections = run.environment.connections
+            page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def _ask(
         self, run: ReleaseRun, ledger: Ledger, problem: str = "", filled: Mapping[str, Any] | None = None

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
+from include.steps import page
 from include.steps.staging.entries import UAT_ANSWERED, UAT_ASKED, UAT_SILENT
 from stellwerk.operators import uat as tasks
 from stellwerk.operators.uat import SUBMIT, ConcludeUat, KeyUsers, UatForm
@@ -27,6 +28,9 @@ class World:
         self.asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         self.context = cast(Any, {"ti": SimpleNamespace(id=uuid4())})
         self.monkeypatch = monkeypatch
+        self.paged: list[Any] = []
+        monkeypatch.setattr(page, "page", lambda run, ledger, matter, send: self.paged.append(matter))
+        monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
         monkeypatch.setattr(tasks, "release_run", lambda context, **_: self.run)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
         monkeypatch.setattr(tasks, "upsert_hitl_detail", lambda _, *a, **more: self.asked.append((a, more)))
@@ -125,6 +129,16 @@ def test_silence_is_recorded_as_not_tested_and_fails_nothing(world: World, event
         world.form().execute(world.context)
     assert world.form().execute_complete(world.context, event) == {"user": "test-user", "tested": False}
     assert world.kinds() == [UAT_ASKED, UAT_SILENT]
+
+
+def test_people_are_called_as_soon_as_somebody_finds_a_blocker(world: World) -> None:
+    world.form("test-admin").execute_complete(world.context, answered("test-admin", **WORKS))
+    bad = answered(**{**WORKS, "case_order": "blocker", "note_order": "weg"})
+    for _ in range(2):
+        world.form().execute_complete(world.context, bad)
+    assert {matter.key.rpartition(":")[0] for matter in world.paged} == {"uat:test-user"}
+    assert len({matter.key for matter in world.paged}) == 1, "one call for one matter"
+    assert "blocker: order: weg (test-user)" in world.paged[0].seen
 
 
 def test_the_conclusion_stops_what_is_not_accepted(world: World) -> None:
