@@ -177,7 +177,7 @@ def question(run: ReleaseRun, user: str, deadline: datetime, problem: str = "") 
 
 
 def blockers(run: ReleaseRun, report: UatReport) -> Matter | None:
-    """What people are called for as soon as somebody finds what stops the release; others may test for days yet."""
+    """What people are called for as soon as somebody finds what stops the release: others may test for days."""
     found = [one for one in report.findings if one.severity in acceptance_of(run).blocking]
     if not found:
         return None
