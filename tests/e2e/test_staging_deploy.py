@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from include.ledger.approvals import DECISION, GRANT
 from include.plan.values import merged
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.environment import Options, Sandbox
+from include.sandbox.external_cluster import named_kubeconfig
 from include.sandbox.people import RELEASE_MANAGER
 from include.sandbox.processes import wait_until
 from include.steps.phase import PHASE_COMPLETED, PHASE_STARTED
@@ -71,7 +73,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox of its own, whose release is due two minutes after it was asked for."""
     state = tmp_path_factory.mktemp("staging")
     write_release(state / "extra", datetime.now(UTC) + AHEAD)
-    options = Options(state=state / "run", watch_seconds=20, gate_seconds=90, extra_plan=state / "extra")
+    namespace = f"staging-{os.getpid()}" if named_kubeconfig() else "production"
+    options = Options(
+        state=state / "run", namespace=namespace, watch_seconds=20, gate_seconds=90, extra_plan=state / "extra"
+    )
     with Sandbox(options) as sandbox:
         sandbox.identity.stop()  # it answers again when the first test has seen what that leads to
         yield sandbox
@@ -120,7 +125,7 @@ def forms(client: AirflowClient, run: Run, users: tuple[str, ...] = USERS) -> di
         found.update({question.assigned_users[0]: question for question in client.questions(run)})
         return set(users) <= set(found)
 
-    wait_until(there, deadline_seconds=120, what=f"forms for {', '.join(users)}", poll_seconds=0.5)
+    wait_until(there, deadline_seconds=180, what=f"forms for {', '.join(users)}", poll_seconds=0.5)
     return found
 
 
@@ -221,7 +226,7 @@ def test_who_never_answers_is_recorded_and_the_plan_says_what_that_means(
     with staging(sandbox, {"uat": {"timeout_seconds": 20, "required": "one"}, "load": {"seconds": 8}}):
         run = by_hand(sandbox, repeat_reason="a key user was away")
         answer(sandbox, forms(client, run)["test-admin"], **WORKS)
-        client.wait_for_run(run, deadline_seconds=120, states=SUCCESS)
+        client.wait_for_run(run, deadline_seconds=180, states=SUCCESS)
     assert sorted(told["user"] for told in erp.told(run, UAT_SILENT)) == ["test-readonly", "test-user"]
     [concluded] = erp.told(run, UAT_CONCLUDED)
     assert (concluded["result"], sorted(concluded["silent"])) == ("passed", ["test-readonly", "test-user"])
