@@ -16,8 +16,10 @@ from include.plan.staging import UrlCheck
 
 @asynccontextmanager
 async def server() -> AsyncIterator[str]:
+    released = asyncio.Event()
+
     async def hang(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
+        await released.wait()
         return web.Response()
 
     async def moved(request: web.Request) -> web.StreamResponse:
@@ -38,14 +40,16 @@ async def server() -> AsyncIterator[str]:
     }  # fmt: skip
     for path, handler in routes.items():
         app.router.add_get(path, handler)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
+        released.set()
         await runner.cleanup()
+        await asyncio.sleep(0.05)  # connections that are cut close in the loop's next rounds
 
 
 async def asked(path: str, **check: Any) -> Any:
