@@ -12,11 +12,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from include.errors import ReportError
 from include.ledger.approvals import GRANT
-from include.steps import page
+from include.steps import cutover, page
 from include.steps.phase import claim
 from include.steps.staging import complete, load, smoke, standing, urls
 from include.steps.staging.entries import REHEARSAL_COMPLETED
 from stellwerk.operators import staging as tasks
+from stellwerk.operators.release import Cutover
 from stellwerk.operators.staging import (
     Authorise,
     CompleteRehearsal,
@@ -107,6 +108,27 @@ def test_what_is_there_is_not_deployed_again(world: World) -> None:
     world.step(standing, "look", {"deploy": True, "why": "2.9.0"})
     assert world.does(WhatIsDeployed(task_id="w"))["deploy"] is True
     assert calls[0][3] is None, "the plan names no registry"
+
+
+@pytest.mark.parametrize(
+    ("environment", "planned", "watched"),
+    [("staging", False, False), ("staging", True, True), ("production", False, True), ("production", True, True)],
+)
+def test_production_is_never_cut_over_unwatched(
+    world: World, environment: str, planned: bool, watched: bool
+) -> None:
+    world.run = a_run(name=environment)
+    seen: list[bool] = []
+
+    async def cut_over(*_: Any, watched: bool) -> dict[str, Any]:
+        seen.append(watched)
+        return {}
+
+    world.monkeypatch.setattr(cutover, "cut_over", cut_over)
+    task = Cutover(task_id="cutover", watched=planned)
+    world.monkeypatch.setattr(task, "with_metrics", lambda run, step: asyncio.run(step(run, None, None)))
+    world.does(task)
+    assert seen == [watched]
 
 
 def test_evidence_needs_a_place(world: World) -> None:
