@@ -40,7 +40,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── NotEnoughEndpoints
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   ├── RollbackRefused            nothing to roll back, or no such option
-    │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    │   └── VerificationFailed         a smoke check, a health endpoint, an address, the final state
     │       └── FailsOnNewSchema       the running version, after a migration: humans decide, no retry does
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
@@ -95,6 +95,10 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── RestoreRefused             it cannot succeed; nothing was touched
     │   ├── RestoreUnconfirmed         nobody has confirmed what would be lost
     │   └── RestoreBusy                another process is restoring this database (a retry can help)
+    ├── RehearsalError                 what a release is tried with in staging
+    │   ├── LoadNotMeasured            the load test did not run, or showed too little to be judged
+    │   ├── LoadTooSlow                it ran, and missed a threshold of the plan
+    │   └── NotAccepted                key users found what blocks the release, or did not test it
     ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
@@ -578,6 +582,22 @@ class RestoreBusy(RestoreError):
     """Another process is restoring this database."""
 
     retryable = True
+
+
+class RehearsalError(StellwerkError):
+    """A release did not stand its trial in staging."""
+
+
+class LoadNotMeasured(RehearsalError):
+    """The load test did not run, or showed too little to be judged: that is no pass."""
+
+
+class LoadTooSlow(RehearsalError):
+    """The load test missed a threshold of the plan."""
+
+
+class NotAccepted(RehearsalError):
+    """Key users found something that blocks the release, or a test that is needed is missing."""
 
 
 class EvidenceError(StellwerkError):

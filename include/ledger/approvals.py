@@ -11,11 +11,14 @@ from include.errors import ApprovalError, ApprovalMissing, ApprovalRefused
 from include.ledger.entry import SHORT_HASH, Entry, NewEntry
 
 DECISION = "gate.decision"
+GRANT = "gate.granted-by-plan"
 
 Choice = Literal["Go", "No-Go"]
 
 GO: Choice = "Go"
 NO_GO: Choice = "No-Go"
+
+_AUTHORISE = "clear the task `authorise` before this step: it asks the plan about what is so now"
 
 MINIMUM_QUORUM = 2
 """Nobody decides alone, whatever a plan says."""
@@ -62,10 +65,12 @@ class NotApproved:
 
     :param reason: exactly who or what is missing
     :param refused: somebody entitled said No-Go; otherwise a Go is merely missing
+    :param remedy: what gives the Go; what people do at a gate when it is left out
     """
 
     reason: str
     refused: bool = False
+    remedy: str = ""
 
     def error(self, what: str) -> ApprovalError:
         """The error for a step that needed the approval.
@@ -74,6 +79,7 @@ class NotApproved:
         """
         kind = ApprovalRefused if self.refused else ApprovalMissing
         remedy = "start a new run and decide again" if self.refused else "decide at the gate, then repeat the step"
+        remedy = self.remedy or remedy
         return kind(f"{what} is not approved", expected="a Go in the ledger", seen=self.reason, remedy=remedy)
 
 
@@ -134,6 +140,50 @@ def approval(
     if missing:
         return NotApproved("; ".join([*missing, *ignored]))
     return Approval(phase, run_id, fingerprint, tuple(standing[role] for role in roles))
+
+
+def grant(
+    *, phase: str, rule: str, fingerprint: str, release: str, environment: str, run_id: str, actor: str
+) -> NewEntry:
+    """The entry that says: the plan lets this phase act here without people, for exactly this fingerprint.
+
+    :param rule: where the plan says so
+    :param actor: who started the run
+    """
+    payload = {"phase": phase, "rule": rule, "fingerprint": fingerprint}
+    key = f"{GRANT}/{release}/{environment}/{run_id}/{phase}/{fingerprint}"
+    return NewEntry(GRANT, release, environment, run_id, actor, payload, key=key)
+
+
+def granted(
+    entries: Iterable[Entry], *, phase: str, run_id: str, environment: str, fingerprint: str
+) -> Approval | NotApproved:
+    """Look for a grant by the plan. Production never has one, whatever a plan or an entry says.
+
+    :param environment: where the phase acts; a grant for another one is none
+    """
+    if environment == "production":
+        why = "production is never changed without people, whatever the plan says"
+        return NotApproved(why, remedy="remove gate.automatic from its plan, and let people decide at the gate")
+    found = [
+        entry
+        for entry in entries
+        if (entry.kind, entry.run_id, entry.environment) == (GRANT, run_id, environment)
+        and entry.payload.get("phase") == phase
+    ]
+    if not fingerprint or not found:
+        return NotApproved("the plan's grant is not recorded", remedy=_AUTHORISE)
+    for entry in found:
+        if entry.payload.get("fingerprint") == fingerprint:
+            rule = str(entry.payload.get("rule", ""))
+            by_plan = Decision("plan", f"the plan ({rule})", GO, "", fingerprint, entry.at, entry.sequence)
+            return Approval(phase, run_id, fingerprint, (by_plan,))
+    given = str(found[-1].payload.get("fingerprint", ""))
+    return NotApproved(
+        f"the plan's grant was for {_short(given)}, but now it would be {_short(fingerprint)}: "
+        "something that it covers has changed",
+        remedy=_AUTHORISE,
+    )
 
 
 def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[Decision]:

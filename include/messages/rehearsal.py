@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Self
-
-REHEARSED: Final = "rehearsal-completed"
-"""Kind of the ledger entry whose payload is :attr:`RehearsalOutcome.payload`."""
+from typing import Any, Literal, Self
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
 from include.plan.release import ImageRef, Release
 from include.plan.rules import Criteria, Misplaced, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
+from include.plan.staging import Acceptance, AutomaticPhase, LoadTest, UrlCheck
 from include.plan.texts import Channel, MailAddress, Name, Url
 from include.plan.timeline import EnvironmentName
 
@@ -98,11 +99,15 @@ class Traffic(PlanModel):
 
 
 class Gate(PlanModel):
-    """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go."""
+    """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go.
+
+    :param automatic: the phase that the plan itself lets act without people (docs/adr/0015); staging's only
+    """
 
     roles: Mapping[str, tuple[str, ...]]
     timeout_seconds: Seconds = 3600.0
     quorum: Annotated[int, Field(ge=2)] = 2
+    automatic: AutomaticPhase | None = None
 
     @model_validator(mode="after")
     def _decidable(self) -> Self:
@@ -125,7 +130,7 @@ class Gate(PlanModel):
         :raises ValueError: their roles name fewer than two distinct people
         """
         some = {role: users for role, users in self.roles.items() if role in roles}
-        return Gate(roles=some, timeout_seconds=self.timeout_seconds)
+        return Gate(roles=some, timeout_seconds=self.timeout_seconds, automatic=self.automatic)
 
 
 class Messages(PlanModel):
@@ -162,6 +167,8 @@ class Environment(PlanModel):
         only a warning here
     :param database: the application's database; None where Stellwerk leaves it alone
     :param urls: further addresses of the application that a deployment verifies, by name
+    :param load: the load test of a rehearsal; None where there is none
+    :param uat: what key users test in a rehearsal
     :param people: who has a role beside those of the gate, for example the key users
     :param contacts: whom to call in an emergency
     :param checklists: what is looked after, and who or what settles each point
@@ -190,7 +197,9 @@ class Environment(PlanModel):
     cleanup: Literal["scale-to-zero", "uninstall"] = "scale-to-zero"
     chart_accept: Mapping[str, Text] = Field(default_factory=dict)
     database: DatabasePlan | None = None
-    urls: Mapping[Text, Url] = Field(default_factory=dict)
+    urls: Mapping[Text, UrlCheck] = Field(default_factory=dict)
+    load: LoadTest | None = None
+    uat: Acceptance | None = None
     people: Mapping[RoleName, Users] = Field(default_factory=dict)
     contacts: tuple[Contact, ...] = ()
     checklists: Checklists = NO_CHECKLISTS
@@ -253,6 +262,25 @@ class Environment(PlanModel):
         return self
 
     @model_validator(mode="after")
+    def _only_staging_is_rehearsed_in(self) -> Self:
+        if self.name == "staging":
+            return self
+        if self.gate.automatic is not None:
+            raise Misplaced(("gate", "automatic"), f"{self.name} is never changed without people: remove it")
+        for name in ("load", "uat"):
+            if getattr(self, name) is not None:
+                raise Misplaced(
+                    (name,), f"{self.name} is where users work: staging is tested instead, move it there"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _key_users_exist(self, info: ValidationInfo) -> Self:
+        if info.context == FROM_FILE and self.uat is not None and self.uat.role not in self.roles:
+            raise no_role(("uat", "role"), self.uat.role, frozenset(self.roles))
+        return self
+
+    @model_validator(mode="after")
     def _autoscaler_reaches_size(self) -> Self:
         for place, values in (("values", self.values), *((f"slots.{slot}", v) for slot, v in self.slots.items())):
             scaling = values.get("autoscaling")
@@ -283,7 +311,16 @@ class Environment(PlanModel):
 
     def without_lists(self) -> Environment:
         """This environment without what only people read: a watch carries it through Airflow's database."""
-        return self.model_copy(update={"urls": {}, "people": {}, "contacts": (), "checklists": {}, "sign_off": ()})
+        read: dict[str, Any] = {
+            "urls": {},
+            "load": None,
+            "uat": None,
+            "people": {},
+            "contacts": (),
+            "checklists": {},
+            "sign_off": (),
+        }
+        return self.model_copy(update=read)
 
     def adopting(self, legacy: Legacy | None) -> Environment:
         """This environment with ``legacy`` as one of its slots; None for two slots of its own."""

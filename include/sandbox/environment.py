@@ -97,6 +97,8 @@ class Sandbox:
         self.plan_folder = options.state / "plan"
         self.inbox = options.state / "inbox"
         self.prometheus: PrometheusServer | None = None
+        self.identity_port = free_port()
+        self.identity: Process
 
     def __enter__(self) -> Sandbox:
         try:
@@ -164,6 +166,7 @@ class Sandbox:
             "CHART": str(CHART),
             "PUBLIC_URL": self.addresses.public_url,
             "PREVIEW_URL": self.addresses.preview_url,
+            "IDENTITY_URL": f"http://127.0.0.1:{self.identity_port}",
             "WATCH_SECONDS": str(self.options.watch_seconds),
             "MIGRATION_WATCH_SECONDS": str(max(MIGRATION_WATCH_SECONDS, self.options.watch_seconds)),
             "GATE_SECONDS": str(self.options.gate_seconds),
@@ -193,7 +196,9 @@ class Sandbox:
         common = ["--inbox", str(self.inbox)]
         self._process("slack", ["--port", str(self.slack_port), "--token-file", str(token_file), *common])
         self._process("smtp", ["--port", str(self.smtp_port), *common])
-        for name, port in (("slack", self.slack_port), ("smtp", self.smtp_port)):
+        self.identity = self._process("identity", ["--port", str(self.identity_port)])
+        ports = {"slack": self.slack_port, "smtp": self.smtp_port, "identity": self.identity_port}
+        for name, port in ports.items():
             wait_until(partial(_listens, port), deadline_seconds=20, what=f"{name} stand-in")
         self.slack_token = token_file.read_text()
 

@@ -13,11 +13,12 @@ from include.messages.announcement import announced_date, announcement, completi
 from include.messages.deliver import SENT
 from include.messages.model import Message
 from include.messages.occasion import Occasion
-from include.messages.rehearsal import REHEARSED, RehearsalOutcome
+from include.messages.rehearsal import RehearsalOutcome
 from include.plan.communication import MailEvent
 from include.plan.loader import Plan
 from include.steps.record import RELEASED, ROLLED_BACK, SWITCHED_BACK
 from include.steps.run import ReleaseRun
+from include.steps.staging.entries import REHEARSAL_COMPLETED
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _announced(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> date | No
 
 
 def _rehearsal(run: ReleaseRun, ledger: Ledger) -> RehearsalOutcome | None:
-    found = ledger.entries(release=run.release.version, kinds=(REHEARSED,))
+    found = ledger.entries(release=run.release.version, kinds=(REHEARSAL_COMPLETED,))
     try:
         return RehearsalOutcome.read(found[-1].payload) if found else None
     except ValueError as error:

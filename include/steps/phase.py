@@ -66,6 +66,15 @@ def complete(run: ReleaseRun, ledger: Ledger, phase: str) -> None:
     _append(ledger, run, PHASE_COMPLETED, {"phase": phase, "attempt": claims[-1].payload["attempt"]})
 
 
+def has_begun(run: ReleaseRun, ledger: Ledger, phase: str) -> bool:
+    """Whether this run has begun the phase, and no other has begun it once more since then.
+
+    :raises LedgerUnavailable: nobody could tell
+    """
+    claims = _of(ledger, run, PHASE_STARTED, phase)
+    return bool(claims) and claims[-1].run_id == run.run_id
+
+
 def standings(
     wanted: Iterable[Entry], recorded: Sequence[Recorded], run_state: RunState
 ) -> dict[PhaseKey, Standing]:

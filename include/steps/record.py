@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.state import ServiceState
 from include.errors import LedgerError, TrafficError
-from include.ledger.approvals import DECISION, Approval, approval
+from include.ledger.approvals import DECISION, GRANT, Approval, NotApproved, approval, granted
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
@@ -150,16 +150,31 @@ def slots_of(ledger: Ledger, run: OfRun) -> tuple[Slot, Slot]:
 def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
     """Return the approval of exactly this run and fingerprint.
 
-    Task states and XComs play no part, anybody who may edit can set those.
+    Task states and XComs play no part, anybody who may edit can set those. Where the plan itself lets a phase act
+    (docs/adr/0015), its recorded grant stands for people's decisions.
 
     :raises ApprovalError: with what is missing, or who said No-Go
     """
-    entries = ledger.entries(
-        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(DECISION,)
+    found = _by_plan(ledger, run) if run.environment.gate.automatic == run.phase else _by_people(ledger, run)
+    if isinstance(found, Approval):
+        return found
+    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
+
+
+def _by_plan(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
+    return granted(
+        all_recorded(ledger, run, GRANT),
+        phase=run.phase,
+        run_id=run.run_id,
+        environment=run.environment.name,
+        fingerprint=run.fingerprint,
     )
+
+
+def _by_people(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
     gate = run.environment.gate
-    found = approval(
-        entries,
+    return approval(
+        all_recorded(ledger, run, DECISION),
         phase=run.phase,
         run_id=run.run_id,
         fingerprint=run.fingerprint,
@@ -167,9 +182,6 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
         quorum=gate.quorum,
         triggered_by=run.triggered_by or "",
     )
-    if isinstance(found, Approval):
-        return found
-    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
 
 
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:

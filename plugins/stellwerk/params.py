@@ -39,6 +39,17 @@ def release_params(**more: Param) -> dict[str, Param]:
     return {"release": Param(**release), "environment": Param(**environment), **more}
 
 
+def staging_param() -> Param:
+    """Return the param of a phase that acts in staging and nowhere else."""
+    return Param(
+        "staging",
+        type="string",
+        enum=["staging"],
+        title="Environment",
+        description="A release is rehearsed in staging and nowhere else.",
+    )
+
+
 def phase_params(**more: Param) -> dict[str, Param]:
     """Return the params of a top-level phase, which one run begins (:mod:`stellwerk.operators.phase`)."""
     repeat = Param(

@@ -261,7 +261,7 @@ def test_a_role_that_nobody_has_is_named_where_it_stands(folder):
         ("checklists: {standby: [{text: a, rule: criteria.speed}]}\n", "there is no rule 'criteria.speed'"),
         ("checklists: {standby: []}\n", "at least 1 item"),
         ("checklists: {lunch: [{text: a, role: technical-lead}]}\n", "checklists.lunch: Input should be"),
-        ("urls: {frontend: 'ftp://a'}\n", "urls.frontend: 'ftp://a' is not an http(s) URL"),
+        ("urls: {frontend: {url: 'ftp://a'}}\n", "urls.frontend.url: 'ftp://a' is not an http(s) URL"),
     ],
 )
 def test_people_and_lists_that_make_no_sense(folder, more, why):

@@ -123,9 +123,9 @@ def test_the_people():
 def test_the_addresses_of_staging():
     told = dict(re.findall(r"^  - ([\w ]+): (http\S+)$", TEXT, re.MULTILINE))
     assert told == {
-        "Frontend": STAGING.urls["frontend"],
+        "Frontend": STAGING.urls["frontend"].url,
         "Backend API": STAGING.traffic.public_url,
-        "Keycloak": STAGING.urls["keycloak"],
+        "Keycloak": STAGING.urls["keycloak"].url,
     }
 
 

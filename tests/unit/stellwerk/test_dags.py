@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +25,7 @@ def dags() -> DagBag:
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
     known = {"production-blue-green", "rollback", "undo-adoption", "user-feedback", "db-migration"}
-    known |= {"release-calendar", "validate-plan"}
+    known |= {"release-calendar", "validate-plan", "staging-deploy"}
     assert known <= set(dags.dags)
 
 
@@ -224,6 +225,55 @@ def test_the_calendar_looks_every_minute_and_never_makes_up_for_looks_that_were_
     assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("* * * * *", False, 1)
     assert _upstream(dags, "release-calendar", "start") == {"look"}
     assert dag.get_task("start").is_mapped
+
+
+def test_staging_is_changed_only_after_the_plans_word_is_recorded(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    assert "authorise_migration" in _all_upstream(dag, "migration.back_up")
+    assert "rehearsal.rehearse" in _all_upstream(dag, "authorise_migration")
+    assert dag.get_task("authorise_migration").about == "migration"
+    assert "authorise" in _all_upstream(dag, "deploy_idle_slot")
+    assert dag.get_task("cutover").watched is False
+    assert dags.dags["production-blue-green"].get_task("cutover").watched is True
+
+
+def test_a_rehearsal_goes_from_backup_to_mail_and_every_part_waits_for_the_one_before(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    course = [
+        *("claim", "rehearses", "rehearsal.back_up", "migration.verify", "what_is_deployed", "cutover"),
+        *("verify_urls", "smoke_tests", "load_test", "key_users", "uat", "conclude_uat", "complete_rehearsal"),
+        "announce_release",
+    ]
+    for before, after in pairwise(course):
+        assert before in _all_upstream(dag, after)
+    assert dag.get_task("uat").is_mapped
+    assert dag.get_task("announce_release").event == "announcement"
+    mode = dag.params.get_param("mode")
+    assert (mode.value, mode.schema["enum"]) == ("rehearsal", ["rehearsal", "final"])
+    assert dag.params.get_param("environment").schema["enum"] == ["staging"]
+
+
+def test_a_final_test_and_a_release_that_is_there_already_skip_no_smoke_test(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    for name in ("what_is_deployed", "verify_urls", "smoke_tests", "complete"):
+        assert dag.get_task(name).trigger_rule == "none_failed"
+    # What only a rehearsal does follows a task that is skipped in the other mode, or skips itself.
+    assert _upstream(dags, "staging-deploy", "rehearsal.back_up") == {"rehearses"}
+    assert {dag.get_task(name).mode for name in ("rehearses", "verify_urls", "load_test", "record_failure")} == {
+        "rehearsal"
+    }
+    for name in ("key_users", "uat", "conclude_uat", "complete_rehearsal", "announce_release"):
+        assert dag.get_task(name).trigger_rule == "all_success"
+
+
+def test_a_rehearsal_that_fails_is_told_and_has_failed(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    failed = dag.get_task("record_failure")
+    assert (failed.trigger_rule, failed.upstream_task_ids) == ("one_failed", {"complete_rehearsal"})
+    assert {"complete", "announce_release"} <= {task.task_id for task in dag.tasks if not task.downstream_task_ids}
+    last = dag.get_task("release_lease")
+    assert last.is_teardown
+    assert last.upstream_task_ids == {"smoke_tests"}
 
 
 def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(

@@ -10,13 +10,14 @@ import pytest
 
 from include.ledger.store import Ledger
 from include.messages.model import Message
-from include.messages.rehearsal import REHEARSED, Evidence, Finding, RehearsalOutcome
+from include.messages.rehearsal import Evidence, Finding, RehearsalOutcome
 from include.plan.communication import MailEvent
 from include.plan.loader import load_plan, plan_folder
 from include.steps.announce import announce
 from include.steps.mails import for_users
 from include.steps.record import RELEASED, ROLLED_BACK, SWITCHED_BACK, record
 from include.steps.run import ReleaseRun, open_run
+from include.steps.staging.entries import REHEARSAL_COMPLETED
 from tests.unit.steps.database.worlds import a_ledger
 
 PLAN = load_plan(plan_folder())
@@ -43,8 +44,8 @@ def said(ledger: Ledger, event: MailEvent, run: ReleaseRun = REHEARSING) -> Mess
 
 def test_the_rehearsal_ends_with_a_mail_about_production() -> None:
     ledger = a_ledger()
-    record(ledger, REHEARSING, REHEARSED, RehearsalOutcome("failed").payload, number="first")
-    record(ledger, REHEARSING, REHEARSED, OUTCOME.payload, number="second")
+    record(ledger, REHEARSING, REHEARSAL_COMPLETED, RehearsalOutcome("failed").payload, number="first")
+    record(ledger, REHEARSING, REHEARSAL_COMPLETED, OUTCOME.payload, number="second")
     mail = said(ledger, "announcement")
     assert mail is not None
     assert (mail.environment, mail.run_id) == ("production", "r1")
@@ -64,7 +65,7 @@ def test_the_rehearsal_ends_with_a_mail_about_production() -> None:
 def test_nothing_is_said_of_a_rehearsal_that_nobody_knows(payload: dict[str, Any] | None) -> None:
     ledger = a_ledger()
     if payload is not None:
-        record(ledger, REHEARSING, REHEARSED, payload)
+        record(ledger, REHEARSING, REHEARSAL_COMPLETED, payload)
     mail = said(ledger, "announcement")
     assert mail is not None
     assert "Probelauf" not in mail.text

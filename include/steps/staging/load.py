@@ -1,0 +1,102 @@
+"""The load test of a rehearsal: run, kept, judged."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from include.errors import LoadNotMeasured, LoadTooSlow, PlanError, RehearsalError
+from include.ledger.store import Ledger
+from include.load.figures import FILES, Figures, read
+from include.load.process import measure
+from include.load.verdict import LoadVerdict, judge
+from include.plan.staging import LoadTest
+from include.report.folder import Folder
+from include.report.load_plot import svg
+from include.steps.record import RELEASED, all_recorded, record, require
+from include.steps.run import ReleaseRun
+from include.steps.staging.artefacts import Artefact, folder_of, keep
+from include.steps.staging.entries import LOAD_MEASURED
+
+log = logging.getLogger(__name__)
+
+
+def load_of(run: ReleaseRun) -> LoadTest:
+    """The load test that the plan has for the run's environment.
+
+    :raises PlanError: none, or the environment is not staging
+    """
+    environment = run.environment
+    if environment.load is None or environment.name != "staging":
+        raise PlanError(
+            f"there is no load test for {environment.name}",
+            expected="staging, with a section `load`",
+            remedy="add it to environments/staging.yaml; no load is ever put on production",
+        )
+    return environment.load
+
+
+async def load_test(run: ReleaseRun, ledger: Ledger, reports: Folder) -> dict[str, Any]:
+    """Put the plan's load on the environment's public URL, keep what was measured, and judge it.
+
+    :param reports: the folder of all reports
+    :return: the recorded facts: ``result``, ``reasons``, ``figures``, ``artefacts``
+    :raises TrafficError: the smoke suite has not passed: nothing is loaded that does not even work
+    :raises LoadNotMeasured: nothing is known
+    :raises LoadTooSlow: a threshold of the plan is missed
+    """
+    plan = load_of(run)
+    require(ledger, run, RELEASED, before="the load test")
+    attempt = len(all_recorded(ledger, run, LOAD_MEASURED)) + 1
+    with tempfile.TemporaryDirectory(prefix="stellwerk-load-") as name:
+        folder = Path(name)
+        await measure(plan, run.environment.traffic.public_url, folder)
+        figures = read(folder)
+        verdict = judge(figures, plan.thresholds)
+        artefacts = _keep(run, folder, figures, reports, attempt)
+    facts = {
+        "result": verdict.result,
+        "reasons": list(verdict.reasons),
+        "figures": figures.facts() if figures else None,
+        "thresholds": plan.thresholds.model_dump(mode="json"),
+        "users": plan.users,
+        "seconds": plan.seconds,
+        "artefacts": [one.facts() for one in artefacts],
+    }
+    record(ledger, run, LOAD_MEASURED, facts, number=attempt)
+    log.info("%s; %s", verdict.sentence, figures.facts() if figures else "no figures")
+    if verdict.result != "PASSED":
+        raise _error(run, verdict)
+    return facts
+
+
+def _keep(
+    run: ReleaseRun, folder: Path, figures: Figures | None, reports: Folder, attempt: int
+) -> tuple[Artefact, ...]:
+    plan, where = load_of(run), folder_of(run, reports)
+    contents = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
+    title = f"Load test of {run.release.version} in {run.environment.name}"
+    if figures is not None and (picture := svg(figures, plan.thresholds, title=title)):
+        contents["load.svg"] = picture.encode()
+    return tuple(keep(where, f"load-{attempt}/{name}", content) for name, content in contents.items())
+
+
+def _error(run: ReleaseRun, verdict: LoadVerdict) -> RehearsalError:
+    what = f"{run.release.version} under load in {run.environment.name}"
+    seen = "; ".join(verdict.reasons)
+    if verdict.result == "UNKNOWN":
+        return LoadNotMeasured(
+            f"{what}: nothing is known",
+            expected="enough requests to judge",
+            seen=seen,
+            remedy="see that staging answers, or raise load.users and load.seconds; then clear this task alone",
+        )
+    return LoadTooSlow(
+        f"{what}: too slow, or with too many errors",
+        expected="what load.thresholds of the environment's YAML says",
+        seen=seen,
+        remedy="make the release faster and deploy it again, or correct the thresholds; a repetition is this task "
+        "alone, cleared",
+    )

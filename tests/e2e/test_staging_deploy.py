@@ -1,0 +1,253 @@
+"""``staging-deploy``: the calendar starts it at T-3, and it runs to the T-3 mail, with people and what goes wrong.
+
+The tests follow one another: the first brings the release to staging, the others try it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.ledger.approvals import DECISION, GRANT
+from include.plan.values import merged
+from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
+from include.sandbox.environment import Options, Sandbox
+from include.sandbox.external_cluster import named_kubeconfig
+from include.sandbox.people import RELEASE_MANAGER
+from include.sandbox.processes import wait_until
+from include.steps.phase import PHASE_COMPLETED, PHASE_STARTED
+from include.steps.record import CUT_OVER, RELEASED
+from include.steps.schema_proof import MIGRATED
+from include.steps.staging.entries import (
+    DEPLOYED_ALREADY,
+    LOAD_MEASURED,
+    REHEARSAL_COMPLETED,
+    UAT_ANSWERED,
+    UAT_CONCLUDED,
+    UAT_SILENT,
+    URLS_VERIFIED,
+)
+from tests.e2e.conftest import World
+from tests.e2e.erp import NEW, Erp, states
+
+PHASE, VERSION = "staging-deploy", "3.0.0"
+FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
+USERS = ("test-admin", "test-user", "test-readonly")
+AHEAD = timedelta(minutes=2)
+WORKS = {"case_articles": "passed", "case_order": "passed"}
+
+
+def write_release(folder: Path, due: datetime) -> None:
+    """The release whose rehearsal is due then."""
+    content = {
+        "version": VERSION,
+        "previous": "2.9.0",
+        "date": str((due + timedelta(days=3)).date()),
+        "timezone": "UTC",
+        "image": {"repository": "valeo-erp", "tag": VERSION},
+        "features": ["Lieferdatum im Auftrag"],
+        "timeline": {
+            "release-preparation": {"at": "T-9 09:00"},
+            PHASE: {"at": f"T-3 {due:%H:%M}", "after": [], "minutes": 0},
+        },
+    }
+    target = folder / "releases" / f"{VERSION}.yaml"
+    target.parent.mkdir(parents=True)
+    target.write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox of its own, whose release is due two minutes after it was asked for."""
+    state = tmp_path_factory.mktemp("staging")
+    write_release(state / "extra", datetime.now(UTC) + AHEAD)
+    namespace = f"staging-{os.getpid()}" if named_kubeconfig() else "production"
+    options = Options(
+        state=state / "run", namespace=namespace, watch_seconds=20, gate_seconds=90, extra_plan=state / "extra"
+    )
+    with Sandbox(options) as sandbox:
+        sandbox.identity.stop()  # it answers again when the first test has seen what that leads to
+        yield sandbox
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
+    with sandbox.airflow.client() as session:
+        yield session
+
+
+@contextmanager
+def staging(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Have staging with ``changes``, whole at every moment."""
+    target = sandbox.plan_folder / "environments" / "staging.yaml"
+    before = target.read_text()
+
+    def write(text: str) -> None:
+        partial = target.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(target)
+
+    write(yaml.safe_dump(merged(yaml.safe_load(before), changes)))
+    try:
+        yield
+    finally:
+        write(before)
+
+
+def calendars_run(client: AirflowClient) -> Run:
+    found: list[Run] = []
+
+    def there() -> bool:
+        found.extend(run for run in client.runs(PHASE) if run.run_id == f"{VERSION}__{PHASE}")
+        return bool(found)
+
+    wait_until(there, deadline_seconds=200, what="the calendar to start the rehearsal", poll_seconds=1)
+    return found[0]
+
+
+def forms(client: AirflowClient, run: Run, users: tuple[str, ...] = USERS) -> dict[str, Question]:
+    """User → the open form, when each of them has one."""
+    found: dict[str, Question] = {}
+
+    def there() -> bool:
+        found.update({question.assigned_users[0]: question for question in client.questions(run)})
+        return set(users) <= set(found)
+
+    wait_until(there, deadline_seconds=180, what=f"forms for {', '.join(users)}", poll_seconds=0.5)
+    return found
+
+
+def answer(sandbox: Sandbox, question: Question, **form: str) -> None:
+    with sandbox.airflow.client(question.assigned_users[0]) as person:
+        person.answer(question, "Submit", form)
+
+
+def by_hand(sandbox: Sandbox, **more: str) -> Run:
+    with sandbox.airflow.client(RELEASE_MANAGER) as manager:
+        return manager.trigger(PHASE, {"release": VERSION, "environment": "staging", **more})
+
+
+def evidence(sandbox: Sandbox, run: Run) -> dict[str, bytes]:
+    """What is in the run's only bundle whose manifest has the newest fingerprint."""
+    told = Erp(sandbox).told(run, REHEARSAL_COMPLETED)[-1]
+    file = Path(told["evidence"]["bundle"]["url"].removeprefix("file://"))
+    content = file.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == told["evidence"]["bundle"]["sha256"]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert hashlib.sha256(files["manifest.json"]).hexdigest() == told["fingerprint"]
+    for one in json.loads(files["manifest.json"])["files"]:
+        assert hashlib.sha256(files[one["name"]]).hexdigest() == one["sha256"]
+    return files
+
+
+def test_the_calendar_starts_it_and_it_runs_to_the_mail(
+    sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
+) -> None:
+    run = calendars_run(client)
+    assert run.conf == {"release": VERSION, "environment": "staging", "mode": "rehearsal"}
+
+    # The identity provider does not answer: it stops there, with the remedy, and people are called.
+    client.wait_for_task(run, "verify_urls", deadline_seconds=240, states=FAILED)
+    log = client.log(run, "verify_urls")
+    assert "do not answer as they have to: keycloak" in log
+    assert "clear this task alone" in log
+    client.wait_for_run(run, deadline_seconds=60, states=FAILED)
+    assert [told["result"] for told in erp.told(run, REHEARSAL_COMPLETED)] == ["failed"]
+    assert any("keycloak" in text for text in world.inbox("slack"))
+    assert not any(VERSION in text for text in world.inbox("mail"))
+    assert (erp.revisions(), states(client, run)["cutover"]) == (NEW, "success")
+
+    # The failed step alone, and what waited for it.
+    sandbox.identity.start()
+    with sandbox.airflow.client(RELEASE_MANAGER) as manager:
+        manager.clear(run, ["verify_urls"])
+    asked = forms(client, run)
+    assert set(asked) == set(USERS)
+    assert "Artikel suchen" in asked["test-user"].body
+    with sandbox.airflow.client("viewer") as other, pytest.raises(AirflowRefused) as refused:
+        other.answer(asked["test-user"], "Submit", WORKS)
+    assert refused.value.status == 403
+
+    # Somebody finds a blocker: it stops, and a better answer lets it go on.
+    answer(sandbox, asked["test-admin"], **WORKS)
+    answer(sandbox, asked["test-user"], case_order="blocker", note_order="die Summe fehlt", case_articles="passed")
+    answer(
+        sandbox, asked["test-readonly"], case_articles="passed", other="Schrift ist klein", other_severity="minor"
+    )
+    client.wait_for_run(run, deadline_seconds=120, states=FAILED)
+    assert "blocker: order: die Summe fehlt (test-user)" in client.log(run, "conclude_uat")
+    [*_, stopped] = erp.told(run, REHEARSAL_COMPLETED)
+    assert {"severity": "blocker", "text": "order: die Summe fehlt (test-user)"} in stopped["findings"]
+    with sandbox.airflow.client(RELEASE_MANAGER) as manager:
+        manager.clear(run, [("uat", USERS.index("test-user"))])
+    answer(sandbox, forms(client, run, ("test-user",))["test-user"], **WORKS)
+    client.wait_for_run(run, deadline_seconds=120, states=SUCCESS)
+
+    _has_passed(sandbox, world, client, erp, run)
+
+
+def _has_passed(sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp, run: Run) -> None:
+    told = erp.told(run, REHEARSAL_COMPLETED)
+    assert [one["result"] for one in told] == ["failed", "failed", "passed"]
+    assert told[-1]["findings"] == [{"severity": "minor", "text": "Schrift ist klein (test-readonly)"}]
+    counted = Counter(entry.kind for entry in erp.entries(run))
+    once = (PHASE_STARTED, MIGRATED, CUT_OVER, RELEASED, LOAD_MEASURED, PHASE_COMPLETED)
+    assert {kind: counted[kind] for kind in once} == dict.fromkeys(once, 1)
+    assert (counted[GRANT], counted[DECISION]) == (2, 0), "one for the migration, one for the release"
+    assert (counted[URLS_VERIFIED], counted[UAT_ANSWERED], counted[UAT_CONCLUDED]) == (2, 4, 2)
+    [measured] = erp.told(run, LOAD_MEASURED)
+    assert measured["result"] == "PASSED"
+    assert measured["figures"]["requests"] > 50
+    files = evidence(sandbox, run)
+    assert {"ledger.json", "summary.json", "load-1/load.svg", "load-1/load_stats_history.csv"} <= set(files)
+    assert "<svg" in files["load-1/load.svg"].decode()
+    [mail] = [text for text in world.inbox("mail") if "Betreff" in text or VERSION in text]
+    assert told[-1]["fingerprint"][:12] in mail
+    assert world.versions(world.active()) == {VERSION}
+    assert client.task(run, "cutover").tries == 1
+
+
+def test_who_never_answers_is_recorded_and_the_plan_says_what_that_means(
+    sandbox: Sandbox, client: AirflowClient, erp: Erp
+) -> None:
+    with staging(sandbox, {"uat": {"timeout_seconds": 20, "required": "one"}, "load": {"seconds": 8}}):
+        run = by_hand(sandbox, repeat_reason="a key user was away")
+        answer(sandbox, forms(client, run)["test-admin"], **WORKS)
+        client.wait_for_run(run, deadline_seconds=180, states=SUCCESS)
+    assert sorted(told["user"] for told in erp.told(run, UAT_SILENT)) == ["test-readonly", "test-user"]
+    [concluded] = erp.told(run, UAT_CONCLUDED)
+    assert (concluded["result"], sorted(concluded["silent"])) == ("passed", ["test-readonly", "test-user"])
+    assert erp.told(run, MIGRATED) == [], "nothing was pending"
+    [already] = erp.told(run, DEPLOYED_ALREADY)
+    assert already["by"] == f"{VERSION}__{PHASE}"
+    assert states(client, run)["deploy_idle_slot"] == "skipped"
+
+
+def test_the_final_test_of_the_day_deploys_nothing_twice(
+    sandbox: Sandbox, client: AirflowClient, erp: Erp
+) -> None:
+    run = by_hand(sandbox, mode="final")
+    client.wait_for_run(run, deadline_seconds=90, states=SUCCESS)
+    seen = states(client, run)
+    assert (seen["smoke_tests"], seen["cutover"], seen["load_test"]) == ("success", "skipped", "skipped")
+    assert (len(erp.told(run, RELEASED)), erp.told(run, REHEARSAL_COMPLETED)) == (1, [])
+    assert [told["phase"] for told in erp.told(run, PHASE_COMPLETED)] == [f"{PHASE}:final"]
+
+
+def test_it_acts_nowhere_but_in_staging(sandbox: Sandbox) -> None:
+    with sandbox.airflow.client(RELEASE_MANAGER) as manager, pytest.raises(AirflowRefused) as refused:
+        manager.trigger(PHASE, {"release": VERSION, "environment": "production"})
+    assert refused.value.status == 400
