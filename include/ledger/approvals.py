@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from include.errors import ApprovalError, ApprovalMissing, ApprovalRefused
+from include.ledger.delegations import Delegation, delegate_of, identity
 from include.ledger.entry import SHORT_HASH, Entry, NewEntry
 
 DECISION = "gate.decision"
@@ -89,8 +90,12 @@ def decision(
     environment: str,
     run_id: str,
     at: datetime,
+    ticked: Sequence[str] = (),
 ) -> NewEntry:
-    """The entry that records a person's answer, once for each answer however often it is recorded."""
+    """The entry that records a person's answer, once for each answer however often it is recorded.
+
+    :param ticked: the points of the gate's checklist that the person vouches for
+    """
     payload = {
         "phase": phase,
         "role": role,
@@ -98,6 +103,7 @@ def decision(
         "choice": choice,
         "comment": comment,
         "fingerprint": fingerprint,
+        **({"ticked": list(ticked)} if ticked else {}),
     }
     key = f"{DECISION}/{release}/{environment}/{run_id}/{phase}/{role}/{user}/{at.timestamp():.6f}/{choice}"
     return NewEntry(DECISION, release, environment, run_id, user, payload, key=key, at=at)
@@ -113,6 +119,7 @@ def approval(
     quorum: int = MINIMUM_QUORUM,
     triggered_by: str = "",
     deadline: datetime | None = None,
+    delegated: Sequence[Delegation] = (),
 ) -> Approval | NotApproved:
     """Look for a valid Go.
 
@@ -122,9 +129,9 @@ def approval(
     :param roles: role → the users who may decide for it; every role is needed
     :param quorum: distinct people needed; never fewer than two
     :param triggered_by: who started the run; cannot be the only one to decide
+    :param delegated: who was named to speak for a role, too
     """
-    decisions = sorted(_decisions(entries, phase, run_id), key=lambda given: given.sequence)
-    standing, ignored = _standing(decisions, roles, deadline)
+    standing, ignored = _standing(_in_order(entries, phase, run_id), roles, deadline, delegated)
     refusals = [given for given in standing.values() if given.choice != GO]
     if refusals:
         return NotApproved("; ".join(_refusal(given) for given in refusals), refused=True)
@@ -134,6 +141,22 @@ def approval(
     if missing:
         return NotApproved("; ".join([*missing, *ignored]))
     return Approval(phase, run_id, fingerprint, tuple(standing[role] for role in roles))
+
+
+def standing(
+    entries: Iterable[Entry],
+    *,
+    phase: str,
+    run_id: str,
+    roles: Mapping[str, Sequence[str]],
+    delegated: Sequence[Delegation] = (),
+) -> dict[str, Decision]:
+    """The last decision of each role, by somebody who may speak for it."""
+    return _standing(_in_order(entries, phase, run_id), roles, None, delegated)[0]
+
+
+def _in_order(entries: Iterable[Entry], phase: str, run_id: str) -> list[Decision]:
+    return sorted(_decisions(entries, phase, run_id), key=lambda given: given.sequence)
 
 
 def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[Decision]:
@@ -153,12 +176,17 @@ def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[De
 
 
 def _standing(
-    decisions: Iterable[Decision], roles: Mapping[str, Sequence[str]], deadline: datetime | None
+    decisions: Iterable[Decision],
+    roles: Mapping[str, Sequence[str]],
+    deadline: datetime | None,
+    delegated: Sequence[Delegation],
 ) -> tuple[dict[str, Decision], list[str]]:
     standing: dict[str, Decision] = {}
     ignored: list[str] = []
     for given in decisions:
-        if given.user not in roles.get(given.role, ()):
+        own = roles.get(given.role, ())
+        named = delegate_of(given.role, delegated, before=given.sequence) if own else None
+        if given.user not in (*own, named):
             ignored.append(f"{given.user} answered for {given.role or 'no role'} without holding it: not counted")
         elif given.choice == GO and deadline is not None and given.at > deadline:
             ignored.append(f"{given.user}'s Go for {given.role} came after the deadline {deadline.isoformat()}")
@@ -194,12 +222,11 @@ def _missing(standing: Mapping[str, Decision], roles: Mapping[str, Sequence[str]
 
 def _people_missing(given: Iterable[Decision], quorum: int, triggered_by: str) -> list[str]:
     names = sorted({decision.user for decision in given})
-    # Two spellings of a name are one person, in doubt.
-    people = {name.strip().casefold() for name in names}
+    people = {identity(name) for name in names}
     missing = []
     if len(people) < quorum:
         missing.append(f"only {', '.join(names)} decided; {quorum} people are needed")
-    if people <= {triggered_by.strip().casefold()}:
+    if people <= {identity(triggered_by)}:
         missing.append(f"nobody but {triggered_by}, who started the run, decided")
     return missing
 

@@ -10,6 +10,7 @@ from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.state import ServiceState
 from include.errors import LedgerError, TrafficError
 from include.ledger.approvals import DECISION, Approval, approval
+from include.ledger.delegations import DELEGATED, delegations
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
@@ -22,6 +23,7 @@ ADOPTED = "adoption.done"
 ADOPTION_UNDO = "adoption.undo"
 ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
+SIGNED_OFF = "release.signed-off"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
 WATCH_CALLED = "cutover.watch-called"
@@ -154,10 +156,11 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
 
     :raises ApprovalError: with what is missing, or who said No-Go
     """
+    environment, gate = run.environment, run.environment.gate
+    # A delegation is for the release, whichever run it was given in; a decision is for its run.
     entries = ledger.entries(
-        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(DECISION,)
+        release=run.release.version, environment=environment.name, kinds=(DECISION, DELEGATED)
     )
-    gate = run.environment.gate
     found = approval(
         entries,
         phase=run.phase,
@@ -166,10 +169,11 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
         roles=gate.roles,
         quorum=gate.quorum,
         triggered_by=run.triggered_by or "",
+        delegated=delegations(entries, gate.roles, environment.everybody),
     )
     if isinstance(found, Approval):
         return found
-    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
+    raise found.error(f"{run.phase} of {run.release.version} to {environment.name}")
 
 
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:
