@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from include.plan.loader import load_plan
 from include.plan.models import Environment
 from include.sandbox.account import create_account
 from include.sandbox.airflow import AirflowRuntime
+from include.sandbox.airflow_environment import DECIDERS, AuthManager, accounts
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
 from include.sandbox.erp.migrate import link_trees, migrate_erp
@@ -60,6 +62,7 @@ class Options:
     :param port: of Airflow's web server; None picks a free one
     :param scrape_seconds: how often a Prometheus scrapes the application, which the rules then read; None for none
     :param extra_plan: further folder laid over the sandbox's plan (``releases/``, ``environments/``)
+    :param auth_manager: Airflow's; who knows the users
     :param variables: further environment variables of Airflow's processes; they win
     """
 
@@ -71,6 +74,7 @@ class Options:
     scrape_seconds: float | None = None
     extra_plan: Path | None = None
     extra_dags: Path | None = None
+    auth_manager: AuthManager = "simple"
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def with_state(self, state: Path) -> Options:
@@ -159,6 +163,7 @@ class Sandbox:
         self._tell(f"Prometheus scrapes every {options.scrape_seconds:g} s and answers at {self.prometheus.url}")
 
     def _render_plan(self) -> None:
+        known = accounts(self.options.auth_manager)
         values = {
             "NAMESPACE": self.options.namespace,
             "CHART": str(CHART),
@@ -173,6 +178,7 @@ class Sandbox:
             "PG_CLIENTS": str(installed_postgres() / "bin"),
             "ERP_TREES": str((self.options.state / "trees").absolute()),
             "PYTHON": sys.executable,
+            "ACCOUNTS": json.dumps({user: known[user] for user in DECIDERS if user in known}),
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
@@ -235,6 +241,7 @@ class Sandbox:
             },
             dag_folders=extra,
             port=self.options.port,
+            auth_manager=self.options.auth_manager,
         )
         self.airflow.start()
         self._stack.callback(self.airflow.stop)

@@ -121,7 +121,7 @@ class RoleDecision(GateQuestion):
             asked = self._asked(context, run, ledger)
             if "error" in event:
                 self._woken(run, ledger, asked.wait)
-                self._silence(run, ledger, str(event["error"]))
+                raise self._silence(run, ledger, str(event["error"]))
             user = answerer(run.environment, event["responded_by_user"])
             at = event["responded_at"] or datetime.now(UTC)
             given = read(event, user, at, own_points(state, self.role))
@@ -136,7 +136,7 @@ class RoleDecision(GateQuestion):
             record_refused(ledger, run, role=self.role, user=user, choice=given.choice, why=why, at=at)
             if isinstance(meant, AskAgain):
                 self._again(context, asked.wait, why)
-            self._silence(run, ledger, f"{given.choice} of {user} came after the deadline")
+            raise self._silence(run, ledger, f"{given.choice} of {user} came after the deadline")
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """See :func:`include.steps.gate_reminder.remind`."""
@@ -167,11 +167,11 @@ class RoleDecision(GateQuestion):
             return sign_off_question(run, self.role, ledger, frame)
         return gate.question(run, self.role, _mapping(context["ti"].xcom_pull(task_ids=self.evidence_from)), frame)
 
-    def _silence(self, run: ReleaseRun, ledger: Ledger, said: str) -> None:
+    def _silence(self, run: ReleaseRun, ledger: Ledger, said: str) -> ApprovalRefused:
         from include.steps.gate import record_decision
 
         record_decision(ledger, run, role=self.role, choice=None, user=None, at=None, comment=said)
-        raise ApprovalRefused(
+        return ApprovalRefused(
             f"no answer from {self.role}: No-Go",
             expected=f"an answer of {' or '.join(run.environment.gate.roles[self.role])} in time",
             seen=said,

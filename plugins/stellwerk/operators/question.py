@@ -1,7 +1,7 @@
 """A question of a gate as a task: recorded before it is asked, reminded of, and asked again where that helps.
 
-It waits as Airflow's own questions do, without worker or trigger. Waking up for the reminder is part of the wait: no
-task stands beside it (docs/adr/0014).
+It waits as Airflow's own questions do, without worker or trigger. Waking up for the reminder is part of the wait:
+no task stands beside it (docs/adr/0014).
 """
 
 from __future__ import annotations

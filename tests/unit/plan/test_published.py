@@ -15,10 +15,11 @@ from include.sandbox.environment import PLAN_TEMPLATE
 
 KINDS = {"release": "releases", "environment": "environments"}
 PLACEHOLDERS = {
-    **dict.fromkeys(("WATCH_SECONDS", "GATE_SECONDS", "SCRAPE_SECONDS"), "20"),
+    **dict.fromkeys(("WATCH_SECONDS", "MIGRATION_WATCH_SECONDS", "GATE_SECONDS", "SCRAPE_SECONDS"), "20"),
     **dict.fromkeys(("PUBLIC_URL", "PREVIEW_URL"), "http://127.0.0.1:1"),
     **dict.fromkeys(("CHART", "PG_CLIENTS", "ERP_TREES", "PYTHON"), "/srv/x"),
     "NAMESPACE": "production",
+    "ACCOUNTS": '{"technical-lead": "3"}',
     "METRICS_SOURCE": "openmetrics",
     "BACKUPS_URL": "file:///srv/backups",
 }
