@@ -13,9 +13,10 @@ from include.gate.checklist import Point
 LONGEST_LINE: Final = 160
 """Characters of a line: three to four lines on a phone."""
 
-MOST_FACTS: Final = 14
-MOST_POINTS: Final = 10
-MOST_LINES: Final = 48
+MOST_CHANGES: Final = 6
+MOST_FACTS: Final = 12
+MOST_POINTS: Final = 8
+MOST_LINES: Final = 56
 """Lines of a whole question, empty ones included; what cannot be shown is counted and stands in the ledger."""
 
 

@@ -91,10 +91,12 @@ def decision(
     run_id: str,
     at: datetime,
     ticked: Sequence[str] = (),
+    born: str = "",
 ) -> NewEntry:
     """The entry that records a person's answer, once for each answer however often it is recorded.
 
     :param ticked: the points of the gate's checklist that the person vouches for
+    :param born: what tells the run from another one under its id
     """
     payload = {
         "phase": phase,
@@ -104,6 +106,7 @@ def decision(
         "comment": comment,
         "fingerprint": fingerprint,
         **({"ticked": list(ticked)} if ticked else {}),
+        **({"born": born} if born else {}),
     }
     key = f"{DECISION}/{release}/{environment}/{run_id}/{phase}/{role}/{user}/{at.timestamp():.6f}/{choice}"
     return NewEntry(DECISION, release, environment, run_id, user, payload, key=key, at=at)
@@ -120,6 +123,7 @@ def approval(
     triggered_by: str = "",
     deadline: datetime | None = None,
     delegated: Sequence[Delegation] = (),
+    born: str = "",
 ) -> Approval | NotApproved:
     """Look for a valid Go.
 
@@ -130,8 +134,9 @@ def approval(
     :param quorum: distinct people needed; never fewer than two
     :param triggered_by: who started the run; cannot be the only one to decide
     :param delegated: who was named to speak for a role, too
+    :param born: what tells the run from another one under its id
     """
-    standing, ignored = _standing(_in_order(entries, phase, run_id), roles, deadline, delegated)
+    standing, ignored = _standing(_in_order(entries, phase, run_id, born), roles, deadline, delegated)
     refusals = [given for given in standing.values() if given.choice != GO]
     if refusals:
         return NotApproved("; ".join(_refusal(given) for given in refusals), refused=True)
@@ -150,13 +155,15 @@ def standing(
     run_id: str,
     roles: Mapping[str, Sequence[str]],
     delegated: Sequence[Delegation] = (),
+    born: str = "",
 ) -> dict[str, Decision]:
     """The last decision of each role, by somebody who may speak for it."""
-    return _standing(_in_order(entries, phase, run_id), roles, None, delegated)[0]
+    return _standing(_in_order(entries, phase, run_id, born), roles, None, delegated)[0]
 
 
-def _in_order(entries: Iterable[Entry], phase: str, run_id: str) -> list[Decision]:
-    return sorted(_decisions(entries, phase, run_id), key=lambda given: given.sequence)
+def _in_order(entries: Iterable[Entry], phase: str, run_id: str, born: str) -> list[Decision]:
+    own = (entry for entry in entries if entry.payload.get("born", "") == born)
+    return sorted(_decisions(own, phase, run_id), key=lambda given: given.sequence)
 
 
 def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[Decision]:

@@ -149,7 +149,7 @@ class Sandbox:
             self._stack.callback(remove_namespace, cluster.kubeconfig, options.namespace)
         self.addresses = create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
         create_account(cluster.kubeconfig, options.namespace, self.account)
-        self._render_plan()
+        self.render_plan(self.plan_folder, self.options.auth_manager)
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
         self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
 
@@ -162,8 +162,12 @@ class Sandbox:
         self._stack.enter_context(self.prometheus)
         self._tell(f"Prometheus scrapes every {options.scrape_seconds:g} s and answers at {self.prometheus.url}")
 
-    def _render_plan(self) -> None:
-        known = accounts(self.options.auth_manager)
+    def render_plan(self, folder: Path, auth_manager: AuthManager) -> None:
+        """Write the sandbox's plan with what only this sandbox knows.
+
+        :param auth_manager: of the Airflow that reads it, which knows people by accounts of its own
+        """
+        known = accounts(auth_manager)
         values = {
             "NAMESPACE": self.options.namespace,
             "CHART": str(CHART),
@@ -182,7 +186,7 @@ class Sandbox:
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
-                target = self.plan_folder / file.relative_to(template)
+                target = folder / file.relative_to(template)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(string.Template(file.read_text()).substitute(values))
 
@@ -214,7 +218,14 @@ class Sandbox:
         self._stack.callback(process.stop)
         return process
 
-    def _airflow(self) -> None:
+    def airflow_at(
+        self, state: Path, database_url: str, plan: Path, *, auth_manager: AuthManager, port: int | None = None
+    ) -> AirflowRuntime:
+        """An Airflow, not started, that works on this sandbox.
+
+        :param database_url: of its metadata
+        :param plan: folder of the plan it reads
+        """
         settings = load_settings(
             {
                 "KUBECONFIG_PATH": str(self.account),
@@ -230,18 +241,28 @@ class Sandbox:
             }
         )
         extra = {"extra": self.options.extra_dags} if self.options.extra_dags else None
-        self.airflow = AirflowRuntime(
-            self.options.state / "airflow",
-            database_url=self.postgres.url("airflow", driver="psycopg"),
+        return AirflowRuntime(
+            state,
+            database_url=database_url,
             settings=settings,
             variables={
-                "STELLWERK_PLAN": str(self.plan_folder),
+                "STELLWERK_PLAN": str(plan),
                 "STELLWERK_HELM": str(program("helm")),
                 **self.options.variables,
             },
             dag_folders=extra,
-            port=self.options.port,
-            auth_manager=self.options.auth_manager,
+            port=port,
+            auth_manager=auth_manager,
+        )
+
+    def _airflow(self) -> None:
+        options, database_url = self.options, self.postgres.url("airflow", driver="psycopg")
+        self.airflow = self.airflow_at(
+            options.state / "airflow",
+            database_url,
+            self.plan_folder,
+            auth_manager=options.auth_manager,
+            port=options.port,
         )
         self.airflow.start()
         self._stack.callback(self.airflow.stop)

@@ -9,7 +9,7 @@ from typing import Any
 
 from include.errors import ApprovalMissing
 from include.gate.checklist import TICKED
-from include.gate.form import Frame, framed, packed
+from include.gate.form import MOST_CHANGES, Frame, framed, packed, shortened
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
@@ -44,7 +44,7 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any], frame: Fra
         f"automatic switch back: {evidence.get('switch_back', 'unknown')}",
         f"fingerprint: `{run.fingerprint[:16]}`",
         f"started by: {run.triggered_by or 'the scheduler'}",
-        *(str(line) for line in evidence.get("changes", ())),
+        *shortened([str(line) for line in evidence.get("changes", ())], MOST_CHANGES),
     ]
     facts = [*map(str, evidence.get("facts", ())), "the whole preview is in the log of `preflight`"]
     head = f"**{release.version}** goes to **{environment.name}** (now {release.previous})."
@@ -120,6 +120,7 @@ def record_decision(
             run_id=run.run_id,
             at=at,
             ticked=ticked,
+            born=run.born,
         )
     )
 

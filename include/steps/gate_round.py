@@ -78,7 +78,12 @@ def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
         entries=entries,
         delegations=given,
         standing=standing(
-            entries, phase=run.phase, run_id=run.run_id, roles=environment.gate.roles, delegated=given
+            entries,
+            phase=run.phase,
+            run_id=run.run_id,
+            roles=environment.gate.roles,
+            delegated=given,
+            born=run.born,
         ),
         points=points(items, entries, checklist=CHECKLIST),
     )

@@ -170,6 +170,7 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
         quorum=gate.quorum,
         triggered_by=run.triggered_by or "",
         delegated=delegations(entries, gate.roles, environment.everybody),
+        born=run.born,
     )
     if isinstance(found, Approval):
         return found

@@ -31,6 +31,7 @@ class ReleaseRun:
     :param run_id: Airflow's id of the run
     :param triggered_by: the user who started the run; None for a run the scheduler started
     :param override_reason: why the environment may be taken from a release that holds it; empty: it may not
+    :param born: what tells this run from one that was deleted and begun anew under its id
     :param covers: what an approval covers besides the plan, by name, for example what is to be migrated
     """
 
@@ -41,6 +42,7 @@ class ReleaseRun:
     run_id: str
     triggered_by: str | None
     override_reason: str = ""
+    born: str = ""
     covers: Mapping[str, str] = field(default_factory=dict)
 
     @property
