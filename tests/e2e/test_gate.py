@@ -101,16 +101,16 @@ def test_a_role_that_was_never_in_the_plan_opens_nothing(
 ) -> None:
     run, _ = asked
     before = world.service()
-    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody"}] * len(DECIDERS))
+    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody", "over": ""}] * len(DECIDERS))
     answer_gate(sandbox.airflow, run)
     client.wait_for_run(run, deadline_seconds=120, states=FAILED)
-    assert "answered for anybody without holding it: not counted" in client.log(run, "go_no_go.approve")
+    assert "role 'anybody' is not one that this gate asks here" in client.log(run, "go_no_go.decide", map_index=0)
     assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
 
 
 def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:
     before = world.service().selector
-    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 12}}):
+    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 30, "reminder_seconds": 16}}):
         run = trigger_release(sandbox.airflow, "3.0.0", "staging")
         for index in range(len(DECIDERS)):
             client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
@@ -121,4 +121,6 @@ def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient)
         client.wait_for_run(run, deadline_seconds=120, states=FAILED)
     silent = next(t for t in client.tasks(run) if t.task_id == "go_no_go.decide" and t.state == "failed")
     assert "no answer from" in client.log(run, "go_no_go.decide", map_index=silent.map_index)
+    [reminder] = [text for text in world.inbox("slack") if "Entscheidung offen" in text and run.run_id in text]
+    assert DECIDERS[silent.map_index] in reminder
     assert world.service().selector == before

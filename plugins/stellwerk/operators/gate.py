@@ -98,13 +98,7 @@ class RoleDecision(GateQuestion):
             return {"role": self.role, "over": True}
         with airflow_errors(self.log):
             run, ledger, state = self._gate(context)
-            if self.role not in run.environment.gate.roles:
-                raise ApprovalMissing(
-                    f"role {self.role!r} is not one of this gate",
-                    expected=", ".join(run.environment.gate.roles),
-                    seen=self.role,
-                    remedy="clear the first task of this gate",
-                )
+            self._must_be(self.role in run.environment.gate.roles, ", ".join(run.environment.gate.roles))
             must_be_settled(state)
             wait = wait_for(state, self.task_id, max(context["ti"].map_index or 0, 0), datetime.now(UTC))
             asked = self._question(context, run, ledger, frame_of(state, self.role, wait))
@@ -119,6 +113,7 @@ class RoleDecision(GateQuestion):
         with airflow_errors(self.log):
             run, ledger, state = self._gate(context)
             asked = self._asked(context, run, ledger)
+            self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
             if "error" in event:
                 self._woken(run, ledger, asked.wait)
                 raise self._silence(run, ledger, str(event["error"]))
@@ -155,6 +150,15 @@ class RoleDecision(GateQuestion):
         ledger = open_ledger(run.environment.connections.ledger)
         run = bound(run, ledger, self.about)
         return run, ledger, state_of(run, ledger)
+
+    def _must_be(self, known: bool, expected: str) -> None:
+        if not known:
+            raise ApprovalMissing(
+                f"role {self.role!r} is not one that this gate asks here",
+                expected=expected,
+                seen=self.role,
+                remedy="clear the first task of this gate, with what comes after it",
+            )
 
     def _question(self, context: Context, run: ReleaseRun, ledger: Ledger, frame: Frame) -> Question:
         from include.steps import gate
