@@ -48,7 +48,7 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, 
     changed = sorted(
         (name for name in {*before, *now} if before.get(name) != now.get(name)), key=lambda name: (len(name), name)
     )
-    lines = [f"{name}: {before.get(name, NOTHING)} → {now.get(name, NOTHING)}" for name in changed]
+    lines = [f"{_printable(name)}: {before.get(name, NOTHING)} → {now.get(name, NOTHING)}" for name in changed]
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
     return tuple(lines)
@@ -69,13 +69,17 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     said = NOTHING if value is None or value == "" or value == {} else str(value)
-    said = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+    said = _printable(said)
     if isinstance(value, str) and (_SECRET.search(name) or _URL_LOGIN.search(value)):
         return f"(hidden, {_digest(value)})"
     if re.fullmatch(r"(sha256:)?[0-9a-f]{40,}", said):
         return said.removeprefix("sha256:")[:_DIGEST]
     # Two long texts that begin alike are still told apart.
     return said if len(said) <= LONGEST_TEXT else f"{said[: LONGEST_TEXT - _DIGEST - 3]}… {_digest(said)}"
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _digest(text: str) -> str:

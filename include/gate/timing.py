@@ -9,9 +9,6 @@ from typing import Final
 REMINDED_AT: Final = 0.75
 """Share of the time after which people are reminded, where the plan does not say."""
 
-# Waking up earlier than this before something is due is being on time.
-_EARLY: Final = timedelta(seconds=1)
-
 
 @dataclass(frozen=True)
 class Wait:
@@ -28,7 +25,7 @@ class Wait:
 
     def next(self, now: datetime) -> timedelta:
         """For how long to wait before looking again: until the reminder, then until the deadline."""
-        until = self.remind_at if self.remind_at and now < self.remind_at - _EARLY else self.deadline
+        until = self.remind_at if self.remind_at and now < self.remind_at else self.deadline
         return max(until - now, timedelta(0))
 
     def is_over(self, now: datetime) -> bool:
@@ -37,7 +34,7 @@ class Wait:
 
     def reminds(self, now: datetime) -> bool:
         """Whether people are to be reminded now."""
-        return self.remind_at is not None and self.remind_at - _EARLY <= now and not self.is_over(now)
+        return self.remind_at is not None and self.remind_at <= now and not self.is_over(now)
 
 
 def wait(asked_at: datetime, timeout_seconds: float, reminder_seconds: float | None = None) -> Wait:

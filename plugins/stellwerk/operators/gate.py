@@ -151,7 +151,7 @@ class RoleDecision(GateQuestion):
         run = bound(run, ledger, self.about)
         return run, ledger, state_of(run, ledger)
 
-    def _must_be(self, known: bool, expected: str) -> None:
+    def _must_be(self, known: object, expected: str) -> None:
         if not known:
             raise ApprovalMissing(
                 f"role {self.role!r} is not one that this gate asks here",
