@@ -109,5 +109,5 @@ def _points(frame: Frame, role: str) -> list[str]:
     lines = [f"- {point.line}" for point in shown]
     lines += [f"- ☐ {point.text}: yours, tick it below" for point in own]
     if theirs:
-        lines.append(f"- {len(theirs)} more are asked of {', '.join(sorted({str(one.role) for one in theirs}))}")
+        lines.append(f"- {len(theirs)} more asked of {', '.join(sorted({str(one.role) for one in theirs}))}")
     return ["", *shortened(lines, MOST_POINTS)] if lines else []

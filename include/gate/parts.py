@@ -68,6 +68,8 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
 def _text(name: str, value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     said = NOTHING if value is None or value == "" or value == {} else str(value)
     said = _printable(said)
     if isinstance(value, str) and (_SECRET.search(name) or _URL_LOGIN.search(value)):

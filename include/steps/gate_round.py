@@ -226,7 +226,9 @@ def _before(state: GateState) -> tuple[str, tuple[str, ...]]:
     if then == run.fingerprint:
         return said, ()
     shown = shown_for(state.entries, run.phase, then)
-    return said, difference(shown.parts, run.parts) if shown else ("what it was is not recorded",)
+    if shown is None:
+        return said, ("what it was is not recorded",)
+    return said, difference(shown.parts, run.parts) or ("something that has no words: the fingerprint is another",)
 
 
 def _evidence() -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def test_a_value_that_both_slots_have_is_one_part() -> None:
 
 def test_what_differs_is_told_with_both_values() -> None:
     before, now = covered_parts(content()), covered_parts(content(watch_seconds=21.0, chart_digest="ab" * 32))
-    assert difference(before, now) == ("chart_digest: nothing → abababababab", "watch_seconds: 20.0 → 21.0")
+    assert difference(before, now) == ("chart_digest: nothing → abababababab", "watch_seconds: 20 → 21")
     assert difference(before, before) == ()
 
 

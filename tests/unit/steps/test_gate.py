@@ -91,7 +91,7 @@ def test_a_role_sees_its_own_points_as_boxes_and_what_machines_have_settled() ->
     assert "- ✔ Migration done: db-migration.watch" in body
     assert "- ☐ No critical bugs: yours, tick it below" in body
     assert "On-call ready" not in body
-    assert "1 more are asked of on-call-lead" in body
+    assert "1 more asked of on-call-lead" in body
 
 
 @pytest.mark.parametrize("many", [0, 3, 400])
