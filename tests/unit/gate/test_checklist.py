@@ -8,6 +8,7 @@ import pytest
 
 from include.gate.checklist import RECORDS, TICKED, points, unsettled
 from include.ledger.entry import Entry, NewEntry
+from include.plan.loader import load_plan, plan_folder
 from include.plan.people import ChecklistItem
 from tests.memory import MemoryLedger
 
@@ -84,3 +85,13 @@ def test_what_is_unsettled_is_told_by_machines_or_by_role() -> None:
 
 def test_every_record_is_of_a_task_with_a_kind_that_something_writes() -> None:
     assert all(task.count(".") >= 1 and kind.count(".") == 1 for task, (kind, _) in RECORDS.items())
+
+
+def test_what_the_plan_leaves_to_tasks_leaves_a_record() -> None:
+    lists = load_plan(plan_folder()).environment("production").checklists
+    tasks = {item.task for items in lists.values() for item in items if item.task}
+    assert tasks - set(RECORDS) <= {"production-blue-green.report"}, "nobody could settle it"
+    wired = ("go-no-go", "verification", "business-success", "compliance-success")
+    assert {item.task for name, items in lists.items() if name in wired for item in items if item.task} <= set(
+        RECORDS
+    )
