@@ -75,7 +75,7 @@ class TickPoints(GateQuestion):
         from include.steps.checklist import checklist_question, open_for
 
         if self.over:
-            return {"role": self.role, "over": True}
+            self._is_over(context)
         with airflow_errors(self.log):
             run, ledger, lists = self._lists(context)
             people = run.environment.roles.get(self.role, ())

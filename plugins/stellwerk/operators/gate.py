@@ -95,7 +95,7 @@ class RoleDecision(GateQuestion):
         from include.steps.gate_round import frame_of, must_be_settled, wait_for
 
         if self.over:
-            return {"role": self.role, "over": True}
+            self._is_over(context)
         with airflow_errors(self.log):
             run, ledger, state = self._gate(context)
             self._must_be(self.role in run.environment.gate.roles, ", ".join(run.environment.gate.roles))

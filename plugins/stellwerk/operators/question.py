@@ -62,6 +62,19 @@ class GateQuestion(HITLOperator):
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """Remind people."""
 
+    def _is_over(self, context: Context) -> NoReturn:
+        """Close what was asked here and may still be open: nobody is to answer into the void."""
+        from stellwerk.triggers.question import CloseQuestionTrigger
+
+        why = "this question was asked anew, beside this one"
+        trigger = CloseQuestionTrigger(ti_id=str(context["ti"].id), why=why)
+        self.defer(trigger=trigger, method_name="closed")
+
+    def closed(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """What was answered here counts as far as the ledger holds it."""
+        self.log.info("asked anew at another place; closed: %s", event)
+        return {"role": self.role, "over": True}
+
     def _ask(self, context: Context, run: ReleaseRun, ledger: Ledger, form: Form, wait: Wait) -> Any:
         """Record the question, then ask it.
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from include.errors import LedgerUnavailable, MessageError
 from include.gate.checklist import TICKED
@@ -15,6 +15,7 @@ from include.ledger.approvals import DECISION
 from include.ledger.delegations import DELEGATED
 from include.steps.gate import REFUSED, SILENCE
 from include.steps.record import APPROVED, SIGNED_OFF, all_recorded
+from stellwerk.triggers.question import CloseQuestionTrigger
 from tests.unit.stellwerk.gate_tasks import ROLES, SILENT, World
 
 LEAD = "technical-lead"
@@ -224,7 +225,10 @@ def test_a_gate_that_is_cleared_asks_with_new_words_at_new_places(world: World) 
         *((role, "yes") for role in ROLES),
         *((role, "") for role in ROLES),
     ]
-    assert world.decision(**again[0]).execute(world.context(0)) == {"role": LEAD, "over": True}
+    with pytest.raises(TaskDeferred) as closing:
+        world.decision(**again[0]).execute(world.context(0))
+    assert isinstance(closing.value.trigger, CloseQuestionTrigger), "nobody is to answer into the void"
+    assert closing.value.method_name == "closed"
     for place, (role, users) in enumerate(ROLES.items(), 3):
         world.ask(role, place)
         world.resume(role, world.says(users[0]), place)
@@ -277,7 +281,10 @@ def test_an_answer_where_nothing_was_asked_decides_nothing(world: World) -> None
 
 
 def test_a_question_that_is_said_to_be_over_opens_nothing(world: World) -> None:
-    assert world.decision(LEAD, over="yes").execute(world.context()) == {"role": LEAD, "over": True}
+    task = world.decision(LEAD, over="yes")
+    with pytest.raises(TaskDeferred):
+        task.execute(world.context())
+    assert task.closed(world.context(), {"answer": None}) == {"role": LEAD, "over": True}
     with pytest.raises(AirflowFailException, match="no Go from technical-lead"):
         world.approve()
 
