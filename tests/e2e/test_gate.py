@@ -9,6 +9,7 @@ import pytest
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.people import DECIDERS, answer_gate, filled, trigger_release
+from include.sandbox.processes import wait_until
 from tests.e2e.conftest import World
 from tests.e2e.worlds import staging_like_production
 
@@ -147,6 +148,11 @@ def test_a_gate_that_is_cleared_asks_anew_and_shows_what_has_changed(
             asked = client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=60)
             assert f"**Changed since it was approved** ({DECIDERS[0]}, " in asked.body
             assert "watch_seconds: 20 → 21" in asked.body
+        wait_until(
+            lambda: len(client.questions(run)) == len(DECIDERS),
+            deadline_seconds=60,
+            what="the old questions closed",
+        )
         answer_gate(sandbox.airflow, run, "No-Go")
         client.wait_for_run(run, deadline_seconds=90, states=FAILED)
     assert world.service().selector == before
