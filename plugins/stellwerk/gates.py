@@ -13,7 +13,8 @@ from typing import Final
 from airflow.sdk import TaskGroup
 
 from stellwerk.operators.checklist import ChecklistPoints, ChecklistSettled, TickPoints
-from stellwerk.operators.gate import About, Approve, GateRoles, RoleDecision
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import About, Approve, GateRoles
 
 _NAMED: Final = "{{ task.role }}{{ ' (over)' if task.over else '' }}"
 # What was not needed was skipped; what has failed ends the gate.

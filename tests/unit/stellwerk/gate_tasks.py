@@ -17,7 +17,8 @@ from include.ledger.store import Ledger
 from include.plan.gate import Gate
 from include.steps.record import record
 from stellwerk.operators import question
-from stellwerk.operators.gate import Approve, GateRoles, RoleDecision
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import Approve, GateRoles
 from tests.memory import MemoryLedger
 from tests.unit.steps.watching import release_run
 
@@ -42,7 +43,7 @@ class World:
         self.sent: list[Any] = []
         self.evidence: Any = {"from": "blue", "to": "green", "facts": ["an image is pinned"]}
         clock = SimpleNamespace(now=lambda _: self.now)
-        for module in ("gate", "checklist"):
+        for module in ("decision", "checklist"):
             monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", lambda _, **__: self.run)
             monkeypatch.setattr(f"stellwerk.operators.{module}.datetime", clock)
         monkeypatch.setattr(question, "datetime", clock)

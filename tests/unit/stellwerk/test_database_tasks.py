@@ -54,7 +54,8 @@ from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK,
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
-from stellwerk.operators.gate import Approve, GateRoles, RoleDecision
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.message import Announce
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -86,7 +87,7 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.gate"):
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.decision"):
             monkeypatch.setattr(f"{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
