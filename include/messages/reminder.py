@@ -1,4 +1,4 @@
-"""The reminder that a gate still waits for answers."""
+"""What people are told while a gate waits for answers: that it does, and who was named to decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from include.messages.compose import Occasion, facts_of, slack
 from include.messages.model import Message
-from include.messages.render import render
+from include.messages.render import render, shortened
 
 
 def gate_reminder(
@@ -31,3 +31,14 @@ def gate_reminder(
     text = render("gate_reminder.slack.j2", facts, timezone=occasion.timezone)
     message = slack(occasion, "gate-reminder", occasion.status_channel, text, urgent=False)
     return replace(message, key=f"{message.key}:{number}")
+
+
+def gate_delegated(occasion: Occasion, *, role: str, by: str, to: str, comment: str, at: datetime) -> Message:
+    """Tell who was named to decide for a role; nobody else would.
+
+    :param by: who has named them
+    """
+    facts = {**facts_of(occasion), "role": role, "by": by, "to": to, "comment": shortened(comment), "at": at}
+    text = render("gate_delegated.slack.j2", facts, timezone=occasion.timezone)
+    message = slack(occasion, "gate-delegated", occasion.status_channel, text, urgent=False)
+    return replace(message, key=f"{message.key}:{role}:{by}:{to}:{at.isoformat()}")

@@ -1,4 +1,4 @@
-"""Remind people of a gate before its deadline: one message for everybody who has not answered."""
+"""Tell people of a gate: before its deadline, once, who has not answered; and who was named to decide."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from include.errors import LedgerError, MessageError
+from include.gate.answers import Given
 from include.gate.timing import Wait
 from include.ledger.approvals import NO_GO
 from include.ledger.store import Ledger
 from include.messages.deliver import deliver
-from include.messages.reminder import gate_reminder
+from include.messages.model import Message
+from include.messages.reminder import gate_delegated, gate_reminder
 from include.steps.announce import Transports, occasion_of
 from include.steps.gate import SILENCE
 from include.steps.gate_round import GateState
@@ -21,7 +23,7 @@ from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
 
-#: seconds that a reminder may take of the time that is left for an answer
+#: seconds that a message may take of the time that is left for an answer
 PATIENCE_SECONDS = 8.0
 
 
@@ -54,6 +56,14 @@ def remind_of_points(
     return bool(points) and _send(run, ledger, missing, wait, send, now, what="; ".join(points), number=number)
 
 
+def tell_delegate(run: ReleaseRun, ledger: Ledger, role: str, given: Given, send: Transports) -> bool:
+    """Tell who was named to decide; whether that went out now. It never raises."""
+    message = gate_delegated(
+        occasion_of(run, ledger), role=role, by=str(given.user), to=given.to, comment=given.comment, at=given.at
+    )
+    return _deliver(ledger, message, send, given.at)
+
+
 def _send(
     run: ReleaseRun,
     ledger: Ledger,
@@ -65,16 +75,20 @@ def _send(
     what: str,
     number: str,
 ) -> bool:
+    message = gate_reminder(
+        occasion_of(run, ledger),
+        what=f"{what} {run.release.version}, {run.environment.name}",
+        missing=missing,
+        deadline=wait.deadline,
+        number=number,
+        at=now,
+    )
+    return _deliver(ledger, message, send, now)
+
+
+def _deliver(ledger: Ledger, message: Message, send: Transports, now: datetime) -> bool:
     try:
-        message = gate_reminder(
-            occasion_of(run, ledger),
-            what=f"{what} {run.release.version}, {run.environment.name}",
-            missing=missing,
-            deadline=wait.deadline,
-            number=number,
-            at=now,
-        )
         return deliver(ledger, message, within(PATIENCE_SECONDS, send[message.kind]), now).sent
     except (MessageError, LedgerError) as error:
-        log.warning("nobody could be reminded: %s", error)
+        log.warning("nobody could be told: %s", error)
         return False

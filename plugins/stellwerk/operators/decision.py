@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from include.gate.form import Frame
     from include.gate.timing import Wait
     from include.ledger.store import Ledger
+    from include.steps.announce import Transports
     from include.steps.gate import Question
     from include.steps.gate_round import GateState
     from include.steps.run import ReleaseRun
@@ -67,6 +68,7 @@ class RoleDecision(GateQuestion):
         """Record the answer; a No-Go and silence fail the gate."""
         from include.gate.answers import AskAgain, Decided, Delegates, meaning, read
         from include.steps.gate import record_refused
+        from include.steps.gate_reminder import tell_delegate
         from include.steps.gate_round import own_points, record_delegation, rules_of
 
         with airflow_errors(self.log):
@@ -85,6 +87,7 @@ class RoleDecision(GateQuestion):
                 return self._decided(run, ledger, given, asked)
             if isinstance(meant, Delegates):
                 record_delegation(ledger, run, self.role, given)
+                tell_delegate(run, ledger, self.role, given, _transports(run))
                 return self._delegated(given)
             why = meant.why if isinstance(meant, AskAgain) else "it came after the deadline"
             record_refused(ledger, run, role=self.role, user=user, choice=given.choice, why=why, at=at)
@@ -96,10 +99,8 @@ class RoleDecision(GateQuestion):
         """See :func:`include.steps.gate_reminder.remind`."""
         from include.steps.gate_reminder import remind
         from include.steps.gate_round import state_of
-        from stellwerk.notifiers.transport import transports
 
-        connections = run.environment.connections
-        remind(state_of(run, ledger), ledger, wait, transports(connections.slack, connections.smtp), now)
+        remind(state_of(run, ledger), ledger, wait, _transports(run), now)
 
     def _gate(self, context: Context) -> tuple[ReleaseRun, Ledger, GateState]:
         from include.steps.gate_round import state_of
@@ -204,6 +205,13 @@ def _form(state: GateState, role: str, asked: Question) -> Form:
         fields={**fields, SHOWN: shown},
         people=state.holders[role],
     )
+
+
+def _transports(run: ReleaseRun) -> Transports:
+    from stellwerk.notifiers.transport import transports
+
+    connections = run.environment.connections
+    return transports(connections.slack, connections.smtp)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

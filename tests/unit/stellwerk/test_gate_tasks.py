@@ -149,6 +149,9 @@ def test_whoever_is_named_is_asked_and_their_go_counts_for_the_role(world: World
     assert world.approve()["people"] == ["bert", "otto", "sue"]
     [delegation] = all_recorded(world.ledger, world.run, DELEGATED)
     assert (delegation.actor, delegation.payload["to"]) == ("tina", "sue")
+    [told] = world.sent
+    assert "*Entscheidung übertragen: sue entscheidet für technical-lead*" in told.text
+    assert "tina hat sue benannt: fine" in told.text
 
 
 def test_a_delegation_is_for_the_release_and_a_go_is_for_its_run(world: World) -> None:
