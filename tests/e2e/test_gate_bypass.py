@@ -260,6 +260,8 @@ def test_a_run_that_was_deleted_and_begun_anew_under_its_id_has_no_approval(
 ) -> None:
     """With the plan as it was approved: its fingerprint is the same."""
     with staging_like_production(guarded.place, _plan(guarded)), guarded.client() as client:
+        client.set_run_state(approved, "failed")
+        client.wait_for_run(approved, deadline_seconds=60, states=FAILED)
         delete(client, approved)
         with guarded.client(RELEASE_MANAGER) as person:
             conf = {"release": "3.0.0", "environment": "staging"}
