@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -85,7 +86,7 @@ def forced(client: AirflowClient, run: Run, steps: Mapping[str, tuple[str, ...]]
                 client.set_task_state(run, task, "success")
     for step, tries in before.items():
         wait_until(
-            lambda step=step, tries=tries: _ran(client, run, step, tries),
+            partial(_ran, client, run, step, tries),
             deadline_seconds=60,
             what=f"{step} to run",
             poll_seconds=0.5,
