@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from include.errors import ApprovalMissing, ApprovalRefused
+from include.errors import ApprovalMissing, ApprovalRefused, TrafficError
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.gate import About, bound
 from stellwerk.operators.question import Form, GateQuestion
@@ -72,7 +72,11 @@ class RoleDecision(GateQuestion):
         from include.steps.gate_round import own_points, record_delegation, rules_of
 
         with airflow_errors(self.log):
-            run, ledger, state = self._gate(context)
+            try:
+                run, ledger, state = self._gate(context)
+            except (ApprovalMissing, TrafficError):
+                self._keep(context, event)
+                raise
             asked = self._asked(context, run, ledger)
             self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
             if "error" in event:
@@ -110,6 +114,32 @@ class RoleDecision(GateQuestion):
         ledger = open_ledger(run.environment.connections.ledger)
         run = bound(run, ledger, self.about)
         return run, ledger, state_of(run, ledger)
+
+    def _keep(self, context: Context, event: Mapping[str, Any]) -> None:
+        """Record what was answered about something that is not there any more: it stands for what was shown."""
+        from include.gate.answers import read
+        from include.ledger.approvals import GO, NO_GO
+        from include.steps.gate import record_decision
+        from stellwerk.hooks.ledger import open_ledger
+
+        run = release_run(context)
+        user = answerer(run.environment, event.get("responded_by_user"))
+        if user is None:
+            return
+        ledger = open_ledger(run.environment.connections.ledger)
+        given, shown = read(event, user, event["responded_at"], ()), self._asked(context, run, ledger).fingerprint
+        if given.choice not in (GO, NO_GO):
+            return
+        record_decision(
+            ledger,
+            run,
+            role=self.role,
+            choice=GO if given.choice == GO else NO_GO,
+            user=user,
+            at=given.at,
+            comment=given.comment,
+            shown=shown,
+        )
 
     def _must_be(self, known: object, expected: str) -> None:
         if not known:

@@ -540,6 +540,17 @@ def test_the_last_question_of_a_gate_fails_when_what_it_showed_has_changed(world
         task.execute_complete(CONTEXT, given)
 
 
+def test_an_answer_about_a_rehearsal_that_is_not_there_any_more_is_kept_all_the_same(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    given = given_at_gate(world, "anna", NO_GO)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.actor, entry.payload["choice"]) == ("anna", NO_GO)
+
+
 def test_a_go_that_does_not_say_what_was_shown_is_asked_again(world: World) -> None:
     world.surveyed()
     task = asked_at_gate(about="migration")
