@@ -8,17 +8,15 @@ from datetime import datetime
 from typing import Literal
 
 from include.errors import ApprovalError, ApprovalMissing, ApprovalRefused
+from include.ledger.delegations import Delegation, delegate_of, identity
 from include.ledger.entry import SHORT_HASH, Entry, NewEntry
 
 DECISION = "gate.decision"
-GRANT = "gate.granted-by-plan"
 
 Choice = Literal["Go", "No-Go"]
 
 GO: Choice = "Go"
 NO_GO: Choice = "No-Go"
-
-_AUTHORISE = "clear the task `authorise` before this step: it asks the plan about what is so now"
 
 MINIMUM_QUORUM = 2
 """Nobody decides alone, whatever a plan says."""
@@ -95,8 +93,14 @@ def decision(
     environment: str,
     run_id: str,
     at: datetime,
+    ticked: Sequence[str] = (),
+    born: str = "",
 ) -> NewEntry:
-    """The entry that records a person's answer, once for each answer however often it is recorded."""
+    """The entry that records a person's answer, once for each answer however often it is recorded.
+
+    :param ticked: the points of the gate's checklist that the person vouches for
+    :param born: what tells the run from another one under its id
+    """
     payload = {
         "phase": phase,
         "role": role,
@@ -104,6 +108,8 @@ def decision(
         "choice": choice,
         "comment": comment,
         "fingerprint": fingerprint,
+        **({"ticked": list(ticked)} if ticked else {}),
+        **({"born": born} if born else {}),
     }
     key = f"{DECISION}/{release}/{environment}/{run_id}/{phase}/{role}/{user}/{at.timestamp():.6f}/{choice}"
     return NewEntry(DECISION, release, environment, run_id, user, payload, key=key, at=at)
@@ -119,6 +125,8 @@ def approval(
     quorum: int = MINIMUM_QUORUM,
     triggered_by: str = "",
     deadline: datetime | None = None,
+    delegated: Sequence[Delegation] = (),
+    born: str = "",
 ) -> Approval | NotApproved:
     """Look for a valid Go.
 
@@ -128,9 +136,10 @@ def approval(
     :param roles: role → the users who may decide for it; every role is needed
     :param quorum: distinct people needed; never fewer than two
     :param triggered_by: who started the run; cannot be the only one to decide
+    :param delegated: who was named to speak for a role, too
+    :param born: what tells the run from another one under its id
     """
-    decisions = sorted(_decisions(entries, phase, run_id), key=lambda given: given.sequence)
-    standing, ignored = _standing(decisions, roles, deadline)
+    standing, ignored = _standing(_in_order(entries, phase, run_id, born), roles, deadline, delegated)
     refusals = [given for given in standing.values() if given.choice != GO]
     if refusals:
         return NotApproved("; ".join(_refusal(given) for given in refusals), refused=True)
@@ -142,48 +151,22 @@ def approval(
     return Approval(phase, run_id, fingerprint, tuple(standing[role] for role in roles))
 
 
-def grant(
-    *, phase: str, rule: str, fingerprint: str, release: str, environment: str, run_id: str, actor: str
-) -> NewEntry:
-    """The entry that says: the plan lets this phase act here without people, for exactly this fingerprint.
+def standing(
+    entries: Iterable[Entry],
+    *,
+    phase: str,
+    run_id: str,
+    roles: Mapping[str, Sequence[str]],
+    delegated: Sequence[Delegation] = (),
+    born: str = "",
+) -> dict[str, Decision]:
+    """The last decision of each role, by somebody who may speak for it."""
+    return _standing(_in_order(entries, phase, run_id, born), roles, None, delegated)[0]
 
-    :param rule: where the plan says so
-    :param actor: who started the run
-    """
-    payload = {"phase": phase, "rule": rule, "fingerprint": fingerprint}
-    key = f"{GRANT}/{release}/{environment}/{run_id}/{phase}/{fingerprint}"
-    return NewEntry(GRANT, release, environment, run_id, actor, payload, key=key)
 
-
-def granted(
-    entries: Iterable[Entry], *, phase: str, run_id: str, environment: str, fingerprint: str
-) -> Approval | NotApproved:
-    """Look for a grant by the plan. Production never has one, whatever a plan or an entry says.
-
-    :param environment: where the phase acts; a grant for another one is none
-    """
-    if environment == "production":
-        why = "production is never changed without people, whatever the plan says"
-        return NotApproved(why, remedy="remove gate.automatic from its plan, and let people decide at the gate")
-    found = [
-        entry
-        for entry in entries
-        if (entry.kind, entry.run_id, entry.environment) == (GRANT, run_id, environment)
-        and entry.payload.get("phase") == phase
-    ]
-    if not fingerprint or not found:
-        return NotApproved("the plan's grant is not recorded", remedy=_AUTHORISE)
-    for entry in found:
-        if entry.payload.get("fingerprint") == fingerprint:
-            rule = str(entry.payload.get("rule", ""))
-            by_plan = Decision("plan", f"the plan ({rule})", GO, "", fingerprint, entry.at, entry.sequence)
-            return Approval(phase, run_id, fingerprint, (by_plan,))
-    given = str(found[-1].payload.get("fingerprint", ""))
-    return NotApproved(
-        f"the plan's grant was for {_short(given)}, but now it would be {_short(fingerprint)}: "
-        "something that it covers has changed",
-        remedy=_AUTHORISE,
-    )
+def _in_order(entries: Iterable[Entry], phase: str, run_id: str, born: str) -> list[Decision]:
+    own = (entry for entry in entries if entry.payload.get("born", "") == born)
+    return sorted(_decisions(own, phase, run_id), key=lambda given: given.sequence)
 
 
 def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[Decision]:
@@ -203,12 +186,17 @@ def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[De
 
 
 def _standing(
-    decisions: Iterable[Decision], roles: Mapping[str, Sequence[str]], deadline: datetime | None
+    decisions: Iterable[Decision],
+    roles: Mapping[str, Sequence[str]],
+    deadline: datetime | None,
+    delegated: Sequence[Delegation],
 ) -> tuple[dict[str, Decision], list[str]]:
     standing: dict[str, Decision] = {}
     ignored: list[str] = []
     for given in decisions:
-        if given.user not in roles.get(given.role, ()):
+        own = roles.get(given.role, ())
+        named = delegate_of(given.role, delegated, before=given.sequence) if own else None
+        if given.user not in (*own, named):
             ignored.append(f"{given.user} answered for {given.role or 'no role'} without holding it: not counted")
         elif given.choice == GO and deadline is not None and given.at > deadline:
             ignored.append(f"{given.user}'s Go for {given.role} came after the deadline {deadline.isoformat()}")
@@ -244,12 +232,11 @@ def _missing(standing: Mapping[str, Decision], roles: Mapping[str, Sequence[str]
 
 def _people_missing(given: Iterable[Decision], quorum: int, triggered_by: str) -> list[str]:
     names = sorted({decision.user for decision in given})
-    # Two spellings of a name are one person, in doubt.
-    people = {name.strip().casefold() for name in names}
+    people = {identity(name) for name in names}
     missing = []
     if len(people) < quorum:
         missing.append(f"only {', '.join(names)} decided; {quorum} people are needed")
-    if people <= {triggered_by.strip().casefold()}:
+    if people <= {identity(triggered_by)}:
         missing.append(f"nobody but {triggered_by}, who started the run, decided")
     return missing
 

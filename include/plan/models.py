@@ -12,15 +12,26 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from include.plan.accounts import doubtful
 from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
+from include.plan.gate import Gate
 from include.plan.legacy import Legacy
-from include.plan.people import NO_CHECKLISTS, Checklists, Contact, RoleName, Users, misplaced, no_role
+from include.plan.people import (
+    NO_CHECKLISTS,
+    Checklists,
+    Contact,
+    RoleName,
+    Users,
+    asked_at_gate,
+    misplaced,
+    no_role,
+)
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
 from include.plan.release import ImageRef, Release
 from include.plan.rules import Criteria, Misplaced, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
-from include.plan.staging import Acceptance, AutomaticPhase, LoadTest, UrlCheck
+from include.plan.staging import Acceptance, LoadTest, UrlCheck
 from include.plan.texts import Channel, MailAddress, Name, Url
 from include.plan.timeline import EnvironmentName
 
@@ -98,41 +109,6 @@ class Traffic(PlanModel):
         return {**self.selector, self.slot_label: slot}
 
 
-class Gate(PlanModel):
-    """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go.
-
-    :param automatic: the phase that the plan itself lets act without people (docs/adr/0015); staging's only
-    """
-
-    roles: Mapping[str, tuple[str, ...]]
-    timeout_seconds: Seconds = 3600.0
-    quorum: Annotated[int, Field(ge=2)] = 2
-    automatic: AutomaticPhase | None = None
-
-    @model_validator(mode="after")
-    def _decidable(self) -> Self:
-        if not self.roles:
-            raise ValueError("roles is empty: a gate without roles could never say Go")
-        for role, users in self.roles.items():
-            if not users or not all(user.strip() for user in users):
-                raise ValueError(f"role {role!r} names no user: its Go could never be given")
-        people = {user for users in self.roles.values() for user in users}
-        if len(people) < self.quorum:
-            raise ValueError(
-                f"quorum is {self.quorum} and the roles name {len(people)} distinct user(s): "
-                "the gate could never say Go"
-            )
-        return self
-
-    def only(self, roles: tuple[str, ...]) -> Gate:
-        """The gate with these of its roles only; two of their people are enough.
-
-        :raises ValueError: their roles name fewer than two distinct people
-        """
-        some = {role: users for role, users in self.roles.items() if role in roles}
-        return Gate(roles=some, timeout_seconds=self.timeout_seconds, automatic=self.automatic)
-
-
 class Messages(PlanModel):
     """Where an environment's messages go.
 
@@ -170,6 +146,7 @@ class Environment(PlanModel):
     :param load: the load test of a rehearsal; None where there is none
     :param uat: what key users test in a rehearsal
     :param people: who has a role beside those of the gate, for example the key users
+    :param accounts: person → the id under which Airflow's auth manager knows them, where that is not their name
     :param contacts: whom to call in an emergency
     :param checklists: what is looked after, and who or what settles each point
     :param sign_off: the roles that sign a release off
@@ -201,6 +178,7 @@ class Environment(PlanModel):
     load: LoadTest | None = None
     uat: Acceptance | None = None
     people: Mapping[RoleName, Users] = Field(default_factory=dict)
+    accounts: Mapping[Text, Text] = Field(default_factory=dict)
     contacts: tuple[Contact, ...] = ()
     checklists: Checklists = NO_CHECKLISTS
     sign_off: tuple[RoleName, ...] = ()
@@ -252,12 +230,20 @@ class Environment(PlanModel):
             return self  # a watch that is under way must not end because of a checklist
         if twice := sorted(set(self.people) & set(self.gate.roles)):
             raise Misplaced(("people", twice[0]), f"{twice[0]} is a role of the gate: name its users there")
-        roles = frozenset(self.roles)
+        roles_of_all = self.roles
+        roles = frozenset(roles_of_all)
         rules = frozenset(name for name, _ in self.slo.named())
         for index, role in enumerate(self.sign_off):
             if role not in roles:
                 raise no_role(("sign_off", index), role, roles)
+        signers = {user for role in self.sign_off for user in roles_of_all[role]}
+        if self.sign_off and len(signers) < self.gate.quorum:
+            raise Misplaced(("sign_off",), f"names {len(signers)} person: nobody signs a release off alone")
         for wrong in misplaced(self.checklists, roles, rules):
+            raise wrong
+        for wrong in asked_at_gate(self.checklists, frozenset(self.gate.roles)):
+            raise wrong
+        for wrong in doubtful(self.accounts, self.everybody):
             raise wrong
         return self
 
@@ -296,6 +282,11 @@ class Environment(PlanModel):
     def roles(self) -> dict[str, tuple[str, ...]]:
         """Every role with its users: those of the gate and the others."""
         return {**self.gate.roles, **self.people}
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        """Everybody who has a role."""
+        return frozenset(user for users in self.roles.values() for user in users)
 
     @property
     def probes(self) -> tuple[SmokeCheck, ...]:

@@ -76,6 +76,20 @@ def misplaced(checklists: Checklists, roles: frozenset[str], rules: frozenset[st
                 )
 
 
+def asked_at_gate(checklists: Checklists, roles: frozenset[str]) -> Iterator[Misplaced]:
+    """The points of the Go/No-Go whose role is not asked there: nobody could tick them.
+
+    :param roles: of the gate
+    """
+    for index, item in enumerate(checklists.get("go-no-go", ())):
+        if item.role is not None and item.role not in roles:
+            yield Misplaced(
+                ("checklists", "go-no-go", index, "role"),
+                f"{item.role} is not asked at the gate: gate.roles has {', '.join(sorted(roles))}; name one of "
+                "them, or move the point to another checklist",
+            )
+
+
 def no_role(place: tuple[str | int, ...], role: str, roles: frozenset[str]) -> Misplaced:
     """What is wrong where a role is named that nobody has."""
     return Misplaced(

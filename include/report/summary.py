@@ -28,6 +28,11 @@ STEPS: Mapping[str, str] = {
     "preflight.preview": "Vorschau der Änderungen festgehalten",
     "gate.silence": "Keine Antwort bis zur Frist",
     "gate.approved": "Freigegeben",
+    "gate.delegated": "Entscheidung übertragen",
+    "gate.answer-refused": "Antwort war keine Entscheidung",
+    "checklist.ticked": "Punkte der Checkliste bestätigt",
+    "checklist.settled": "Checkliste erledigt",
+    "release.signed-off": "Release abgenommen",
     "deploy.done": "Neue Version bereitgestellt",
     "verify.passed": "Neue Version geprüft",
     "cutover.done": "Verkehr umgeschaltet",
@@ -74,6 +79,7 @@ INTERNAL = (
     "watch.checkpoint",
     "migration.watch-checkpoint",
     "ledger.head",
+    "gate.asked",
 )
 _QUIET = (SENT, FAILED, DECISION, *INTERNAL)
 _DETAILS: Mapping[str, str] = {

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.state import ServiceState
 from include.errors import LedgerError, TrafficError
-from include.ledger.approvals import DECISION, GRANT, Approval, NotApproved, approval, granted
+from include.ledger.approvals import DECISION, Approval, NotApproved, approval
+from include.ledger.delegations import DELEGATED, delegations
 from include.ledger.entry import Entry, NewEntry
+from include.ledger.grants import GRANT, granted
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
 from include.steps.run import ReleaseRun, parse_release_id
@@ -22,6 +24,7 @@ ADOPTED = "adoption.done"
 ADOPTION_UNDO = "adoption.undo"
 ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
+SIGNED_OFF = "release.signed-off"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
 WATCH_CALLED = "cutover.watch-called"
@@ -168,19 +171,26 @@ def _by_plan(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
         run_id=run.run_id,
         environment=run.environment.name,
         fingerprint=run.fingerprint,
+        born=run.born,
     )
 
 
 def _by_people(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
-    gate = run.environment.gate
+    environment, gate = run.environment, run.environment.gate
+    # A delegation is for the release, whichever run it was given in; a decision is for its run.
+    entries = ledger.entries(
+        release=run.release.version, environment=environment.name, kinds=(DECISION, DELEGATED)
+    )
     return approval(
-        all_recorded(ledger, run, DECISION),
+        entries,
         phase=run.phase,
         run_id=run.run_id,
         fingerprint=run.fingerprint,
         roles=gate.roles,
         quorum=gate.quorum,
         triggered_by=run.triggered_by or "",
+        delegated=delegations(entries, gate.roles, environment.everybody),
+        born=run.born,
     )
 
 

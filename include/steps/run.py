@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from include.bluegreen.lease import Terms, lease_seconds
-from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
+from include.gate.parts import covered_parts
+from include.plan.fingerprint import FingerprintInputs, chart_digest, content_of, fingerprint
 from include.plan.legacy import Legacy
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
 from include.plan.slots import SLOTS, Slot
 from include.plan.values import slot_values
 from include.version import VERSION
+
+ROUNDS = 2
+"""How often a gate can ask a role in one go; the environment is held for as long."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class ReleaseRun:
     :param run_id: Airflow's id of the run
     :param triggered_by: the user who started the run; None for a run the scheduler started
     :param override_reason: why the environment may be taken from a release that holds it; empty: it may not
+    :param born: what tells this run from one that was deleted and begun anew under its id
     :param covers: what an approval covers besides the plan, by name, for example what is to be migrated
     """
 
@@ -37,6 +42,7 @@ class ReleaseRun:
     run_id: str
     triggered_by: str | None
     override_reason: str = ""
+    born: str = ""
     covers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -52,19 +58,28 @@ class ReleaseRun:
     @cached_property
     def fingerprint(self) -> str:
         """Digest over all that an approval covers (DESIGN, vocabulary)."""
+        return fingerprint(self._covered)
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """All that an approval covers, part by part in words."""
+        return covered_parts(content_of(self._covered))
+
+    @cached_property
+    def _covered(self) -> FingerprintInputs:
         environment = self.environment
-        return fingerprint(
-            FingerprintInputs(
-                image=self.release.image,
-                image_digest=self.release.image.digest,
-                chart_digest=chart_digest(self.chart),
-                values={slot: self.values(slot) for slot in SLOTS},
-                slo=environment.slo,
-                watch_seconds=environment.watch.seconds,
-                roles=environment.gate.roles,
-                stellwerk_version=VERSION,
-                covers=dict(self.covers),
-            )
+        deciders = {user for users in environment.gate.roles.values() for user in users}
+        return FingerprintInputs(
+            image=self.release.image,
+            image_digest=self.release.image.digest,
+            chart_digest=chart_digest(self.chart),
+            values={slot: self.values(slot) for slot in SLOTS},
+            slo=environment.slo,
+            watch_seconds=environment.watch.seconds,
+            roles=environment.gate.roles,
+            stellwerk_version=VERSION,
+            covers=dict(self.covers),
+            accounts={who: account for who, account in environment.accounts.items() if who in deciders},
         )
 
     def values(self, slot: Slot) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def lease_terms(environment: Environment, release_id: str, started_by: str | Non
         name=lease_name(environment),
         release_id=release_id,
         started_by=started_by or "the scheduler",
-        duration_seconds=lease_seconds(environment.gate.timeout_seconds),
+        duration_seconds=lease_seconds(ROUNDS * environment.gate.timeout_seconds),
     )
 
 

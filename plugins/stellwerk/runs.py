@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from include.errors import PlanError
@@ -38,6 +39,7 @@ def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
         triggered_by=getattr(dag_run, "triggering_user_name", None),
         override_reason=str(params.get("override_reason", "")),
     )
+    run = replace(run, born=_born(dag_run))
     connections = run.environment.connections
     if connections.registry is None or not with_digest:
         return run
@@ -45,6 +47,12 @@ def release_run(context: Context, *, with_digest: bool = True) -> ReleaseRun:
     from stellwerk.hooks.ledger import open_ledger
 
     return pinned(run, open_ledger(connections.ledger))
+
+
+def _born(dag_run: Any) -> str:
+    """When and by whom a run was begun: never changed by clearing it, and not by its id."""
+    after = getattr(dag_run, "run_after", None)
+    return f"{after.isoformat()} {getattr(dag_run, 'triggering_user_name', None) or ''}".strip() if after else ""
 
 
 def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any]) -> None:

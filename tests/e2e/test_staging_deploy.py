@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from include.ledger.approvals import DECISION, GRANT
+from include.ledger.approvals import DECISION
+from include.ledger.grants import GRANT
 from include.plan.values import merged
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.environment import Options, Sandbox

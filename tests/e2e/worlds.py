@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from include.plan.values import merged
+from include.sandbox.beside import Beside
 from include.sandbox.environment import PLAN_TEMPLATE, Sandbox
 from include.sandbox.erp.versions import ErpVersion
 
@@ -52,7 +53,7 @@ def write_staging(folder: Path) -> None:
 
 
 @contextmanager
-def staging_like_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
+def staging_like_production(sandbox: Sandbox | Beside, changes: Mapping[str, Any]) -> Iterator[None]:
     """Have an environment ``staging`` that is the sandbox's production but for ``changes``."""
     with _environment(sandbox, "staging", {"name": "staging", **changes}):
         yield
@@ -66,7 +67,7 @@ def changed_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator
 
 
 @contextmanager
-def _environment(sandbox: Sandbox, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
+def _environment(sandbox: Sandbox | Beside, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
     """Replace an environment's file by production's with ``changes``, whole at every moment."""
     folder = sandbox.plan_folder / "environments"
     content = yaml.safe_load((folder / "production.yaml").read_text())

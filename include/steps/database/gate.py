@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from include.errors import ApprovalMissing
+from include.gate.form import Frame, framed
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT
@@ -58,7 +59,7 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     return replace(run, environment=run.environment.model_copy(update={"gate": gate}), covers=covers)
 
 
-def question(run: ReleaseRun, role: str, ledger: Ledger) -> Question:
+def question(run: ReleaseRun, role: str, ledger: Ledger, frame: Frame) -> Question:
     """Compose the question of one role, from the ledger alone.
 
     :param run: as :func:`decided_about` binds it
@@ -67,24 +68,18 @@ def question(run: ReleaseRun, role: str, ledger: Ledger) -> Question:
     tried = require(ledger, run, TRIED_OUT, before=GATE)
     release, environment = run.release, run.environment
     plan = database_plan(run)
-    lines = [
-        f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous}).",
-        "",
-        *(f"- {fact}" for fact in (*facts(surveyed), *evidence(tried))),
-        "",
-        "| | |",
-        "|---|---|",
-        f"| lock and statement timeout | {plan.limits.lock_seconds:g} s, {plan.limits.statement_seconds:g} s |",
-        f"| watch afterwards | {plan.watch_seconds:g} s |",
-        f"| rehearsal | `{tried.payload['id']}` |",
-        f"| fingerprint | `{run.fingerprint[:16]}` |",
-        f"| started by | {run.triggered_by or 'the scheduler'} |",
-        "",
-        f"Every role has to say Go, at least {environment.gate.quorum} people have to. "
-        f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",
+    rows = [
+        f"lock and statement timeout: {plan.limits.lock_seconds:g} s, {plan.limits.statement_seconds:g} s",
+        f"watch afterwards: {plan.watch_seconds:g} s",
+        f"rehearsal: `{tried.payload['id']}`",
+        f"fingerprint: `{run.fingerprint[:16]}`",
+        f"started by: {run.triggered_by or 'the scheduler'}",
     ]
+    head = (
+        f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous})."
+    )
     subject = f"Migrate {environment.name} for {release.version}: Go or No-Go as {role}?"
-    return Question(subject, "\n".join(lines))
+    return Question(subject, framed(head, rows, (*facts(surveyed), *evidence(tried)), frame, role))
 
 
 def evidence(tried: Entry) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from include.errors import ApprovalMissing
-from include.ledger.approvals import grant
+from include.ledger.grants import grant
 from include.ledger.store import Ledger
 from include.steps.record import require_approval
 from include.steps.run import ReleaseRun
@@ -41,6 +41,7 @@ def authorise(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
             environment=environment.name,
             run_id=run.run_id,
             actor=run.triggered_by or "release-calendar",
+            born=run.born,
         )
     )
     require_approval(ledger, run)

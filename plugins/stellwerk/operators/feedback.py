@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
 from include.steps.feedback_form import CONFIRM, DISMISS
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.operators.message import Announce, ledger_if_any
 from stellwerk.operators.rollback import rollback_of
+from stellwerk.people import assigned
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class AskRollBack(StellwerkOperator):
             run = release_run(context, with_digest=False)
             ledger = self.ledger(run)
             report = critical_report(run, ledger)
-            answer = answer_of(event, now=datetime.now(UTC))
+            answer = answer_of(event, now=datetime.now(UTC), accounts=run.environment.accounts)
             if answer is None or answer.user is None:
                 self._silence(run, ledger, report)
                 self._ask(run, report)
@@ -138,7 +139,7 @@ class AskRollBack(StellwerkOperator):
             asked.subject,
             asked.body,
             params={COMMENT: comment.serialize()},
-            assigned_users=[HITLUser(id=user, name=user) for user in people_of(run.environment)],
+            assigned_users=assigned(run.environment, people_of(run.environment)),
         )
         raise TaskAwaitingInput(
             method_name="execute_complete", timeout=timedelta(seconds=patience_seconds(run.environment))

@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.database import DatabaseOperator
+from stellwerk.people import answerer, assigned
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class AskLoss(HITLOperator):
         needed = f"*{self.yes}* needs a reason; without one the question comes back."
         self.body = f"{self.text_of(stated)}\n\n{needed}\n\nstatement `{stated['digest'][:16]}`"
         self.params = ParamsDict(self._form(stated["digest"]))
-        self.assigned_users = [{"id": user, "name": user} for user in people]
+        self.assigned_users = assigned(run.environment, people)
         self.response_timeout = self.answer_within(run, stated)
         return super().execute(context)
 
@@ -153,12 +154,12 @@ class AskLoss(HITLOperator):
             filled = {name: comment_of(value) for name, value in (event["params_input"] or {}).items()}
             form = {**dict.fromkeys(self._form(), ""), **filled}
             answer = super().execute_complete(context, {**event, "params_input": form})
-            user = answer["responded_by_user"]
+            user = answerer(run.environment, answer["responded_by_user"])
             if answer["chosen_options"] != [self.yes]:
-                self.kept(run, f"{user['id'] if user else 'nobody'} said {self.no}", said_no=True)
+                self.kept(run, f"{user or 'nobody'} said {self.no}", said_no=True)
             said = {
                 "digest": form["statement"],
-                "by": user["id"] if user else "",
+                "by": user or "",
                 "reason": form["reason"],
             }
             try:

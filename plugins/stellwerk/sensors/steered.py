@@ -7,10 +7,11 @@ from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.errors import ClusterError, LedgerError, RolledBack
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.people import assigned
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Steered(StellwerkOperator):
             asked.subject,
             asked.body,
             params=_form(),
-            assigned_users=[HITLUser(id=user, name=user) for user in people_of(config.environment)],
+            assigned_users=assigned(config.environment, people_of(config.environment)),
         )
         ti.xcom_push(key=QUESTION_KEY, value=str(ti.id))
 

@@ -150,6 +150,21 @@ def test_one_person_in_every_role_is_not_enough() -> None:
     assert reason(result) == "only bert decided; 2 people are needed"
 
 
+def test_a_run_of_the_calendar_needs_two_as_well() -> None:
+    roles = {"a": ("bert",), "b": ("bert", "otto")}
+    result = decide(says("a", "bert"), says("b", "bert"), roles=roles, triggered_by="")
+    assert reason(result) == "only bert decided; 2 people are needed"
+    assert isinstance(decide(says("a", "bert"), says("b", "otto"), roles=roles, triggered_by=""), Approval)
+
+
+def test_an_approval_is_of_the_run_that_was_begun_then_and_not_of_another_one_under_its_id() -> None:
+    gos = [says(go.payload["role"], go.actor, born="monday") for go in ALL_GO]
+    assert isinstance(decide(*gos, born="monday"), Approval)
+    for born in ("", "tuesday"):
+        assert "no Go from technical-lead" in reason(decide(*gos, born=born))
+    assert isinstance(decide(*ALL_GO, born="monday"), NotApproved)
+
+
 def test_whoever_started_the_run_is_never_alone() -> None:
     result = decide(says("a", "bert"), roles={"a": ("bert",)}, triggered_by="Bert")
     assert "nobody but Bert, who started the run, decided" in reason(result)

@@ -19,6 +19,7 @@ PLACEHOLDERS = {
     **dict.fromkeys(("PUBLIC_URL", "PREVIEW_URL", "IDENTITY_URL"), "http://127.0.0.1:1"),
     **dict.fromkeys(("CHART", "PG_CLIENTS", "ERP_TREES", "PYTHON"), "/srv/x"),
     "NAMESPACE": "production",
+    "ACCOUNTS": '{"technical-lead": "3"}',
     "METRICS_SOURCE": "openmetrics",
     "BACKUPS_URL": "file:///srv/backups",
 }

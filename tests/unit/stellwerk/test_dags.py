@@ -36,7 +36,8 @@ def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
 def test_nothing_acts_before_the_gate(dags: DagBag) -> None:
     dag = dags.dags["production-blue-green"]
     before_gate = {t.task_id for t in dag.tasks if "go_no_go.approve" not in _all_upstream(dag, t.task_id)}
-    assert before_gate == {"preflight", "go_no_go.roles", "go_no_go.decide", "go_no_go.approve"}
+    gate = {"roles", "decide", "open_roles", "decide_again", "approve"}
+    assert before_gate == {"preflight", *(f"go_no_go.{task}" for task in gate)}
 
 
 def _all_upstream(dag: object, task_id: str) -> set[str]:
@@ -183,7 +184,10 @@ def test_a_mode_ends_before_what_the_next_one_does(dags: DagBag) -> None:
     for task in dag.tasks:
         told = task.task_id == "announce_left"  # waits for a success, of which there is none in mode plan
         of_apply = "rehearses" in _all_upstream(dag, task.task_id) and "watch" not in task.upstream_task_ids
-        if of_apply and not told:
+        if task.task_id == "go_no_go.approve":
+            assert task.trigger_rule == "none_failed_min_one_success", "what was skipped does not make it run"
+            assert task.upstream_task_ids == {"go_no_go.open_roles", "go_no_go.decide_again"}
+        elif of_apply and not told:
             assert task.trigger_rule == "all_success", f"{task.task_id} would run in mode plan"
 
 
@@ -294,3 +298,23 @@ def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
     assert "do: correct the file" in error
     releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]
     assert releases == ["3.0.2", "3.0.0"], "a broken file offers nothing"
+
+
+def test_a_question_with_other_words_has_a_task_of_its_own_and_a_gate_that_needs_none_goes_on(
+    dags: DagBag,
+) -> None:
+    for name in ("production-blue-green", "db-migration"):
+        dag = dags.dags[name]
+        assert dag.get_task("go_no_go.open_roles").upstream_task_ids == {"go_no_go.decide"}
+        assert dag.get_task("go_no_go.open_roles").again
+        assert dag.get_task("go_no_go.decide_again").is_mapped
+        assert dag.get_task("go_no_go.approve").trigger_rule == "none_failed_min_one_success"
+
+
+def test_what_people_vouch_for_at_the_end_holds_up_neither_report_nor_lease(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    assert "final_verification" in _all_upstream(dag, "checklist.points")
+    assert "checklist.settled" in _all_upstream(dag, "sign_off.decide")
+    assert {dag.get_task(f"sign_off.{name}").about for name in ("roles", "open_roles", "approve")} == {"sign-off"}
+    for task in ("report", "release_lease", "announce_success"):
+        assert not any(name.startswith(("checklist.", "sign_off.")) for name in _all_upstream(dag, task))

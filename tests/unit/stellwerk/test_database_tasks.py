@@ -34,7 +34,7 @@ from include.errors import (
     MigrationRefused,
     StellwerkError,
 )
-from include.ledger.approvals import DECISION
+from include.ledger.approvals import DECISION, GO, NO_GO
 from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
     LOSS_CONFIRMED,
@@ -51,11 +51,11 @@ from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
-from stellwerk import gates
-from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.message import Announce
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -65,13 +65,14 @@ class Instance(SimpleNamespace):
     """A task instance at its last try, which keeps what is pushed."""
 
     def __init__(self) -> None:
-        super().__init__(id=uuid4(), try_number=3, max_tries=2, pushed={})
+        super().__init__(id=uuid4(), try_number=3, max_tries=2, map_index=0, pushed={}, xcom_pull=lambda **_: {})
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
 
-CONTEXT = cast(Any, {"task_instance": Instance(), "params": {"mode": "apply"}})
+INSTANCE = Instance()
+CONTEXT = cast(Any, {"task_instance": INSTANCE, "ti": INSTANCE, "params": {"mode": "apply"}})
 STEPS = "include.steps.database"
 
 
@@ -86,12 +87,13 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
+        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.decision"):
             monkeypatch.setattr(f"{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
+        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", lambda *_: None)
 
     def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
         return pinned(self.run, self.ledger) if with_digest else self.run
@@ -460,10 +462,11 @@ def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
 # -- the gate ------------------------------------------------------------------------------------------------
 
 
-def given_at_gate(world: World, by: str, choice: str = gates.GO, **form: str) -> Any:
+def given_at_gate(world: World, by: str, choice: str = GO, **form: str) -> Any:
     """The answer to the question that was asked last, with what its form shows."""
     shown = {"comment": "fine", "fingerprint": world.asked[-1]["params"]["fingerprint"]["value"]}
-    return {**answer(choice, "", by=by), "params_input": {**shown, **form}}
+    given = {"params_input": {**shown, **form}, "responded_at": datetime.now(UTC)}
+    return {**answer(choice, "", by=by), **given}
 
 
 def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
@@ -471,16 +474,18 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
     reference = world.run.release.image.reference
     record(world.ledger, world.run, IMAGE_RESOLVED, {"reference": reference, "digest": "sha256:" + "1" * 64})
     world.surveyed()
-    roles = GateRoles(task_id="roles", about="migration").execute(CONTEXT)
-    assert roles == [{"role": "technical-lead"}, {"role": "on-call-lead"}]
+    roles = GateRoles(task_id="roles", asks="decide", about="migration").execute(CONTEXT)
+    assert roles == [{"role": "technical-lead", "over": ""}, {"role": "on-call-lead", "over": ""}]
     approve = Approve(task_id="approve", about="migration")
-    for given, user in zip(roles, ("anna", "bo"), strict=True):
+    for place, (given, user) in enumerate(zip(roles, ("anna", "bo"), strict=True)):
+        context = cast(Any, {**CONTEXT, "ti": SimpleNamespace(map_index=place, id=uuid4())})
+        context["task_instance"] = context["ti"]
         with pytest.raises(AirflowFailException, match="ApprovalMissing"):
             approve.execute(CONTEXT)
         task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
         with pytest.raises(TaskAwaitingInput):
-            task.execute(CONTEXT)
-        assert task.execute_complete(CONTEXT, given_at_gate(world, user))["choice"] == gates.GO
+            task.execute(context)
+        assert task.execute_complete(context, given_at_gate(world, user))["choice"] == GO
     assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
     assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
     assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
@@ -495,13 +500,12 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
 def asked_at_gate(**about: Any) -> RoleDecision:
     """A task that has asked the technical lead."""
     named = {"task_id": "decide", "evidence_from": "preflight", "role": "technical-lead", **about}
-    context = {**CONTEXT, "ti": SimpleNamespace(xcom_pull=lambda **_: {})}
     with pytest.raises(TaskAwaitingInput):
-        RoleDecision(**named).execute(cast(Any, context))
+        RoleDecision(**named).execute(CONTEXT)
     return RoleDecision(**named)  # it is resumed by another process
 
 
-@pytest.mark.parametrize("choice", [gates.GO, gates.NO_GO])
+@pytest.mark.parametrize("choice", [GO, NO_GO])
 @pytest.mark.parametrize("about", ["migration", "release"])
 def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_was_open(
     world: World, about: str, choice: str
@@ -516,18 +520,44 @@ def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_
     else:  # somebody edits the plan
         watch = world.run.environment.watch.model_copy(update={"seconds": 60})
         world.run = replace(world.run, environment=world.run.environment.model_copy(update={"watch": watch}))
-    why = "what was asked about has changed" if choice == gates.GO else "No-Go of technical-lead"
-    with pytest.raises(AirflowFailException, match=why):
-        task.execute_complete(CONTEXT, given)
+    if choice == NO_GO:
+        with pytest.raises(AirflowFailException, match="No-Go of technical-lead"):
+            task.execute_complete(CONTEXT, given)
+    else:
+        assert task.execute_complete(CONTEXT, given)["choice"] == GO
+        with pytest.raises(AirflowFailException, match="something that was approved has changed"):
+            Approve(task_id="approve", about=about).execute(CONTEXT)
     (entry,) = all_recorded(world.ledger, world.run, DECISION)
     assert (entry.payload["choice"], entry.payload["fingerprint"]) == (choice, shown)
 
 
-def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
+def test_the_last_question_of_a_gate_fails_when_what_it_showed_has_changed(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration", again=True)
+    given = given_at_gate(world, "anna")
+    note(world.ledger, world.run, TRIED_OUT, {**worlds.TRIED, "id": "f" * 16})
+    with pytest.raises(AirflowFailException, match="what was asked about has changed"):
+        task.execute_complete(CONTEXT, given)
+
+
+def test_an_answer_about_a_rehearsal_that_is_not_there_any_more_is_kept_all_the_same(world: World) -> None:
     world.surveyed()
     task = asked_at_gate(about="migration")
-    with pytest.raises(AirflowFailException, match="does not say what was shown"):
+    given = given_at_gate(world, "anna", NO_GO)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.actor, entry.payload["choice"]) == ("anna", NO_GO)
+
+
+def test_a_go_that_does_not_say_what_was_shown_is_asked_again(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    with pytest.raises(TaskAwaitingInput):
         task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
+    assert "without what was shown" in INSTANCE.pushed["asked_again"]
+    assert world.count(DECISION) == 0
 
 
 def test_a_failure_of_what_was_never_announced_is_told_to_nobody(world: World) -> None:

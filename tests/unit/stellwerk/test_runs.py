@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -47,6 +48,17 @@ def test_the_digest_is_asked_for_where_it_is_needed_only(without_ledger: None) -
         release_run(context())
     run = release_run(context(), with_digest=False)
     assert (run.release.version, run.triggered_by) == ("3.0.0", "rm")
+
+
+def test_a_run_is_told_from_another_one_under_its_id(without_ledger: None) -> None:
+    runs = []
+    for after, user in ((1, "rm"), (1, "rm"), (2, "rm"), (1, "eve"), (1, None)):
+        begun = context()
+        begun["dag_run"].run_after = datetime(2030, 1, after, tzinfo=UTC)
+        begun["dag_run"].triggering_user_name = user
+        runs.append(release_run(begun, with_digest=False).born)
+    assert runs[0] == runs[1]
+    assert len(set(runs)) == 4
 
 
 def test_a_misspelt_parameter_is_refused(without_ledger: None) -> None:

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from include.errors import ReportError
-from include.ledger.approvals import GRANT
+from include.ledger.grants import GRANT
 from include.steps import cutover, page
 from include.steps.phase import claim
 from include.steps.staging import complete, load, smoke, standing, urls

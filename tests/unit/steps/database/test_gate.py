@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from include.errors import ApprovalMissing, TrafficError
+from include.gate.form import Frame
 from include.ledger.approvals import GO
 from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT, note
@@ -17,6 +18,8 @@ from include.steps.record import require_approval
 from include.steps.run import ReleaseRun
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
+
+FRAME = Frame(datetime(2030, 1, 1, 12, tzinfo=UTC))
 
 
 def ledger_with(survey: dict[str, Any] | None = None, tried: dict[str, Any] | None = None) -> Ledger:
@@ -84,7 +87,7 @@ def test_a_rehearsal_of_another_old_version_is_none() -> None:
 
 def test_the_question_holds_what_matters() -> None:
     ledger = ledger_with(tried={"rows": ["public.orders: 12 rows before, 11 after"]})
-    asked = question(decided_about(a_run(), ledger), "technical-lead", ledger)
+    asked = question(decided_about(a_run(), ledger), "technical-lead", ledger, FRAME)
     for part in (
         "- erp: b → c (c)",
         "- warning: c.py:3: holds a lock for long",
@@ -93,7 +96,7 @@ def test_the_question_holds_what_matters() -> None:
         "- going back loses 3 values of orders.delivery_date",
         "- warning: public.orders is written anew",
         "- warning: public.orders: 12 rows before, 11 after",
-        "| rehearsal | `0123456789abcdef` |",
+        "- rehearsal: `0123456789abcdef`",
     ):
         assert part in asked.body, part
 
@@ -104,6 +107,6 @@ def test_the_question_warns_of_what_is_not_proven() -> None:
         "way_back": {"proven": False, "why": "c.py takes nothing back"},
     }
     ledger = ledger_with(tried=tried)
-    body = question(decided_about(a_run(), ledger), "on-call-lead", ledger).body
+    body = question(decided_about(a_run(), ledger), "on-call-lead", ledger, FRAME).body
     assert "- warning: it is not proven that the old version works on the new schema: no tests" in body
     assert "- warning: going back means restoring the backup: c.py takes nothing back" in body

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from include.errors import ApprovalMissing
-from include.ledger.approvals import GRANT, Approval, NotApproved, grant, granted
+from include.ledger.approvals import Approval, NotApproved
+from include.ledger.grants import GRANT, grant, granted
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import Environment
 from include.steps.record import require_approval
@@ -96,6 +97,7 @@ FACTS = {"phase": "staging-deploy", "rule": "r", "fingerprint": PRINT, "release"
         ({"environment": "production"}, "not recorded"),
         ({"environment": "staging", "run_id": "other"}, "not recorded"),
         ({"environment": "staging", "phase": "db-migration"}, "not recorded"),
+        ({"environment": "staging", "born": "again"}, "not recorded"),
         ({"environment": "staging", "fingerprint": "sha256:" + "b" * 64}, "has changed"),
     ],
 )

@@ -1,0 +1,119 @@
+"""What settles the points of a checklist: a record of the ledger, or a person's word. No record is no evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from include.ledger.entry import Entry
+from include.plan.people import ChecklistItem
+
+TICKED: Final = "checklist.ticked"
+CHECKED: Final = "checklist.settled"
+
+Standing = Literal["settled", "open", "unknown"]
+"""``open``: somebody has yet to tick it, or its evidence speaks against it; ``unknown``: there is no evidence."""
+
+# The record that a task leaves when it has done its work, and what takes it back.
+_BACK: Final = ("switch.back", "rollback.done")
+_UNDONE: Final = ("migration.taken-back", "restore.done")
+RECORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "db-migration.rehearsal.verify_backup": ("backup.verified", ()),
+    "db-migration.rehearsal.rehearse": ("rehearsal.done", ()),
+    "db-migration.migration.verify_backup": ("backup.verified", ()),
+    "db-migration.migration.migrate": ("migration.applied", _UNDONE),
+    "db-migration.migration.verify": ("migration.verified", _UNDONE),
+    "db-migration.watch": ("migration.watched", _UNDONE),
+    "production-blue-green.deploy_idle_slot": ("deploy.done", ()),
+    "production-blue-green.verify_idle_slot": ("verify.passed", ()),
+    "production-blue-green.cutover": ("cutover.done", _BACK),
+    "production-blue-green.watch": ("watch.passed", _BACK),
+    "production-blue-green.clean_up": ("cleanup.done", _BACK),
+    "production-blue-green.final_verification": ("release.verified", _BACK),
+}
+WATCHED: Final = RECORDS["production-blue-green.watch"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """How a point of a checklist stands.
+
+    :param index: its place in the list, from 0
+    :param role: whose tick settles it; None where a machine does
+    :param why: what settled it, or what is missing
+    """
+
+    index: int
+    text: str
+    role: str | None
+    standing: Standing
+    why: str
+
+    @property
+    def line(self) -> str:
+        """The point as one line of Markdown."""
+        mark = {"settled": "✔", "open": "✘", "unknown": "?"}[self.standing]
+        return f"{mark} {self.text}: {self.why}"
+
+
+def points(items: Sequence[ChecklistItem], entries: Iterable[Entry], *, checklist: str) -> tuple[Point, ...]:
+    """How every point stands.
+
+    :param entries: of the release in its environment, whichever run wrote them, oldest first
+    :param checklist: the list's name
+    """
+    known = list(entries)
+    return tuple(_point(index, item, known, checklist) for index, item in enumerate(items))
+
+
+def unsettled(found: Iterable[Point], role: str | None = None) -> tuple[Point, ...]:
+    """The points that machines leave open, or those of a role."""
+    return tuple(one for one in found if one.standing != "settled" and one.role == role)
+
+
+def _point(index: int, item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> Point:
+    if item.role is not None:
+        return Point(index, item.text, item.role, *_by_tick(item, entries, checklist))
+    standing, why = _by_rule(item.rule, entries) if item.rule is not None else _by_task(str(item.task), entries)
+    return Point(index, item.text, None, standing, why)
+
+
+def _by_tick(item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> tuple[Standing, str]:
+    for entry in reversed(entries):
+        told = entry.payload
+        of_list = entry.kind == TICKED and (told.get("checklist"), told.get("role")) == (checklist, item.role)
+        if of_list and item.text in told.get("points", ()):
+            said = f": {told['comment']}" if told.get("comment") else ""
+            return "settled", f"{entry.actor}{said}"
+    return "open", f"{item.role} has not ticked it"
+
+
+def _by_task(task: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
+    kind, voids = RECORDS.get(task, (None, ()))
+    if kind is None:
+        return "unknown", f"{task} leaves no record that settles it"
+    found = _newest(entries, kind)
+    if found is None:
+        return "unknown", f"no record of {task}"
+    after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
+    if after is not None:
+        return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
+    return "settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC"
+
+
+def _by_rule(rule: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
+    standing, why = _by_task("production-blue-green.watch", entries)
+    if standing != "settled":
+        return standing, why
+    watched = _newest(entries, WATCHED[0])
+    findings = watched.payload.get("findings", ()) if watched else ()
+    states = [(str(state), str(sentence)) for name, state, sentence in findings if name == rule]
+    if not states:
+        return "unknown", f"the watch judged no {rule}"
+    state, sentence = states[-1]
+    return ("settled" if state == "HEALTHY" else "unknown" if state == "UNKNOWN" else "open"), sentence
+
+
+def _newest(entries: Sequence[Entry], kind: str) -> Entry | None:
+    return next((entry for entry in reversed(entries) if entry.kind == kind), None)

@@ -1,0 +1,101 @@
+"""What settles a point of a checklist; no record is no evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from include.gate.checklist import RECORDS, TICKED, points, unsettled
+from include.ledger.entry import Entry, NewEntry
+from include.plan.loader import load_plan, plan_folder
+from include.plan.people import ChecklistItem
+from include.steps import record, schema_proof
+from include.steps.database import entries as entries_of
+from tests.memory import MemoryLedger
+
+BY_ROLE = ChecklistItem(text="No critical bugs", role="technical-lead")
+BY_TASK = ChecklistItem(text="Migration successful", task="db-migration.watch")
+BY_RULE = ChecklistItem(text="Error rate", rule="criteria.error_rate")
+
+
+def entries(*told: tuple[str, dict[str, Any]]) -> tuple[Entry, ...]:
+    ledger = MemoryLedger()
+    return tuple(
+        ledger.append(NewEntry(kind, "3.0.0", "production", "r", str(payload.pop("by", "x")), payload))
+        for kind, payload in told
+    )
+
+
+def standing(item: ChecklistItem, *told: tuple[str, dict[str, Any]]) -> tuple[str, str]:
+    [point] = points([item], entries(*told), checklist="go-no-go")
+    return point.standing, point.why
+
+
+def test_a_task_settles_by_its_record_until_that_is_undone() -> None:
+    assert standing(BY_TASK) == ("unknown", "no record of db-migration.watch")
+    assert standing(BY_TASK, ("migration.watched", {}))[0] == "settled"
+    for undone in ("migration.taken-back", "restore.done"):
+        assert standing(BY_TASK, ("migration.watched", {}), (undone, {}))[0] == "open"
+        assert (
+            standing(BY_TASK, ("migration.watched", {}), (undone, {}), ("migration.watched", {}))[0] == "settled"
+        )
+
+
+def test_a_task_that_leaves_no_record_settles_nothing() -> None:
+    item = ChecklistItem(text="Report", task="production-blue-green.report")
+    assert standing(item)[0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("HEALTHY", "settled"), ("DEGRADED", "open"), ("UNKNOWN", "unknown")]
+)
+def test_a_rule_settles_by_what_the_watch_found(state: str, expected: str) -> None:
+    watched = {"findings": [["criteria.p95_seconds", "HEALTHY", "fast"], ["criteria.error_rate", state, "0.2 %"]]}
+    assert standing(BY_RULE, ("watch.passed", watched)) == (expected, "0.2 %")
+
+
+def test_a_rule_that_was_not_judged_is_unknown() -> None:
+    assert standing(BY_RULE)[0] == "unknown"
+    assert standing(BY_RULE, ("watch.passed", {"findings": []})) == (
+        "unknown",
+        "the watch judged no criteria.error_rate",
+    )
+    healthy = {"findings": [["criteria.error_rate", "HEALTHY", "0.2 %"]]}
+    assert standing(BY_RULE, ("watch.passed", healthy), ("switch.back", {}))[0] == "open"
+
+
+def test_a_tick_settles_the_point_of_its_own_list_and_role_only() -> None:
+    ticked = {
+        "checklist": "go-no-go",
+        "role": "technical-lead",
+        "points": ["No critical bugs"],
+        "comment": "looked",
+    }
+    assert standing(BY_ROLE) == ("open", "technical-lead has not ticked it")
+    assert standing(BY_ROLE, (TICKED, {**ticked, "by": "tina"})) == ("settled", "tina: looked")
+    for other in ({"checklist": "final-check"}, {"role": "on-call-lead"}, {"points": ["No other bugs"]}):
+        assert standing(BY_ROLE, (TICKED, {**ticked, **other}))[0] == "open"
+
+
+def test_what_is_unsettled_is_told_by_machines_or_by_role() -> None:
+    found = points([BY_ROLE, BY_TASK], (), checklist="go-no-go")
+    assert [point.text for point in unsettled(found)] == ["Migration successful"]
+    assert [point.text for point in unsettled(found, "technical-lead")] == ["No critical bugs"]
+    assert found[1].line == "? Migration successful: no record of db-migration.watch"
+
+
+def test_every_kind_of_record_is_one_that_the_steps_write() -> None:
+    modules = (record, schema_proof, entries_of)
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
+    assert {kind for kept, voids in RECORDS.values() for kind in (kept, *voids)} <= known
+
+
+def test_what_the_plan_leaves_to_tasks_leaves_a_record() -> None:
+    lists = load_plan(plan_folder()).environment("production").checklists
+    tasks = {item.task for items in lists.values() for item in items if item.task}
+    assert tasks - set(RECORDS) <= {"production-blue-green.report"}, "nobody could settle it"
+    wired = ("go-no-go", "verification", "business-success", "compliance-success")
+    assert {item.task for name, items in lists.items() if name in wired for item in items if item.task} <= set(
+        RECORDS
+    )

@@ -1,0 +1,52 @@
+"""The gate of an environment, and what of an environment has to fit it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from include.plan.models import FROM_FILE, Environment, Gate
+from tests.unit.plan.test_models import ENVIRONMENT
+
+ROLES = {"technical-lead": ("anna",), "business-owner": ("bo",)}
+
+
+def environment(**more: Any) -> Environment:
+    return Environment.model_validate({**ENVIRONMENT, **more}, context=FROM_FILE)
+
+
+def test_a_reminder_comes_before_the_deadline() -> None:
+    assert Gate(roles=ROLES, timeout_seconds=60, reminder_seconds=0).reminder_seconds == 0
+    with pytest.raises(ValidationError, match="nobody could be reminded before the deadline"):
+        Gate(roles=ROLES, timeout_seconds=60, reminder_seconds=60)
+
+
+def test_some_roles_of_a_gate_wait_and_are_reminded_as_long() -> None:
+    some = Gate(roles={**ROLES, "x": ("y",)}, timeout_seconds=60, reminder_seconds=20).only(tuple(ROLES))
+    assert (dict(some.roles), some.timeout_seconds, some.reminder_seconds) == (ROLES, 60, 20)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"accounts": {"mallory": "3"}}, "mallory has no role"),
+        ({"accounts": {"anna": "3", "bo": "3"}}, "one account is one person"),
+        ({"accounts": {"anna": "bo"}}, "is the name of another person"),
+        ({"sign_off": ["technical-lead"]}, "nobody signs a release off alone"),
+        (
+            {"people": {"tester": ["tim"]}, "checklists": {"go-no-go": [{"text": "Tests", "role": "tester"}]}},
+            "tester is not asked at the gate",
+        ),
+    ],
+)
+def test_what_nobody_could_answer_is_refused(more: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        environment(**more)
+
+
+def test_everybody_is_whoever_has_a_role() -> None:
+    known = environment(people={"tester": ["tim", "anna"]}, accounts={"tim": "9"})
+    assert known.everybody == {"anna", "bo", "tim"}
+    assert known.without_lists().accounts == {"tim": "9"}, "a watch lets people in by their accounts"
