@@ -213,12 +213,12 @@ def test_two_in_the_same_minute_start_once_each_beside_a_broken_file_and_a_run_b
     assert hand.state == "success"
     assert calendars_run(client, "3.0.3") is None
     assert "BROKEN" in log
-    assert "3.0.4.yaml:2" in log
+    assert "3.0.4.yaml:3: did not find" in log
 
     def import_error() -> str | None:
         return next((error for error in client.import_errors() if "plan_validation.py" in error), None)
 
-    assert "3.0.4.yaml:2" in wait_for(import_error, "the DAG processor to refuse the file")
+    assert "3.0.4.yaml:3" in wait_for(import_error, "the DAG processor to refuse the file")
     assert len(client.import_errors()) == 1, "no other DAG is broken"
     broken.unlink()
     wait_for(lambda: True if not client.import_errors() else None, "the import error to be gone")
