@@ -25,6 +25,7 @@ from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import Preflight, examine, not_recorded, the_table
 from include.migration.reading import TreeReader
 from include.migration.rules import lint
+from include.migration.sqltext import statements
 from include.migration.tree import Inspection, Rendered, Step, Tree
 from include.migration.way_back import WayBackLoss, losses, refuse_unknown_way, reverse
 
@@ -51,14 +52,18 @@ class Survey:
 
     @property
     def digest(self) -> str:
-        """What an approval is about: the database, the sets, the steps with files and SQL, the schema before."""
+        """What an approval is about: the database, the sets, the steps with files and SQL, the schema before.
+
+        The SQL counts without its values, which a clock or a random number makes anew each time; those that are
+        written down are in the files. What a revision takes from elsewhere than the tree's folder is not seen.
+        """
         steps = {step.revision for step in self.preflight.plan}
         facts = [
             [self.preflight.identity.system_identifier, self.preflight.identity.name],
             [sorted(self.preflight.current), sorted(self.preflight.target)],
             [[step.revision, step.up] for step in self.preflight.plan],
-            [[text for text, _ in one.statements] + [one.why] for one in (*self.forward, *self.backward)],
-            [self.inspection.env_digest],
+            [_approved(one) for one in (*self.forward, *self.backward)],
+            [self.inspection.env_digest, self.inspection.data_digest],
             [one.digest for one in self.inspection.revisions if one.name in steps],
             self.before.fingerprint,
         ]
@@ -133,6 +138,12 @@ class WayBack:
             concurrent_indexes(self.rendered),
             limits or Limits(),
         )
+
+
+def _approved(one: Rendered) -> list[str | int]:
+    """A revision as SQL, as far as it is the same each time it is rendered; why it was not is no part of it."""
+    texts = [statement.without_values for text, _ in one.statements for statement in statements(text)]
+    return [*texts, one.line if one.why else -1]
 
 
 def survey(

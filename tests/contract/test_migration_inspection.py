@@ -231,6 +231,19 @@ def test_what_needs_a_database_says_so_and_stops_no_other(tmp_path: Path) -> Non
     ]
 
 
+def test_what_lies_beside_the_revisions_is_told_from_what_lay_there_before(tmp_path: Path) -> None:
+    given = tree(tmp_path, LINE)
+    before = inspect(given)
+    data = tmp_path / "migrations" / "versions" / "data" / "articles.csv"
+    data.parent.mkdir()
+    data.write_text("1,nails")
+    with_data = inspect(given)
+    data.write_text("1,screws")
+    changed = inspect(given)
+    assert len({one.data_digest for one in (before, with_data, changed)}) == 3
+    assert inspect(tree(tmp_path, {"z": revision("z", "c")})).data_digest == changed.data_digest
+
+
 HIDDEN = (
     "if not context.is_offline_mode():\n    op.get_bind().execute(sa.text('DELETE FROM orders'))",
     "if context.is_offline_mode():\n    return\nop.drop_table('orders')",
