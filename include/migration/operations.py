@@ -85,7 +85,8 @@ def _create(reader: Reader) -> tuple[Operation, ...]:
     if reader.take("TABLE") or reader.take("MATERIALIZED", "VIEW"):
         flags = if_not_exists(reader)
         name = reader.name()
-        return (Operation("create-table", name, reader.name() if reader.take("PARTITION", "OF") else "", flags),)
+        of = reader.name() if reader.take("PARTITION", "OF") else ""
+        return (Operation("create-table", name, of, flags), *rows.made_by(reader.rest))
     if reader.take("TRIGGER"):
         return (Operation("create-trigger", _after("ON", reader)),)
     if reader.take("RULE"):
