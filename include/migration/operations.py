@@ -159,8 +159,16 @@ def _concurrently(reader: Reader) -> frozenset[str]:
 
 
 def _setting(reader: Reader) -> tuple[Operation, ...]:
+    if reader.take("SESSION", "AUTHORIZATION"):
+        return (Operation("setting", object="session_authorization"),)
     reader.take_any("SESSION", "LOCAL")
     return (Operation("setting", object=reader.name()),)
+
+
+def _reset(reader: Reader) -> tuple[Operation, ...]:
+    # Who migrates is again who was asked to.
+    own = reader.take("ROLE") or reader.take("SESSION", "AUTHORIZATION") or reader.take("SESSION_AUTHORIZATION")
+    return (Operation("harmless"),) if own else _setting(reader)
 
 
 def _revoke(reader: Reader) -> tuple[Operation, ...]:
@@ -182,5 +190,5 @@ _READERS = {
     "REFRESH": _refresh,
     "REVOKE": _revoke,
     "SET": _setting,
-    "RESET": _setting,
+    "RESET": _reset,
 }

@@ -133,6 +133,12 @@ RULES: Final[Mapping[str, Rule]] = {
         "changes what guards the migration: its timeouts, its name, how the server notices that it has died",
         "leave it out: the environment says how long it may wait and work (`limits`)",
     ),
+    "session-role": Rule(
+        "block",
+        "migrates as another role, or without triggers and foreign keys: what comes after it is another's, or is"
+        " not checked",
+        "leave it out: the connection names the role; or RESET it in the same revision and have that accepted",
+    ),
     "revoke": Rule("warn", "takes a right away that the old version may need", "do it when it is gone"),
     "concurrently-in-transaction": Rule(
         "block",

@@ -16,7 +16,7 @@ from include.migration.dead_client import SETTINGS
 from include.migration.finding import Finding
 from include.migration.job import Limits
 from include.migration.made import Made
-from include.migration.operation import Operation
+from include.migration.operation import AS_WHOM, Operation
 from include.migration.operations import operations
 from include.migration.repeating import Again, again
 from include.migration.rulebook import RULES
@@ -162,6 +162,10 @@ def _create_index(operation: Operation) -> list[str]:
     return [*found, "new-constraint"] if "unique" in operation.flags else found
 
 
+def _setting(name: str) -> list[str]:
+    return ["session-setting"] if name in GUARDS else ["session-role"] if name in AS_WHOM else []
+
+
 _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "add-column": _add_column,
     "add-constraint": _add_constraint,
@@ -169,7 +173,7 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "update-rows": lambda operation: ["backfill"] if "all" in operation.flags else [],
     "reindex": lambda operation: [] if "concurrently" in operation.flags else ["index-not-concurrent"],
     "refresh": lambda operation: [] if "concurrently" in operation.flags else ["lock-table"],
-    "setting": lambda operation: ["session-setting"] if operation.object in GUARDS else [],
+    "setting": lambda operation: _setting(operation.object),
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
 }
 

@@ -16,7 +16,7 @@ from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationRefused
 from include.migration.made import Made
-from include.migration.operation import Operation
+from include.migration.operation import AS_WHOM, Operation
 from include.migration.operations import operations
 from include.migration.sqltext import statements
 from include.migration.state import shown
@@ -27,6 +27,7 @@ HEADROOM: Final = 0.1
 
 _TABLES: Final = {"drop-table": "table", "empty-table": "table", "delete-rows": "deleted"}
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
+_MEANT: Final = AS_WHOM | {"search_path", "schema"}
 _NOTHING: Final = frozenset(
     {
         *("add-column", "add-constraint", "create-index", "create-other", "create-rule", "create-table"),
@@ -215,8 +216,8 @@ def _losses(operation: Operation, place: str) -> list[Loss]:
         return [Loss(_TABLES[kind], table, "", place), *_more(operation, place)]
     if kind in _COLUMNS:
         return [Loss("column", table, column, place), *_more(operation, place)]
-    if kind == "setting" and column in ("search_path", "schema"):
-        return [Loss("unknown", "", "", place)]  # which tables are meant after it, nobody counts
+    if kind == "setting" and column in _MEANT:
+        return [Loss("unknown", "", "", place)]  # what is meant after it, and what goes with it, nobody counts
     if kind == "update-rows":
         return [Loss("overwritten", table, column, place)]
     return _more(operation, place) if kind in _NOTHING else [Loss("unknown", "", "", place)]

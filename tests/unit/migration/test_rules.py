@@ -45,6 +45,7 @@ HARMLESS = (
     "SET LOCAL search_path TO shop, public",
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
     "RESET ROLE",
+    "RESET SESSION AUTHORIZATION",
     "SELECT set_config('work_mem', '64MB', true)",
 )
 
@@ -125,6 +126,11 @@ FOUND = {
     "RESET ALL": ["session-setting"],
     "RESET statement_timeout": ["session-setting"],
     "SELECT pg_catalog.set_config('LOCK_TIMEOUT', '0', false)": ["session-setting"],
+    "SET ROLE app": ["session-role"],
+    "SET LOCAL ROLE 'app'": ["session-role"],
+    "SET SESSION AUTHORIZATION app": ["session-role"],
+    "SET session_replication_role = replica": ["session-role"],
+    "SELECT set_config('role', 'app', true)": ["session-role"],
     "SELECT set_config('lock_' || 'timeout', '0', false)": ["not-read"],
     "SELECT set_config(name, value, false) FROM settings": ["not-read"],
     "DISCARD ALL": ["not-read"],
