@@ -44,15 +44,18 @@ def insert(reader: Reader) -> tuple[Operation, ...]:
         return (Operation("insert-rows", table, flags=conflict), *beside)
     text = words(tokens)
     at = next(at for at in range(len(text)) if text[at : at + 2] == ("DO", "UPDATE"))
-    return (*_set(table, tokens[at + 3 :], every_row=False), *beside)
+    added = Operation("insert-rows", table, flags=conflict)
+    return (added, *_set(table, tokens[at + 3 :], every_row=False), *beside)
 
 
 def query(tokens: Sequence[Token]) -> tuple[Operation, ...]:
     """``SELECT``, ``WITH``, ``VALUES``: harmless, unless it changes rows or calls who knows what."""
     if has(tokens, "WITH") and any(has(tokens, verb) for verb in ("UPDATE", "DELETE", "MERGE")):
         return (Operation("unknown", object="WITH"),)
-    rows = Operation("insert-rows" if has(tokens, "WITH") and has(tokens, "INSERT") else "harmless")
-    return _done_beside(tokens) or (rows,)
+    text = words(tokens)
+    into = [at + 2 for at in range(len(text)) if text[at : at + 2] == ("INSERT", "INTO")]
+    rows = [Operation("insert-rows", Reader(tokens[at:]).name()) for at in into]
+    return (*rows, *_done_beside(tokens)) or (Operation("harmless"),)
 
 
 def made_by(tokens: Sequence[Token]) -> tuple[Operation, ...]:

@@ -25,14 +25,19 @@ from include.migration.tree import Rendered, Step
 HEADROOM: Final = 0.1
 """Users go on working between the question and the deed: rows may grow by this share before it is asked again."""
 
-_TABLES: Final = {"drop-table": "table", "empty-table": "table", "delete-rows": "deleted"}
+_TABLES: Final = {
+    "drop-table": "table",
+    "empty-table": "emptied",
+    "delete-rows": "deleted",
+    "insert-rows": "inserted",
+}
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
 _MEANT: Final = AS_WHOM | {"search_path", "schema"}
 _NOTHING: Final = frozenset(
     {
         *("add-column", "add-constraint", "create-index", "create-other", "create-rule", "create-table"),
         *("create-trigger", "drop-constraint", "drop-default", "drop-index", "drop-other", "enum-value"),
-        *("attach-partition", "generated-always", "harmless", "insert-rows", "lock-table", "outside-transaction"),
+        *("attach-partition", "generated-always", "harmless", "lock-table", "outside-transaction"),
         *("owner", "reindex", "refresh", "rename", "replace", "revoke", "rewrite", "row-security", "set-not-null"),
         *("setting", "switch-trigger", "transaction"),
     }
@@ -44,8 +49,9 @@ _NOTHING: Final = frozenset(
 class Loss:
     """One thing that goes.
 
-    :param kind: ``table``, ``deleted`` (rows of it), ``column``, ``overwritten`` (a column's values; rows where
-        none is named), ``other`` (what cannot be counted), ``unknown`` (what could not be read)
+    :param kind: ``table``, ``emptied``, ``deleted`` (rows of it), ``column``, ``overwritten`` (a column's values;
+        rows where none is named), ``other`` (what cannot be counted), ``unknown`` (what could not be read).
+        ``inserted`` is none, and stands for what added rows set off (:mod:`include.migration.counting`)
     :param place: the revision and the statement, or why it could not be read
     :param rows: rows, or values that are not NULL; None where that cannot be counted
     """
