@@ -78,12 +78,11 @@ def _create(reader: Reader) -> tuple[Operation, ...]:
     unique = reader.take("UNIQUE")
     if reader.take("INDEX"):
         return (_create_index(reader, unique=unique),)
-    while reader.take_any(
-        "GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "UNLOGGED", "FOREIGN", "CONSTRAINT", "RECURSIVE"
-    ):
+    foreign = frozenset({"foreign"} if reader.take("FOREIGN") else ())
+    while reader.take_any("GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "UNLOGGED", "CONSTRAINT", "RECURSIVE"):
         pass
     if reader.take("TABLE") or reader.take("MATERIALIZED", "VIEW"):
-        flags = if_not_exists(reader)
+        flags = if_not_exists(reader) | foreign
         name = reader.name()
         of = reader.name() if reader.take("PARTITION", "OF") else ""
         return (Operation("create-table", name, of, flags), *rows.made_by(reader.rest))
