@@ -210,6 +210,15 @@ class TestEnding:
         }
         assert all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED) == ()
 
+    @pytest.mark.parametrize("kind", UNDONE)
+    async def test_what_was_undone_meanwhile_passes_no_more(self, kind: str) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        record(ledger, a_run("a rollback"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            conclude(RUN, ledger, window, outcome("PASSED"))
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
+
     @pytest.mark.parametrize(
         ("ended", "said", "remedy"),
         [
@@ -248,7 +257,7 @@ class TestEnding:
             def append(self, new: Any) -> Any:
                 raise LedgerUnavailable("out")
 
-        out = cast(Ledger, Out())
+        out = cast(Ledger, Out(cast(MemoryLedger, migrated()).written))
         with pytest.raises(LedgerUnavailable):
             conclude(RUN, out, window, outcome("PASSED"))
         with pytest.raises(FailsOnNewSchema, match="the running version fails"):
