@@ -158,16 +158,19 @@ def _concurrently(reader: Reader) -> frozenset[str]:
 
 
 def _setting(reader: Reader) -> tuple[Operation, ...]:
-    if reader.take("SESSION", "AUTHORIZATION"):
-        return (Operation("setting", object="session_authorization"),)
-    reader.take_any("SESSION", "LOCAL")
-    return (Operation("setting", object=reader.name()),)
+    whose = ("SESSION", "AUTHORIZATION")
+    whole = reader.take(*whose) or (reader.take_any("SESSION", "LOCAL") != "" and reader.take(*whose))
+    name = "session_authorization" if whole else reader.name()
+    if name == "role" and reader.take("NONE"):
+        return (Operation("harmless"),)
+    return (Operation("setting", object=name),)
 
 
 def _reset(reader: Reader) -> tuple[Operation, ...]:
+    (found,) = _setting(reader)
     # Who migrates is again who was asked to.
-    own = reader.take("ROLE") or reader.take("SESSION", "AUTHORIZATION") or reader.take("SESSION_AUTHORIZATION")
-    return (Operation("harmless"),) if own else _setting(reader)
+    own = found.object in ("role", "session_authorization")
+    return (Operation("harmless"),) if own else (found,)
 
 
 def _revoke(reader: Reader) -> tuple[Operation, ...]:

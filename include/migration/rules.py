@@ -58,28 +58,22 @@ _PLAIN: Final[Mapping[str, str]] = {
 }
 
 
-def lint(revisions: Iterable[Rendered], before: Schema | None = None) -> tuple[Finding, ...]:
+def lint(
+    forward: Iterable[Rendered], backward: Iterable[Rendered] = (), *, before: Schema | None = None
+) -> tuple[Finding, ...]:
     """The findings of the own rules over everything that is pending, in its order.
 
+    :param backward: the way down, of which only that counts which is about others than the database: a rehearsal
+        goes down, too
     :param before: the schema that they meet; None where foreign tables play no part
     """
     made, foreign = Made(), Foreign(before)
     found: list[Finding] = []
-    for one in revisions:
+    for one in forward:
         found += _Revision(one, made, foreign).findings()
+    for one in backward:
+        found += [each for each in _Revision(one, made, foreign).findings() if each.rule in BEYOND]
     return tuple(found)
-
-
-def lint_back(
-    forward: Iterable[Rendered], backward: Iterable[Rendered], before: Schema | None = None
-) -> tuple[Finding, ...]:
-    """The findings over the way down that are about others than the database: a rehearsal goes down, too.
-
-    :param before: see :func:`lint`
-    """
-    there = tuple(forward)
-    found = lint((*there, *backward), before)[len(lint(there, before)) :]
-    return tuple(one for one in found if one.rule in BEYOND)
 
 
 @dataclass
