@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +33,7 @@ _TABLES: Final = {
     "insert-rows": "inserted",
 }
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
+_NUMBER: Final = re.compile(r"\b\d[\w.]*")
 _MEANT: Final = AS_WHOM | {"search_path", "schema"}
 _NOTHING: Final = frozenset(
     {
@@ -69,8 +71,9 @@ class Loss:
 
     @property
     def name(self) -> tuple[str, str, str, str]:
-        """What it is, whatever it holds."""
-        return self.kind, self.table, self.column, self.place
+        """What it is, whatever it holds. Numbers in a statement may be others each time: a clock, an address."""
+        revision, colon, statement = self.place.partition(": ")
+        return self.kind, self.table, self.column, revision + colon + _NUMBER.sub("…", statement)
 
     def __str__(self) -> str:
         what = f"{self.table}.{self.column}" if self.column else self.table
@@ -118,7 +121,7 @@ class WayBackLoss:
             "database": self.identity.name,
             "current": sorted(self.current),
             "recorded": sorted(self.recorded),
-            "losses": [[*one.name, one.rows] for one in self.losses],
+            "losses": [[one.kind, one.table, one.column, one.place, one.rows] for one in self.losses],
             "digest": self.digest,
             "text": str(self),
         }

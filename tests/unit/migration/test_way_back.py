@@ -229,6 +229,21 @@ def test_a_statement_is_the_same_after_it_was_recorded() -> None:
     assert (again, again.digest) == (asked, asked.digest)
 
 
+@pytest.mark.parametrize(
+    ("asked", "now", "same"),
+    [
+        ("0003: DELETE FROM t WHERE at < 1764155949.5", "0003: DELETE FROM t WHERE at < 1764155999", True),
+        ("0003 in 3.py: TypeError: <C at 0x7f01>", "0003 in 3.py: TypeError: <C at 0x7fab>", True),
+        ("0003: DELETE FROM t1", "0003: DELETE FROM t2", False),
+        ("0003: DELETE FROM t", "0004: DELETE FROM t", False),
+    ],
+)
+def test_numbers_that_are_others_each_time_void_no_confirmation(asked: str, now: str, *, same: bool) -> None:
+    one, other = (statement(Loss("deleted", "t", "", place, 3)) for place in (asked, now))
+    assert (confirmed(one, yes(one), other) is None, one.digest == other.digest) == (same, same)
+    assert asked in str(WayBackLoss.from_record(json.loads(json.dumps(one.record()))))
+
+
 def test_a_confirmation_is_for_one_database_and_one_way() -> None:
     asked = statement(ORDERS)
     for now in (
