@@ -258,4 +258,6 @@ def failure(program: str, code: int, complaints: str) -> DatabaseError:
         return DatabaseUnreachable(f"the connection of {program} broke", seen=seen, remedy="try again")
     if _WAITED.search(complaints):
         return DatabaseBusy(f"{program} waited too long for a lock", seen=seen, remedy="try again")
-    return (ClientHindered if hindered else ClientFailed)(f"{program} failed", seen=seen)
+    if hindered:
+        return ClientHindered(f"{program} failed", seen=seen, remedy="make room where it lacked any; try again")
+    return ClientFailed(f"{program} failed", seen=seen)

@@ -108,7 +108,8 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
         'CREATE TABLE "a.b" (id int REFERENCES orders ON DELETE CASCADE)',
         "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM kept; RETURN OLD; END'",
         "CREATE TRIGGER also AFTER DELETE ON marks EXECUTE FUNCTION more()",
-        "CREATE TRIGGER never AFTER INSERT OR UPDATE ON marks EXECUTE FUNCTION more()",
+        "CREATE TRIGGER never AFTER INSERT OR TRUNCATE ON marks EXECUTE FUNCTION more()",
+        "CREATE TRIGGER without AFTER UPDATE ON marks EXECUTE FUNCTION more()",
         "INSERT INTO orders SELECT generate_series(1, 3)",
         """INSERT INTO "Lager ä"."Posten" SELECT n, 3 FROM generate_series(1, 5) n""",
         """INSERT INTO marks SELECT n % 5 + 1, 3, 2 FROM generate_series(1, 7) n""",
@@ -122,8 +123,10 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
         ("deleted", "public.marks", 7),
         ("overwritten", "public.marks", 7),
         ("other", "", None),
+        ("other", "", None),
     ]
-    assert "trigger also of marks" in back.statement.losses[-1].place
+    assert "trigger also of marks" in back.statement.losses[-2].place
+    assert "trigger without of marks" in back.statement.losses[-1].place
     assert "ON DELETE SET NULL or DEFAULT (up) of public.marks" in str(back.statement)
 
     erp.do("INSERT INTO marks SELECT 1, 3, 2 FROM generate_series(1, 9)")
@@ -132,6 +135,48 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
     more = confirmed(back.statement, anna, now.statement)
     assert more is not None
     assert "of public.marks" in more.seen
+
+
+def test_what_updates_inserts_and_truncates_set_off_is_said(erp: World, tmp_path: Path) -> None:
+    down = (
+        "UPDATE orders SET id = id + 100",
+        "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET n = 0",
+        "INSERT INTO quiet VALUES (1)",
+        "TRUNCATE plain",
+    )
+    migrate(erp, tmp_path, FIRST | {"b": revision("b", "a", sql("SELECT 1"), "\n".join(map(sql, down)))})
+    erp.do(
+        "ALTER TABLE orders ADD PRIMARY KEY (id), ADD n int UNIQUE",
+        "CREATE TABLE marks (id int PRIMARY KEY REFERENCES orders ON UPDATE CASCADE, of int REFERENCES orders (n)"
+        " ON UPDATE CASCADE)",
+        "CREATE TABLE further (mark int REFERENCES marks ON UPDATE SET NULL)",
+        "CREATE TABLE plain (id int PRIMARY KEY, n int)",
+        "CREATE TABLE quiet (id int)",
+        "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER upd AFTER UPDATE ON further EXECUTE FUNCTION more()",
+        "CREATE TRIGGER ins AFTER INSERT ON plain EXECUTE FUNCTION more()",
+        "CREATE TRIGGER tru AFTER TRUNCATE ON plain EXECUTE FUNCTION more()",
+        "CREATE TRIGGER del AFTER DELETE ON plain EXECUTE FUNCTION more()",
+        "CREATE RULE log AS ON UPDATE TO plain DO ALSO DELETE FROM quiet",
+        "CREATE TRIGGER off AFTER INSERT ON quiet EXECUTE FUNCTION more()",
+        "ALTER TABLE quiet DISABLE TRIGGER off",
+        "INSERT INTO orders (id) SELECT generate_series(1, 3)",
+        "INSERT INTO marks SELECT generate_series(1, 2)",
+        "INSERT INTO further VALUES (1)",
+    )
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"a"})
+    lost = [(one.kind, one.table, one.rows, one.place.partition(", ")[2]) for one in back.statement.losses]
+    assert lost == [
+        ("overwritten", "orders", 3, ""),
+        ("overwritten", "public.further", 1, "ON UPDATE CASCADE, SET NULL or DEFAULT (mark) of public.further"),
+        ("overwritten", "public.marks", 2, "ON UPDATE CASCADE, SET NULL or DEFAULT (id) of public.marks"),
+        ("other", "", None, "trigger upd of further"),
+        ("other", "", None, "trigger ins of plain"),
+        ("overwritten", "plain", 0, ""),
+        ("other", "", None, "rule log of plain"),
+        ("emptied", "plain", 0, ""),
+        ("other", "", None, "trigger tru of plain"),
+    ]
 
 
 def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from include.errors import ApprovalMissing
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT
-from include.steps.database.look import facts
+from include.steps.database.look import facts, rehearsal_digest
 from include.steps.database.site import database_plan
 from include.steps.gate import Question
 from include.steps.record import require
@@ -25,7 +25,8 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     Whoever asks and whoever acts binds the run by this, so that a Go for one rehearsal is none for another.
 
     :raises TrafficError: the run has no survey or no rehearsal
-    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest, or of another old version
+    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest, of another old version, or
+        was done in another way than the plan asks for by now
     """
     plan = database_plan(run)
     surveyed = require(ledger, run, SURVEYED, before=GATE).payload
@@ -42,6 +43,13 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
             "the rehearsal was done with another old version than the one that the release replaces",
             expected=run.release.previous,
             seen=str(tried["previous"]),
+            remedy="clear the rehearsal",
+        )
+    if tried["plan"] != (now := rehearsal_digest(plan)):
+        raise ApprovalMissing(
+            "the rehearsal was done in another way than the plan asks for by now",
+            expected=f"tests of the old version and way back as in the plan, {now}",
+            seen=str(tried["plan"]),
             remedy="clear the rehearsal",
         )
     covers = {

@@ -47,14 +47,18 @@ def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
     applied = recorded(ledger, run, MIGRATED)
     if applied is None:
         return {"watched": False, "sentence": "nothing was migrated"}
+    _must_stand(run, ledger, applied)
+    passed = recorded(ledger, run, MIGRATION_WATCHED)
+    return _told(passed) if passed else None
+
+
+def _must_stand(run: ReleaseRun, ledger: Ledger, applied: Entry) -> None:
     if undone := undone_by(applied, entries_of_release(run, ledger, *COURSE)):
         raise FailsOnNewSchema(
             "this run's migration has been undone: there is no new schema to be watched on",
             seen=f"ledger entry {undone.sequence}, {undone.kind}",
             remedy="start a new run",
         )
-    passed = recorded(ledger, run, MIGRATION_WATCHED)
-    return _told(passed) if passed else None
 
 
 def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWindow | None:
@@ -118,11 +122,15 @@ def conclude(run: ReleaseRun, ledger: Ledger, window: SchemaWindow, outcome: Wat
 
     :return: ``watched``, and in short what was recorded, when it passed
     :raises LedgerError: it passed, which counts only once it is recorded
-    :raises FailsOnNewSchema: it did not pass; humans decide about the recorded way back
+    :raises FailsOnNewSchema: it did not pass, and humans decide about the recorded way back; or the migration was
+        undone meanwhile, so that it has nothing to pass on
     """
     ended = outcome.model_copy(update={"account": None}).dump()
     payload = {**ended, "slot": window.target, "until": window.deadline_text}
     if outcome.result == "PASSED":
+        # Others may have taken the schema back, or restored the database, while it was watched.
+        if applied := recorded(ledger, run, MIGRATED):
+            _must_stand(run, ledger, applied)
         return _told(record(ledger, run, MIGRATION_WATCHED, payload))
     try:
         record(ledger, run, MIGRATION_WATCH_FAILED, payload, number=window.number)

@@ -82,6 +82,28 @@ def test_a_rehearsal_of_another_old_version_is_none() -> None:
         decided_about(a_run(), ledger_with(tried={"previous": "2.9.1"}))
 
 
+SUITE: dict[str, Any] = {"old_version": {"program": ["/srv/smoke"]}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rehearsal": SUITE},
+        {"rehearsal": {"old_version": {"program": ["/srv/smoke", "--all"]}}},
+        {"migration": {"way_back_needed": False}},
+    ],
+)
+def test_a_rehearsal_that_was_done_in_another_way_than_the_plan_says_is_none(changed: dict[str, Any]) -> None:
+    with pytest.raises(ApprovalMissing, match="in another way than the plan asks for"):
+        decided_about(a_run(**changed), ledger_with())
+
+
+def test_what_makes_a_rehearsal_no_other_one_leaves_it_valid() -> None:
+    ledger = ledger_with()
+    for same in ({"rehearsal": {"largest_bytes": 10**9}}, {"migration": {"rules": {"backfill": "block"}}}):
+        assert decided_about(a_run(**same), ledger).covers["rehearsal"] == worlds.TRIED["id"]
+
+
 def test_the_question_holds_what_matters() -> None:
     ledger = ledger_with(tried={"rows": ["public.orders: 12 rows before, 11 after"]})
     asked = question(decided_about(a_run(), ledger), "technical-lead", ledger)

@@ -210,6 +210,15 @@ class TestEnding:
         }
         assert all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED) == ()
 
+    @pytest.mark.parametrize("kind", UNDONE)
+    async def test_what_was_undone_meanwhile_passes_no_more(self, kind: str) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        record(ledger, a_run("a rollback"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            conclude(RUN, ledger, window, outcome("PASSED"))
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
+
     @pytest.mark.parametrize(
         ("ended", "said", "remedy"),
         [

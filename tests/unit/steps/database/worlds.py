@@ -9,6 +9,7 @@ from include.ledger.store import Ledger
 from include.plan.database import DatabasePlan
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import Gate
+from include.steps.database.look import rehearsal_digest
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
@@ -62,7 +63,7 @@ TRIED: dict[str, Any] = {
     "backup": "backup-1",
     "backup_sha256": "a" * 64,
     "bytes": 8_000_000,
-    "asked": True,
+    "plan": rehearsal_digest(DatabasePlan.model_validate(DATABASE)),
     "previous": "2.9.0",
     "survey": SURVEYED["digest"],
     "recorded": ["b"],
