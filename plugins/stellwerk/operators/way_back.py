@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
@@ -19,7 +19,6 @@ from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -95,6 +94,8 @@ class StateWayBack(DatabaseOperator):
 class AskLoss(HITLOperator):
     """Ask one of those who may whether something is lost, and record what they take the responsibility for.
 
+    The last answer counts: a no, and silence, take back what was confirmed before.
+
     The form carries the digest of the statement that is shown, so that an answer is about that one, whatever was
     stated meanwhile. Silence loses nothing. A yes without a reason confirms nothing: the question comes back.
     """
@@ -148,14 +149,19 @@ class AskLoss(HITLOperator):
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             if "error" in event:
-                self.kept(run, f"no answer: {event['error']}", said_no=False)
+                why = f"no answer: {event['error']}"
+                self._refused(run, {"why": why}, datetime.now(UTC))
+                self.kept(run, why, said_no=False)
             # Whoever answers past the form may leave its fields out, or write anything into them.
             filled = {name: comment_of(value) for name, value in (event["params_input"] or {}).items()}
             form = {**dict.fromkeys(self._form(), ""), **filled}
             answer = super().execute_complete(context, {**event, "params_input": form})
             user = answer["responded_by_user"]
             if answer["chosen_options"] != [self.yes]:
-                self.kept(run, f"{user['id'] if user else 'nobody'} said {self.no}", said_no=True)
+                why = f"{user['id'] if user else 'nobody'} said {self.no}"
+                no = {"digest": form["statement"], "by": user["id"] if user else "", "why": why}
+                self._refused(run, no, answer["responded_at"])
+                self.kept(run, why, said_no=True)
             said = {
                 "digest": form["statement"],
                 "by": user["id"] if user else "",
@@ -164,7 +170,7 @@ class AskLoss(HITLOperator):
             try:
                 return self._confirmed(run, said, answer["responded_at"])
             except AnswerIncomplete as error:
-                self._refuse(context, run, said, error, answer["responded_at"])
+                self._incomplete(context, run, said, error, answer["responded_at"])
         return self.execute(context)
 
     def _confirmed(self, run: ReleaseRun, said: dict[str, str], at: datetime) -> dict[str, str]:
@@ -176,7 +182,14 @@ class AskLoss(HITLOperator):
         confirm(open_ledger(run.environment.connections.ledger), run, said, at=at)
         return said
 
-    def _refuse(
+    def _refused(self, run: ReleaseRun, no: Mapping[str, str], at: datetime) -> None:
+        """Record it: an earlier yes counts no more."""
+        from include.steps.database.confirm import refuse
+        from stellwerk.hooks.ledger import open_ledger
+
+        refuse(open_ledger(run.environment.connections.ledger), run, no, at=at)
+
+    def _incomplete(
         self,
         context: Context,
         run: ReleaseRun,

@@ -6,6 +6,7 @@ What the steps do to a database is the subject of tests/contract/test_db_migrati
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,9 +36,11 @@ from include.errors import (
     StellwerkError,
 )
 from include.ledger.approvals import DECISION
+from include.steps.database.confirm import confirmation
 from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
     LOSS_CONFIRMED,
+    LOSS_REFUSED,
     SURVEYED,
     TRIED_OUT,
     WAY_BACK_STATED,
@@ -446,15 +449,44 @@ def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_as
     assert len(world.asked) == 2
 
 
+SILENCE = {"error": "The timeout has passed", "error_type": "timeout"}
+
+
 @pytest.mark.parametrize(
-    "given", [answer(way_back.KEEP, "d1"), {"error": "The timeout has passed", "error_type": "timeout"}]
+    ("given", "by"),
+    [
+        (answer(way_back.KEEP, "d1"), "anna"),
+        ({**answer(way_back.KEEP, "d1"), "params_input": None}, "anna"),
+        (SILENCE, "stellwerk"),
+    ],
 )
-def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
+def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: World, given: Any, by: str) -> None:
+    world.state("d1")
+    asking(world).execute_complete(CONTEXT, answer(way_back.TAKE, "d1", by="bo"))
+    assert confirmation(world.ledger, world.run, "d1") is not None
+    with pytest.raises(AirflowSkipException, match="the schema is kept"):
+        asking(world).execute_complete(CONTEXT, given)
+    assert confirmation(world.ledger, world.run, "d1") is None
+    (refused,) = all_recorded(world.ledger, world.run, LOSS_REFUSED)
+    assert refused.actor == by
+
+
+def test_a_yes_after_a_no_counts_also_by_the_same_person(world: World) -> None:
+    world.state("d1")
+    for hour, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
+        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + hour, tzinfo=UTC)}
+        with suppress(AirflowSkipException):
+            asking(world).execute_complete(CONTEXT, given)
+    assert confirmation(world.ledger, world.run, "d1") is not None
+
+
+def test_a_no_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
     world.state("d1")
     task = asking(world)
-    with pytest.raises(AirflowSkipException, match="the schema is kept"):
-        task.execute_complete(CONTEXT, given)
-    assert world.count(LOSS_CONFIRMED) == 0
+    world.step("confirm.refuse", LedgerUnavailable("no answer"))
+    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
 
 
 # -- the gate ------------------------------------------------------------------------------------------------
