@@ -59,7 +59,7 @@ would lose.
     # Who was told of the beginning is told of a failure at once, and of what it has left when that is decided.
     failed = Announce(task_id="announce_failure", event="migration-failed", trigger_rule="one_failed")
     watch >> failed
-    left = Announce(task_id="announce_left", event="migration-left", trigger_rule="all_done_min_one_success")
+    left = Announce(task_id="announce_left", event="migration-left", trigger_rule="all_done")
     [failed, back] >> left
     # The last task: a run whose migration was taken back, or whose schema was kept in spite of it all, has failed.
     watch >> Announce(task_id="announce_end", event="migration-completed")

@@ -123,7 +123,8 @@ def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Messa
     line = {"unchanged": "Database unchanged", "back": "Database migration taken back"}.get(
         schema, "Database left as it is"
     )
-    return _status(occasion, "migration-left", line, at, schema=schema)
+    # What humans decide later is told as well.
+    return _status(occasion, "migration-left", line, at, number=schema, schema=schema)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
@@ -166,10 +167,11 @@ def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     return mail(occasion, "rollback-mail", occasion.stakeholders, text)
 
 
-def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:
+def _status(occasion: Occasion, event: str, line: str, at: datetime, *, number: str = "", **told: str) -> Message:
     facts = {**facts_of(occasion), "event": event, "line": line, "at": at, **told}
     text = render("status.slack.j2", facts, timezone=occasion.timezone)
-    return slack(occasion, event, occasion.status_channel, text, urgent=False)
+    name = f"{event}:{number}" if number else event
+    return slack(occasion, name, occasion.status_channel, text, urgent=False)
 
 
 def mail(

@@ -13,9 +13,10 @@ from include.errors import LedgerError, StellwerkError
 from include.ledger.store import Ledger
 from include.messages import compose
 from include.messages.compose import Occasion
-from include.messages.deliver import deliver
+from include.messages.deliver import FAILED, SENT, deliver
 from include.messages.model import Message
-from include.steps.record import APPROVED, recorded, slots_of
+from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCHED
+from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -40,7 +41,8 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: the message's key; None where there is nothing to tell: what failed had never been announced
+    :return: the message's key; None where there is nothing to tell: nothing has failed, or nobody was told that it
+        began
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
@@ -69,11 +71,13 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return compose.migration_started(occasion, at=now)
     if event == "migration-completed":
         return compose.migration_completed(occasion, at=now)
-    if event in ("migration-failed", "migration-left"):
-        if recorded(ledger, run, APPROVED) is None:
-            return None
-        say = compose.migration_failed if event == "migration-failed" else compose.migration_left
-        return say(occasion, schema=schema_left(run, ledger), at=now)
+    if event == "migration-failed":
+        announced = recorded(ledger, run, APPROVED) is not None
+        return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now) if announced else None
+    if event == "migration-left":
+        left = schema_left(run, ledger)
+        message = compose.migration_left(occasion, schema=left, at=now)
+        return message if _failure_told(run, occasion, ledger) and not _ended_well(run, ledger, left) else None
     if event == "database-restored":
         return compose.database_restored(occasion, at=now)
     source, target = slots_of(ledger, run)
@@ -84,6 +88,18 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
     if event == "cleanup":
         return compose.slot_cleanup_completed(occasion, slot=source, at=now)
     return compose.deployment_successful(occasion, slot=target, at=now)
+
+
+def _failure_told(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> bool:
+    """Whether anybody was told that the run has failed, or would have been if somebody had taken the message."""
+    key = occasion.key("migration-failed")
+    return any(entry.payload["message"] == key for entry in all_recorded(ledger, run, SENT, FAILED))
+
+
+def _ended_well(run: ReleaseRun, ledger: Ledger, left: compose.Schema) -> bool:
+    """Whether a failure was made good: what had failed was cleared, and went well."""
+    looked_at = all(recorded(ledger, run, kind) for kind in (MIGRATION_VERIFIED, MIGRATION_WATCHED))
+    return looked_at and left == "new"
 
 
 def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
