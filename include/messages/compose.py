@@ -113,6 +113,11 @@ def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
     return _status(occasion, "migration-completed", "Database migration completed", at)
 
 
+def migration_needless(occasion: Occasion, *, at: datetime) -> Message:
+    """There was nothing to migrate: whoever waits for the schema has it, and not by this run."""
+    return _status(occasion, "migration-needless", "Database unchanged: nothing to migrate", at)
+
+
 def migration_failed(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
     """It has failed after it was announced; what becomes of the schema is told later."""
     return _status(occasion, "migration-failed", "Database migration failed", at, schema=schema)

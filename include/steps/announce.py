@@ -15,7 +15,7 @@ from include.messages import compose
 from include.messages.compose import Occasion
 from include.messages.deliver import FAILED, SENT, deliver
 from include.messages.model import Message
-from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCHED
+from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
 from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
@@ -70,7 +70,9 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
     if event == "migration-started":
         return compose.migration_started(occasion, at=now)
     if event == "migration-completed":
-        return compose.migration_completed(occasion, at=now)
+        applied = recorded(ledger, run, MIGRATED) is not None
+        say = compose.migration_completed if applied else compose.migration_needless
+        return say(occasion, at=now)
     if event == "migration-failed":
         announced = recorded(ledger, run, APPROVED) is not None
         return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now) if announced else None
@@ -105,15 +107,18 @@ def _ended_well(run: ReleaseRun, ledger: Ledger, left: compose.Schema) -> bool:
 def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
     """What this run's migration has made of the schema, as far as the ledger knows.
 
+    A run that has found nothing to migrate, and has watched what another one has left, tells what that one did.
+
     :raises LedgerError: the ledger gives no answer
     """
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
-    if intent is None:
+    began = recorded(ledger, run, MIGRATION_INTENDED) or recorded(ledger, run, MIGRATION_WATCH_FAILED)
+    if began is None:
         return "unchanged"
     course = entries_of_release(run, ledger, *COURSE)
-    if undone := undone_by(intent, course):
+    if undone := undone_by(began, course):
         return "back" if undone.kind in UNDONE else "unchanged"
-    return "new" if standing(course)[-1].kind == MIGRATED else "unknown"
+    left = standing(course)
+    return "new" if left and left[-1].kind == MIGRATED else "unknown"
 
 
 def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:

@@ -109,6 +109,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
 
         question = client.wait_for_question(run, "way_back.ask", deadline_seconds=60)
         assert "2 (confirmed up to 2) values of orders.delivery_date" in question.body
+        assert any("decide whether to take the schema back" in text for text in world.inbox("slack")[alerts:])
         form = {"reason": "the outage is worse", "statement": question.params["statement"]["value"]}
         with sandbox.airflow.client("business-owner") as person, pytest.raises(AirflowRefused) as refused:
             person.answer(question, "Take back", form)

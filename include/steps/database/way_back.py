@@ -24,7 +24,7 @@ from include.steps.database.schemas import keep_schemas, kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
 from include.steps.database.wanted import must_go_down, overtaken
-from include.steps.record import all_recorded, record, recorded
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -76,10 +76,10 @@ def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dic
     if began is None:
         facts.append("the ledger says that the migration has been undone")
     else:
-        told, applied = began.payload, recorded(ledger, run, MIGRATED)
+        told, left = began.payload, [entry.kind for entry in standing(entries_of_release(run, ledger, *COURSE))]
         facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
-        facts.append("it is recorded as applied" if applied else "how far it came is not recorded")
-        if standing(entries_of_release(run, ledger, *COURSE))[-1].kind == WAY_BACK_INTENDED:
+        facts.append("it is recorded as applied" if MIGRATED in left else "how far it came is not recorded")
+        if left[-1] == WAY_BACK_INTENDED:
             facts.append("taking it back has begun, how far that came is not recorded")
         facts.append(f"backup {told['backup']} was taken right before")
     payload = {

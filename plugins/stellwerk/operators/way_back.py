@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.database import DatabaseOperator
+from stellwerk.paging import call_people
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from include.errors import AnswerIncomplete, DatabaseError
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
+    from include.steps.page import Matter
     from include.steps.run import ReleaseRun
 
 TAKE: Final = "Take back"
@@ -34,48 +37,63 @@ KEEP: Final = "Keep"
 class StateWayBack(DatabaseOperator):
     """Look where the run's migration has left the database, and say what going back would lose.
 
-    A run that has not begun to migrate offers nothing: what an earlier one did well is not taken back because this
-    one has failed to look.
+    A run that has not begun to migrate, and has not seen the running version fail on what another one has left,
+    offers nothing: what an earlier one did well is not taken back because this one has failed to look.
     """
 
     def execute(self, context: Context) -> Any:
-        """State it; where the database gives no answer to the last try either, say what is known without it.
+        """State it; when the last try has failed, call people: nobody is asked, and somebody has to know.
 
-        The task is skipped then: what has failed is the migration, and this has found out nothing about it. People
-        are called, because a skipped task must not look as if there were nothing to take back.
+        Where it is the database that gives no answer, what is known without it is said, and the task is skipped:
+        what has failed is the migration, and this has found out nothing about it.
         """
-        from include.errors import DatabaseError
+        from include.errors import DatabaseError, LedgerError
 
         try:
             return super().execute(context)
-        except AirflowException as error:
-            why = error.__cause__
-            if not isinstance(why, DatabaseError):
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            instance = context["ti"]
+            if not isinstance(error, AirflowFailException) and instance.try_number <= instance.max_tries:
                 raise
-            if why.retryable and context["ti"].try_number <= context["ti"].max_tries:
-                raise
-        with airflow_errors(self.log):
-            raise AirflowSkipException(self._unknown(release_run(context, with_digest=False), why))
+            run, why = release_run(context, with_digest=False), error.__cause__
+            if isinstance(why, DatabaseError):
+                with suppress(LedgerError):
+                    self._unknown(run, why)
+            self._call(run, why or error)
+            raise
 
-    def _unknown(self, run: ReleaseRun, why: DatabaseError) -> str:
+    def _unknown(self, run: ReleaseRun, why: DatabaseError) -> NoReturn:
+        """Skip with what the ledger knows.
+
+        :raises LedgerError: it gives no answer either
+        """
         from include.steps.database.way_back import way_back_unknown
-        from include.steps.page import Matter, page
-        from stellwerk.notifiers.transport import transports
+        from include.steps.page import Matter
 
-        ledger = self.ledger(run)
-        told = way_back_unknown(run, ledger, why)
+        told = way_back_unknown(run, self.ledger(run), why)
         self.note_ledger_head()
-        connections = run.environment.connections
-        matter = Matter("way-back-unknown", told["what"], told["seen"], told["remedy"])
-        page(run, ledger, matter, transports(connections.slack, connections.smtp))
-        return f"{told['what']}; {told['seen']}; do: {told['remedy']}"
+        call_people(self, run, [Matter("way-back-unknown", told["what"], told["seen"], told["remedy"])])
+        raise AirflowSkipException(f"{told['what']}; {told['seen']}; do: {told['remedy']}")
+
+    def _call(self, run: ReleaseRun, error: BaseException) -> None:
+        from include.steps.page import Matter
+
+        key = f"way-back-not-stated:{type(error).__name__}"
+        what = "what the migration has left is not stated, so nobody is asked whether to take the schema back"
+        remedy = (
+            f"read the log of {self.task_id}, and clear it when the cause is gone; until then the schema stays"
+        )
+        call_people(self, run, [Matter(key, what, str(error), remedy)])
 
     def act(self, run: ReleaseRun) -> Any:
-        """Skip, before anything is opened, where this run has not begun to migrate."""
-        from include.steps.record import recorded
+        """Skip, before anything is opened, where this run has nothing to offer."""
+        from include.steps.database.entries import MIGRATION_WATCH_FAILED
+        from include.steps.record import all_recorded
         from include.steps.schema_proof import MIGRATION_INTENDED
 
-        if recorded(self.ledger(run), run, MIGRATION_INTENDED) is None:
+        if not all_recorded(self.ledger(run), run, MIGRATION_INTENDED, MIGRATION_WATCH_FAILED):
             raise AirflowSkipException("this run has not begun to migrate")
         return super().act(run)
 
@@ -123,6 +141,10 @@ class AskLoss(HITLOperator):
         return timedelta(seconds=run.environment.gate.timeout_seconds)
 
     @abstractmethod
+    def matter_of(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> Matter | None:
+        """What people are called to the question for; None where it can wait to be found."""
+
+    @abstractmethod
     def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
         """End the task without a loss."""
 
@@ -139,7 +161,21 @@ class AskLoss(HITLOperator):
         self.params = ParamsDict(self._form(stated["digest"]))
         self.assigned_users = [{"id": user, "name": user} for user in people]
         self.response_timeout = self.answer_within(run, stated)
+        self._call(run, stated)  # nobody is called to a question that is not asked
         return super().execute(context)
+
+    def _call(self, run: ReleaseRun, stated: Mapping[str, Any]) -> None:
+        """Call people to the question: once for each statement."""
+        from include.steps.page import page
+        from stellwerk.hooks.ledger import open_ledger
+        from stellwerk.notifiers.transport import transports
+
+        connections = run.environment.connections
+        with airflow_errors(self.log):
+            ledger = open_ledger(connections.ledger)
+            matter = self.matter_of(run, ledger, stated)
+        if matter is not None:
+            page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record a confirmation of what was shown; anything else loses nothing."""
@@ -251,6 +287,18 @@ class AskTakeBack(AskLoss):
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """The statement."""
         return str(stated["text"])
+
+    def matter_of(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> Matter:
+        """Users are on that schema, and silence keeps it."""
+        from include.steps.page import Matter
+
+        silence = f"without an answer in {self.answer_within(run, stated).total_seconds() / 60:.0f} minutes"
+        return Matter(
+            f"way-back-waits:{str(stated['digest'])[:16]}",
+            "a migration did not end well: people decide whether to take the schema back",
+            str(stated["text"]),
+            f"answer {self.task_id} under the required actions; {silence} the schema is kept",
+        )
 
     def kept(self, run: ReleaseRun, why: str, *, said_no: bool) -> NoReturn:
         """Skip what follows."""

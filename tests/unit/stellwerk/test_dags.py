@@ -186,6 +186,7 @@ def test_the_schema_is_taken_back_by_a_human_only_and_the_run_has_failed_then(da
     dag = dags.dags["db-migration"]
     assert _upstream(dags, "db-migration", "way_back.state") == {"watch"}
     assert dag.get_task("way_back.state").trigger_rule == "one_failed"
+    assert dag.get_task("way_back.state").retries >= 8, "another migration, or a ledger that is away, costs a try"
     assert _upstream(dags, "db-migration", "way_back.take_back") == {"way_back.ask"}
     assert dag.get_task("way_back.take_back").trigger_rule == "all_success"
     assert _upstream(dags, "db-migration", "announce_end") == {"watch"}, "a leaf that fails with the watch"
@@ -221,6 +222,17 @@ def test_who_was_told_of_the_beginning_is_told_of_a_failure_and_of_what_it_left(
         assert after["announce_left"] == "success", ended
         assert after["announce_end"] == "upstream_failed", ended
         assert {task for task in ran(dag, ended) if task.startswith("way_back.")} == back, ended
+
+
+def test_what_a_migration_has_left_is_watched_also_where_it_did_not_come_to_its_watch(dags: DagBag) -> None:
+    """Whatever is known of the way back; whether there is anything to watch the task finds in the ledger."""
+    dag = dags.dags["db-migration"]
+    for failed in ("migration.migrate", "migration.verify"):
+        assert "watch_left" in ran(dag, {failed: "failed"})
+        assert "watch_left" in ran(dag, {failed: "failed", "way_back.state": "failed"})
+        assert "watch_left" not in ran(dag, {failed: "failed", "way_back.state": "skipped"})
+    assert "watch_left" not in ran(dag, {})
+    assert "watch_left" not in _all_upstream(dag, "announce_left"), "nobody waits for it to be told"
 
 
 def test_of_a_migration_that_went_well_the_end_is_told_and_no_failure(dags: DagBag) -> None:

@@ -32,6 +32,7 @@ from include.errors import (
     DatabaseRefused,
     DatabaseUnreachable,
     LedgerUnavailable,
+    MigrationBusy,
     MigrationRefused,
     StellwerkError,
 )
@@ -41,6 +42,7 @@ from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
     LOSS_CONFIRMED,
     LOSS_REFUSED,
+    MIGRATION_WATCH_FAILED,
     SURVEYED,
     TRIED_OUT,
     WAY_BACK_STATED,
@@ -94,6 +96,7 @@ class World:
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
+        monkeypatch.setattr("include.steps.page.page", lambda *_: True)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
 
     def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
@@ -318,11 +321,66 @@ def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_a
         way_back.StateWayBack(task_id="state").execute(context)
     assert type(ended.value) is kind
     said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
-    assert len(said) == len(called) == (kind is AirflowSkipException)
+    assert (len(said), len(called)) == (kind is AirflowSkipException, kind is not AirflowException)
     for text in (str(ended.value), called[0].what + called[0].seen + called[0].remedy) if said else ():
         assert "NOT KNOWN" in text
         assert "began at revisions b, towards c; how far it came is not recorded; backup b1" in text
         assert "clear way_back.state" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (MigrationRefused("there is no way down"), 1),
+        (MigrationBusy("another migration is running"), 3),
+        (LedgerUnavailable("the ledger gives no answer"), 3),
+        (KeyError("name"), 3),
+    ],
+)
+@pytest.mark.parametrize("ledger", [True, False])
+def test_where_nobody_can_be_asked_people_are_called_when_nobody_tries_any_more(
+    world: World, error: Exception, tries: int, *, ledger: bool
+) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+
+    def looked(*_: object) -> None:
+        if not ledger:
+            world.monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", out)
+        raise error
+
+    def out(_: object) -> Any:
+        raise LedgerUnavailable("the ledger gives no answer")
+
+    world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", looked)
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    for attempt in range(1, tries + 1):
+        assert called == []
+        context = cast(Any, {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "params": {}})
+        with pytest.raises((AirflowException, KeyError)):
+            way_back.StateWayBack(task_id="state").execute(context)
+    [matter] = called
+    assert "nobody is asked whether to take the schema back" in matter.what
+    assert "read the log of state" in matter.remedy
+
+
+def test_what_the_running_version_fails_on_is_offered_by_the_run_that_has_seen_it(world: World) -> None:
+    record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, INTENT)
+    record(world.ledger, world.run, MIGRATION_WATCH_FAILED, {"number": 0, "migrated": 1})
+    world.step("way_back.state_way_back", {"needed": True, "text": "3 values are lost"})
+    assert way_back.StateWayBack(task_id="state").execute(CONTEXT)["needed"]
+
+
+def test_people_are_called_to_the_question_about_the_schema_once_for_each_statement(world: World) -> None:
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    for digest in ("d1", "d1", "d2"):
+        world.state(digest)
+        asking(world)
+    assert [matter.key for matter in called] == [f"way-back-waits:{digest}" for digest in ("d1", "d1", "d2")]
+    assert "people decide whether to take the schema back" in called[0].what
+    assert called[0].seen == "3 values are lost"
+    assert "answer ask under the required actions; without an answer in 60 minutes" in called[0].remedy
 
 
 def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:

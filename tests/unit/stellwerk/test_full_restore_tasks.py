@@ -195,6 +195,7 @@ def test_people_are_called_to_a_question_for_which_users_are_down(
         with pytest.raises(TaskAwaitingInput):
             AskRestore(task_id="ask_again").execute(world.context)
     assert [matter.what[:14] for matter in called] == ["users are down"]
+    assert called[0].seen.endswith("what would be lost now is not confirmed"), "nor need anybody have confirmed less"
     assert "answer ask_again under the required actions" in called[0].remedy
 
 

@@ -9,7 +9,7 @@ import pytest
 from include.errors import MessageError
 from include.messages.model import Message
 from include.steps.announce import Event, announce
-from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCHED
+from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
 from include.steps.record import APPROVED, record
 from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -119,3 +119,24 @@ def test_a_failure_that_slack_did_not_take_does_not_keep_its_outcome_from_being_
     with pytest.raises(MessageError):
         told.say("migration-failed", refuse)
     assert told.say("migration-left") is not None
+
+
+def test_a_run_that_had_nothing_to_migrate_completes_no_migration() -> None:
+    done, needless = said("migration-completed", APPROVED, MIGRATED), said("migration-completed", APPROVED)
+    assert done is not None
+    assert needless is not None
+    assert done.text.startswith("*Database migration completed*")
+    assert needless.text.startswith("*Database unchanged: nothing to migrate*")
+    assert "schon auf dem Stand von 3.0.0" in needless.text
+
+
+def test_a_run_that_takes_back_what_another_one_has_migrated_tells_so() -> None:
+    told = Told(APPROVED, MIGRATION_WATCH_FAILED)
+    record(told.ledger, a_run("another"), MIGRATED, {})
+    failed = told.say("migration-failed")
+    assert failed is not None
+    assert "auf dem Stand von 3.0.0" in failed.text
+    told.happened(TAKEN_BACK)
+    left = told.say("migration-left")
+    assert left is not None
+    assert left.text.startswith("*Database migration taken back*")
