@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.errors import RollbackBlocked
 from include.steps.database.entries import RESTORE_STATED
 from stellwerk.operators.base import airflow_errors
+from stellwerk.operators.loss import AskLoss
 from stellwerk.operators.rollback import GROUP, RollbackOperator
-from stellwerk.operators.way_back import AskLoss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

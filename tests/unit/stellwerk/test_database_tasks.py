@@ -91,8 +91,8 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.gates"):
-            monkeypatch.setattr(f"{module}.release_run", self.release_run)
+        for module in ("operators.base", "operators.way_back", "operators.loss", "gates"):
+            monkeypatch.setattr(f"stellwerk.{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
