@@ -16,6 +16,7 @@ from include.messages.compose import Occasion
 from include.messages.deliver import FAILED, SENT, deliver
 from include.messages.model import Message
 from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
+from include.steps.database.watched import undone_since
 from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
@@ -25,7 +26,6 @@ from include.steps.schema_proof import (
     UNDONE,
     entries_of_release,
     standing,
-    undone_by,
 )
 
 log = logging.getLogger(__name__)
@@ -111,13 +111,13 @@ def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
 
     :raises LedgerError: the ledger gives no answer
     """
-    began = recorded(ledger, run, MIGRATION_INTENDED) or recorded(ledger, run, MIGRATION_WATCH_FAILED)
-    if began is None:
+    intent, failed = recorded(ledger, run, MIGRATION_INTENDED), recorded(ledger, run, MIGRATION_WATCH_FAILED)
+    migrated = intent.sequence if intent else int(failed.payload["migrated"]) if failed else None
+    if migrated is None:
         return "unchanged"
-    course = entries_of_release(run, ledger, *COURSE)
-    if undone := undone_by(began, course):
+    if undone := undone_since(run, ledger, migrated):
         return "back" if undone.kind in UNDONE else "unchanged"
-    left = standing(course)
+    left = standing(entries_of_release(run, ledger, *COURSE))
     return "new" if left and left[-1].kind == MIGRATED else "unknown"
 
 

@@ -23,11 +23,11 @@ from include.steps.database.entries import (
     MIGRATION_WATCHED,
 )
 from include.steps.database.site import database_plan
-from include.steps.database.watched import passed_on, to_be_watched
+from include.steps.database.watched import passed_on, to_be_watched, undone_since
 from include.steps.page import Matter, matters
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import COURSE, MIGRATED, entries_of_release, undone_by
+from include.steps.schema_proof import MIGRATED
 from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -47,18 +47,28 @@ def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
 
     :raises FailsOnNewSchema: the migration has been undone, so that no watch can be about it
     """
-    began = recorded(ledger, run, MIGRATED) or recorded(ledger, run, MIGRATION_WATCH_STARTED)
-    if began and (undone := undone_by(began, entries_of_release(run, ledger, *COURSE))):
+    if applied := recorded(ledger, run, MIGRATED):
+        _must_be_there(run, ledger, applied.sequence)
+    about = to_be_watched(run, ledger)
+    if about is None:
+        for window in _windows(run, ledger)[-1:]:
+            _must_be_there(run, ledger, window.migrated)
+        return {"watched": False, "sentence": "nothing was migrated"}
+    passed = passed_on(run, ledger, about)
+    return _told(passed) if passed else None
+
+
+def _must_be_there(run: ReleaseRun, ledger: Ledger, migrated: int) -> None:
+    """Refuse to tell of a schema that is not there any more, whoever has undone it.
+
+    :raises FailsOnNewSchema: it is not
+    """
+    if undone := undone_since(run, ledger, migrated):
         raise FailsOnNewSchema(
             "the migration has been undone: there is no new schema to be watched on",
             seen=f"ledger entry {undone.sequence}, {undone.kind}",
             remedy="start a new run",
         )
-    about = to_be_watched(run, ledger)
-    if about is None:
-        return {"watched": False, "sentence": "nothing was migrated"}
-    passed = passed_on(run, ledger, about)
-    return _told(passed) if passed else None
 
 
 def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWindow | None:

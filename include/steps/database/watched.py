@@ -6,7 +6,14 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import COURSE, MIGRATED, MIGRATION_INTENDED, entries_of_release, standing
+from include.steps.schema_proof import (
+    COURSE,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    entries_of_release,
+    standing,
+    undone_by,
+)
 
 
 def to_be_watched(run: ReleaseRun, ledger: Ledger) -> Entry | None:
@@ -18,10 +25,22 @@ def to_be_watched(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     :raises LedgerError: the ledger gives no answer
     """
     ups = (MIGRATION_INTENDED, MIGRATED)
-    left = [entry for entry in standing(entries_of_release(run, ledger, *COURSE)) if entry.kind in ups]
+    stands = standing(entries_of_release(run, ledger, *COURSE))
+    left = [entry for entry in stands if entry.kind in ups and entry.release == run.release.version]
     ours = [entry for entry in left if entry.run_id == run.run_id]
     found = ours or left
     return found[-1] if found else None
+
+
+def undone_since(run: ReleaseRun, ledger: Ledger, migrated: int) -> Entry | None:
+    """What has undone a migration of the release since; None while it stands.
+
+    :param migrated: the ledger entry that records it
+    :raises LedgerError: the ledger gives no answer
+    """
+    course = entries_of_release(run, ledger, *COURSE)
+    migration = next((entry for entry in course if entry.sequence == migrated), None)
+    return undone_by(migration, course) if migration else None
 
 
 def passed_on(run: ReleaseRun, ledger: Ledger, migration: Entry) -> Entry | None:

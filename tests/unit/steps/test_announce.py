@@ -131,8 +131,9 @@ def test_a_run_that_had_nothing_to_migrate_completes_no_migration() -> None:
 
 
 def test_a_run_that_takes_back_what_another_one_has_migrated_tells_so() -> None:
-    told = Told(APPROVED, MIGRATION_WATCH_FAILED)
-    record(told.ledger, a_run("another"), MIGRATED, {})
+    told = Told(APPROVED)
+    migrated = record(told.ledger, a_run("another"), MIGRATED, {})
+    record(told.ledger, RUN, MIGRATION_WATCH_FAILED, {"migrated": migrated.sequence})
     failed = told.say("migration-failed")
     assert failed is not None
     assert "auf dem Stand von 3.0.0" in failed.text

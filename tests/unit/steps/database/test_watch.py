@@ -268,6 +268,16 @@ class TestLeftHalfWay:
         assert settled(RUN, ledger) is not None
         assert len(all_recorded(ledger, RUN, MIGRATION_WATCHED)) == 2
 
+    async def test_what_was_watched_and_had_changed_nothing_is_no_obstacle_to_another_try(self) -> None:
+        ledger = a_ledger()
+        record(ledger, RUN, MIGRATION_INTENDED, {})
+        await begun(ledger)
+        record(ledger, RUN, LEFT_OLD, {})
+        record(ledger, RUN, MIGRATION_INTENDED, {}, number=2)
+        record(ledger, RUN, MIGRATED, {}, number=2, at=T0)
+        assert settled(RUN, ledger) is None
+        assert (await begun(ledger)).number == 1
+
     def test_what_has_changed_nothing_is_not_watched(self) -> None:
         ledger = a_ledger()
         record(ledger, RUN, MIGRATION_INTENDED, {})
