@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationBlocked, MigrationRefused
@@ -151,6 +153,20 @@ def test_the_last_answer_counts_and_a_yes_after_a_no_is_a_yes(world: World, *, b
     world.confirm()
     take_back(RUN, SITE, world.ledger)
     assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["anna", "bo"]), st.booleans())))
+def test_whoever_said_what_before_the_last_answer_counts(answers: list[tuple[str, bool]]) -> None:
+    ledger = a_ledger()
+    for hour, (by, yes) in enumerate(answers):
+        at = datetime(2030, 5, 1, tzinfo=UTC) + timedelta(hours=hour)
+        if yes:
+            confirm(ledger, RUN, {"digest": "d", "by": by, "reason": "the outage is worse"}, at=at)
+        else:
+            refuse(ledger, RUN, {"digest": "d", "by": by, "why": f"{by} said Keep"}, at=at)
+    given = confirmation(ledger, RUN, "d")
+    last, wanted = answers[-1] if answers else ("", False)
+    assert (given.by if given else None) == (last if wanted else None)
 
 
 def test_a_no_between_two_attempts_ends_the_way_back(world: World) -> None:
