@@ -113,6 +113,11 @@ def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
     return _status(occasion, "migration-completed", "Database migration completed", at)
 
 
+def migration_needless(occasion: Occasion, *, at: datetime) -> Message:
+    """There was nothing to migrate: whoever waits for the schema has it, and not by this run."""
+    return _status(occasion, "migration-needless", "Database unchanged: nothing to migrate", at)
+
+
 def migration_failed(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
     """It has failed after it was announced; what becomes of the schema is told later."""
     return _status(occasion, "migration-failed", "Database migration failed", at, schema=schema)
@@ -123,7 +128,8 @@ def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Messa
     line = {"unchanged": "Database unchanged", "back": "Database migration taken back"}.get(
         schema, "Database left as it is"
     )
-    return _status(occasion, "migration-left", line, at, schema=schema)
+    # What humans decide later is told as well.
+    return _status(occasion, "migration-left", line, at, number=schema, schema=schema)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
@@ -166,10 +172,11 @@ def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     return mail(occasion, "rollback-mail", occasion.stakeholders, text)
 
 
-def _status(occasion: Occasion, event: str, line: str, at: datetime, **told: str) -> Message:
+def _status(occasion: Occasion, event: str, line: str, at: datetime, *, number: str = "", **told: str) -> Message:
     facts = {**facts_of(occasion), "event": event, "line": line, "at": at, **told}
     text = render("status.slack.j2", facts, timezone=occasion.timezone)
-    return slack(occasion, event, occasion.status_channel, text, urgent=False)
+    name = f"{event}:{number}" if number else event
+    return slack(occasion, name, occasion.status_channel, text, urgent=False)
 
 
 def mail(

@@ -13,9 +13,11 @@ from include.errors import LedgerError, StellwerkError
 from include.ledger.store import Ledger
 from include.messages import compose
 from include.messages.compose import Occasion
-from include.messages.deliver import deliver
+from include.messages.deliver import FAILED, SENT, deliver
 from include.messages.model import Message
-from include.steps.record import APPROVED, recorded, slots_of
+from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
+from include.steps.database.watched import undone_since
+from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -24,7 +26,6 @@ from include.steps.schema_proof import (
     UNDONE,
     entries_of_release,
     standing,
-    undone_by,
 )
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: the message's key; None where there is nothing to tell: what failed had never been announced
+    :return: the message's key; None where there is nothing to tell: nothing has failed, or nobody was told that it
+        began
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
@@ -68,12 +70,16 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
     if event == "migration-started":
         return compose.migration_started(occasion, at=now)
     if event == "migration-completed":
-        return compose.migration_completed(occasion, at=now)
-    if event in ("migration-failed", "migration-left"):
-        if recorded(ledger, run, APPROVED) is None:
-            return None
-        say = compose.migration_failed if event == "migration-failed" else compose.migration_left
-        return say(occasion, schema=schema_left(run, ledger), at=now)
+        applied = recorded(ledger, run, MIGRATED) is not None
+        say = compose.migration_completed if applied else compose.migration_needless
+        return say(occasion, at=now)
+    if event == "migration-failed":
+        announced = recorded(ledger, run, APPROVED) is not None
+        return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now) if announced else None
+    if event == "migration-left":
+        left = schema_left(run, ledger)
+        message = compose.migration_left(occasion, schema=left, at=now)
+        return message if _failure_told(run, occasion, ledger) and not _ended_well(run, ledger, left) else None
     if event == "database-restored":
         return compose.database_restored(occasion, at=now)
     source, target = slots_of(ledger, run)
@@ -86,18 +92,33 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
     return compose.deployment_successful(occasion, slot=target, at=now)
 
 
+def _failure_told(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> bool:
+    """Whether anybody was told that the run has failed, or would have been if somebody had taken the message."""
+    key = occasion.key("migration-failed")
+    return any(entry.payload["message"] == key for entry in all_recorded(ledger, run, SENT, FAILED))
+
+
+def _ended_well(run: ReleaseRun, ledger: Ledger, left: compose.Schema) -> bool:
+    """Whether a failure was made good: what had failed was cleared, and went well."""
+    looked_at = all(recorded(ledger, run, kind) for kind in (MIGRATION_VERIFIED, MIGRATION_WATCHED))
+    return looked_at and left == "new"
+
+
 def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
     """What this run's migration has made of the schema, as far as the ledger knows.
 
+    A run that has found nothing to migrate, and has watched what another one has left, tells what that one did.
+
     :raises LedgerError: the ledger gives no answer
     """
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
-    if intent is None:
+    intent, failed = recorded(ledger, run, MIGRATION_INTENDED), recorded(ledger, run, MIGRATION_WATCH_FAILED)
+    migrated = intent.sequence if intent else int(failed.payload["migrated"]) if failed else None
+    if migrated is None:
         return "unchanged"
-    course = entries_of_release(run, ledger, *COURSE)
-    if undone := undone_by(intent, course):
+    if undone := undone_since(run, ledger, migrated):
         return "back" if undone.kind in UNDONE else "unchanged"
-    return "new" if standing(course)[-1].kind == MIGRATED else "unknown"
+    left = standing(entries_of_release(run, ledger, *COURSE))
+    return "new" if left and left[-1].kind == MIGRATED else "unknown"
 
 
 def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:

@@ -70,7 +70,7 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     password = quote(database.password, safe="")
     url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
     monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
-    operators = ("stellwerk.operators.base", "stellwerk.operators.way_back")
+    operators = ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.loss")
     for module in (*operators, "stellwerk.gates", "stellwerk.sensors.schema"):
         monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
     monkeypatch.setattr(StellwerkOperator, "with_cluster", with_traffic_on_blue)

@@ -29,6 +29,7 @@ MIGRATION_WATCHED: Final = "migration.watched"
 WAY_BACK_STATED: Final = "migration.way-back-stated"
 RESTORE_STATED: Final = "restore.stated"
 LOSS_CONFIRMED: Final = "database.loss-confirmed"
+LOSS_REFUSED: Final = "database.loss-refused"
 LOSS_ANSWER_REFUSED: Final = "database.answer-refused"
 WAY_BACK_UNKNOWN: Final = "migration.way-back-unknown"
 

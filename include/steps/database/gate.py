@@ -12,6 +12,7 @@ from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT
 from include.steps.database.look import facts, rehearsal_digest
 from include.steps.database.site import database_plan
+from include.steps.database.watched import not_seen_well
 from include.steps.gate import Question
 from include.steps.record import require
 from include.steps.run import ReleaseRun
@@ -78,6 +79,7 @@ def question(run: ReleaseRun, role: str, ledger: Ledger) -> Question:
     lines = [
         f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous}).",
         "",
+        *(f"- warning: {left}" for left in not_seen_well(run, ledger)),
         *(f"- {fact}" for fact in (*facts(surveyed), *evidence(tried))),
         "",
         "| | |",

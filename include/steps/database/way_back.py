@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from include.errors import DatabaseError, MigrationRefused
+from include.errors import DatabaseError, LossNotConfirmed, MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
@@ -15,7 +15,7 @@ from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
-from include.steps.database.confirm import confirmation
+from include.steps.database.confirm import confirmation, withdrawn
 from include.steps.database.entries import WAY_BACK_STATED, WAY_BACK_UNKNOWN, newest, note, open_migration
 from include.steps.database.intent import described, identity_in, job_of, named
 from include.steps.database.rehearse import Started, nobody
@@ -24,7 +24,7 @@ from include.steps.database.schemas import keep_schemas, kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
 from include.steps.database.wanted import must_go_down, overtaken
-from include.steps.record import all_recorded, record, recorded
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     COURSE,
@@ -76,10 +76,10 @@ def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dic
     if began is None:
         facts.append("the ledger says that the migration has been undone")
     else:
-        told, applied = began.payload, recorded(ledger, run, MIGRATED)
+        told, left = began.payload, [entry.kind for entry in standing(entries_of_release(run, ledger, *COURSE))]
         facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
-        facts.append("it is recorded as applied" if applied else "how far it came is not recorded")
-        if standing(entries_of_release(run, ledger, *COURSE))[-1].kind == WAY_BACK_INTENDED:
+        facts.append("it is recorded as applied" if MIGRATED in left else "how far it came is not recorded")
+        if left[-1] == WAY_BACK_INTENDED:
             facts.append("taking it back has begun, how far that came is not recorded")
         facts.append(f"backup {told['backup']} was taken right before")
     payload = {
@@ -100,7 +100,8 @@ def take_back(
     """Go down to the recorded set, or go on where an earlier try was stopped.
 
     As long as nothing is gone, what is lost is counted again first: more than what was confirmed is not taken
-    away, and nothing at all without somebody's word. Who has the traffic is asked before each attempt.
+    away, and nothing at all without somebody's word, or against the last one. Who has the traffic is asked before
+    each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
     :param traffic: asks the cluster who has the traffic
@@ -113,6 +114,7 @@ def take_back(
     if began is None:
         return {"needed": False, "sentence": "no migration of this release is in the database"}
     must_not_be_live(run, ledger, began, traffic())
+    _must_not_be_withdrawn(run, ledger)
     intent = _begun(run, ledger, began)
     if intent is None or _nothing_is_gone(site, intent):
         # Also of an earlier try that got no lock: users may have worked for a day since somebody said yes.
@@ -125,6 +127,7 @@ def take_back(
 
     def permit() -> None:
         must_go_down(run, ledger, intent)
+        _must_not_be_withdrawn(run, ledger)
         must_not_be_live(run, ledger, began, traffic())
 
     migration = Migration(job, site.database, permit=permit)
@@ -179,6 +182,20 @@ def _surveyed(site: Site, began: Entry) -> WayBack:
     if back.refused:
         raise back.refused
     return back
+
+
+def _must_not_be_withdrawn(run: ReleaseRun, ledger: Ledger) -> None:
+    """Refuse to go down, or on, against the last answer.
+
+    :raises LossNotConfirmed: it was a no, or silence
+    """
+    if last := withdrawn(ledger, run):
+        raise LossNotConfirmed(
+            "the schema is kept: that was the last answer",
+            expected="a yes that is newer",
+            seen=f"ledger entry {last.sequence}, {last.payload['why']}",
+            remedy="clear way_back.state: it says what going back would lose now, and asks again",
+        )
 
 
 def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> Entry:

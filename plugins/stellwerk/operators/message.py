@@ -61,7 +61,7 @@ class Announce(StellwerkOperator):
         send = transports(connections.slack, connections.smtp)
         key = announce(run, self.event, ledger_if_any(self, run), send)
         if key is None:
-            raise AirflowSkipException("nothing to tell: what has failed had never been announced")
+            raise AirflowSkipException("nothing to tell: nothing has failed, or it had never been announced")
         return key
 
 

@@ -10,11 +10,12 @@ import pytest
 from include.errors import ApprovalMissing, TrafficError
 from include.ledger.approvals import GO
 from include.ledger.store import Ledger
-from include.steps.database.entries import SURVEYED, TRIED_OUT, note
+from include.steps.database.entries import MIGRATION_WATCH_FAILED, SURVEYED, TRIED_OUT, note
 from include.steps.database.gate import decided_about, question
 from include.steps.gate import record_decision
-from include.steps.record import require_approval
+from include.steps.record import record, require_approval
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import MIGRATED
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -129,3 +130,13 @@ def test_the_question_warns_of_what_is_not_proven() -> None:
     body = question(decided_about(a_run(), ledger), "on-call-lead", ledger).body
     assert "- warning: it is not proven that the old version works on the new schema: no tests" in body
     assert "- warning: going back means restoring the backup: c.py takes nothing back" in body
+
+
+def test_the_question_warns_of_what_an_earlier_run_has_left() -> None:
+    ledger = ledger_with()
+    left = record(ledger, a_run("r0"), MIGRATED, {"revisions": ["c"]})
+    told = {"number": 0, "migrated": left.sequence, "sentence": "half of the answers were errors"}
+    record(ledger, a_run("r0"), MIGRATION_WATCH_FAILED, told)
+    body = question(decided_about(a_run(), ledger), "technical-lead", ledger).body
+    assert "- warning: run r0 has migrated, and has not seen the schema that its rehearsal ended with" in body
+    assert "its watch did not pass: half of the answers were errors" in body

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationBlocked, MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.way_back import Loss, WayBackLoss
 from include.steps.database import way_back
-from include.steps.database.confirm import confirm
+from include.steps.database.confirm import confirm, confirmation, refuse
 from include.steps.database.entries import newest
 from include.steps.database.rest import Rest
 from include.steps.database.schemas import Schemas
@@ -86,6 +88,10 @@ class World:
         said = {"digest": stated["digest"], "by": "anna", "reason": "the outage is worse"}
         confirm(self.ledger, RUN, said, at=datetime.now(UTC))
 
+    def refuse(self, by: str = "bo") -> None:
+        why = f"{by} said Keep" if by else "no answer: timeout"
+        refuse(self.ledger, RUN, {"by": by, "why": why}, at=datetime.now(UTC))
+
     def cut_over(self) -> Entry:
         return record(self.ledger, a_run("release"), CUTOVER_INTENDED, {})
 
@@ -126,6 +132,49 @@ def test_a_cutover_between_the_intent_and_an_attempt_is_seen(world: World) -> No
 
 def blocked() -> None:
     raise MigrationBlocked("no lock was to be had")
+
+
+@pytest.mark.parametrize("by", ["bo", ""])
+@pytest.mark.parametrize("half_way", [True, False])
+def test_the_last_answer_counts_and_a_yes_after_a_no_is_a_yes(world: World, *, by: str, half_way: bool) -> None:
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    world.meanwhile = lambda: None
+    if half_way:
+        world.revisions = ["half-way"]
+    stated = state_way_back(RUN, SITE, world.ledger)
+    world.refuse(by)
+    with pytest.raises(LossNotConfirmed, match=r"the schema is kept.*(bo said Keep|no answer)"):
+        take_back(RUN, SITE, world.ledger)
+    assert confirmation(world.ledger, RUN, stated["digest"]) is None
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is None
+    world.confirm()
+    take_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["anna", "bo"]), st.booleans())))
+def test_whoever_said_what_before_the_last_answer_counts(answers: list[tuple[str, bool]]) -> None:
+    ledger = a_ledger()
+    for hour, (by, yes) in enumerate(answers):
+        at = datetime(2030, 5, 1, tzinfo=UTC) + timedelta(hours=hour)
+        if yes:
+            confirm(ledger, RUN, {"digest": "d", "by": by, "reason": "the outage is worse"}, at=at)
+        else:
+            refuse(ledger, RUN, {"digest": "d", "by": by, "why": f"{by} said Keep"}, at=at)
+    given = confirmation(ledger, RUN, "d")
+    last, wanted = answers[-1] if answers else ("", False)
+    assert (given.by if given else None) == (last if wanted else None)
+
+
+def test_a_no_between_two_attempts_ends_the_way_back(world: World) -> None:
+    world.confirm()
+    world.meanwhile = world.refuse
+    with pytest.raises(LossNotConfirmed, match="bo said Keep"):
+        take_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is None
 
 
 def test_a_way_back_that_changed_nothing_is_recorded_when_it_is_asked_about_again(world: World) -> None:
