@@ -12,7 +12,7 @@ from include.backup.verify import last_verification, must_be_verified
 from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.migration.apply import Migration
+from include.migration.apply import Migration, Permit
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
 from include.migration.reading import reading
@@ -26,16 +26,12 @@ from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest, must_be
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
+from include.steps.database.traffic import Ask, nobody_asked
+from include.steps.database.turn import must_be_its_turn
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
 from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    LEFT_OLD,
-    MIGRATED,
-    MIGRATION_INTENDED,
-    entries_of_release,
-)
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, course_of
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +42,27 @@ def migrate(
     ledger: Ledger,
     *,
     started: Started = nobody,
+    traffic: Ask = nobody_asked,
     now: Callable[[], datetime] = utc_now,
 ) -> dict[str, Any]:
     """Migrate the live database, or go on with it where an earlier try was stopped.
 
     Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup. Where an
-    earlier try is known to have changed nothing, it is done anew, with all that comes before it.
+    earlier try is known to have changed nothing, it is done anew, with all that comes before it. Who has the
+    environment is asked before each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
+    :param traffic: asks the cluster who has the traffic and the environment
     :return: ``applied`` whether anything was pending, and what was recorded
     :raises ApprovalError: nobody has decided about exactly this
     :raises BackupMissing, BackupDiffers: no safety backup that was just written and verified
-    :raises MigrationRefused: something is not what was decided about; nothing was touched
+    :raises MigrationRefused: something is not what was decided about, or another release is under way; nothing was
+        touched
     :raises MigrationError: with the state in which the database is
     """
     intent = own_intent(ledger, run)
     if intent is not None:
-        must_not_be_undone(intent, entries_of_release(run, ledger, *COURSE))
+        must_not_be_undone(intent, course_of(run, ledger))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
     if intent is None:
@@ -72,8 +72,14 @@ def migrate(
             found = must_be_as_surveyed(run, site, ledger, reader)
         if not found.preflight.plan:
             return {"applied": False, "sentence": "nothing is pending: the schema is the release's already"}
+        must_be_its_turn(run, ledger, traffic(), now())
         intent = _intended(run, site, ledger, found, now())
-    return {"applied": True, **_run(run, site, ledger, intent, started)}
+
+    def permit() -> None:
+        must_be_wanted(run, ledger, intent)
+        must_be_its_turn(run, ledger, traffic(), now())
+
+    return {"applied": True, **_run(run, site, ledger, intent, started, permit)}
 
 
 def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
@@ -171,11 +177,13 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
         )
 
 
-def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
+def _run(
+    run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started, permit: Permit
+) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
     job, _ = job_of(intent, site, key=migration_key(run), before=schemas.before, expected=schemas.after)
-    migration = Migration(job, site.database, permit=lambda: must_be_wanted(run, ledger, intent))
+    migration = Migration(job, site.database, permit=permit)
     started(migration)
     try:
         outcome = migration.run()

@@ -9,13 +9,7 @@ from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    MIGRATION_INTENDED,
-    entries_of_release,
-    given_up,
-    standing,
-)
+from include.steps.schema_proof import MIGRATION_INTENDED, course_of, given_up, standing
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
@@ -65,7 +59,7 @@ def own_intent(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     Then the run may begin anew, with all that comes before it.
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
-    if intent is None or given_up(intent, entries_of_release(run, ledger, *COURSE)):
+    if intent is None or given_up(intent, course_of(run, ledger)):
         return None
     return intent
 
@@ -76,5 +70,6 @@ def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     It is the first intent that is not undone: what it has recorded is what to return to, also when a second run
     went on with what a first one had left half-way, or has changed nothing. None when all is undone.
     """
-    left = standing(entries_of_release(run, ledger, *COURSE))
-    return next((entry for entry in left if entry.kind == MIGRATION_INTENDED), None)
+    left = standing(course_of(run, ledger))
+    ours = (entry for entry in left if entry.release == run.release.version)
+    return next((entry for entry in ours if entry.kind == MIGRATION_INTENDED), None)

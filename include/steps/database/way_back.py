@@ -23,16 +23,15 @@ from include.steps.database.rest import found_at_rest
 from include.steps.database.schemas import keep_schemas, kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
-from include.steps.database.wanted import must_go_down, overtaken
+from include.steps.database.wanted import must_be_on_top, must_go_down, overtaken
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
-    COURSE,
     MIGRATED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
-    entries_of_release,
+    course_of,
     standing,
     undone_by,
 )
@@ -45,12 +44,14 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger, *, traffic: Ask 
 
     :param traffic: asks the cluster who has the traffic
     :return: ``needed``; and ``digest``, ``destructive``, ``text`` of the statement, which a human confirms
-    :raises MigrationRefused: there is no way down by the tree, or users are on a version that needs the schema
+    :raises MigrationRefused: there is no way down by the tree, another release has migrated on top, or users are
+        on a version that needs the schema
     """
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "text": "no migration of this release is in the database"}
     _look_whether_it_changed_nothing(run, site, ledger, began)
+    must_be_on_top(began, course_of(run, ledger))
     must_not_be_live(run, ledger, began, traffic())
     back = _surveyed(site, began)
     payload = {**back.statement.record(), "began": began.sequence, "schema": back.before.fingerprint}
@@ -79,7 +80,7 @@ def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dic
         told, applied = began.payload, recorded(ledger, run, MIGRATED)
         facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
         facts.append("it is recorded as applied" if applied else "how far it came is not recorded")
-        if standing(entries_of_release(run, ledger, *COURSE))[-1].kind == WAY_BACK_INTENDED:
+        if standing(course_of(run, ledger))[-1].kind == WAY_BACK_INTENDED:
             facts.append("taking it back has begun, how far that came is not recorded")
         facts.append(f"backup {told['backup']} was taken right before")
     payload = {
@@ -112,6 +113,7 @@ def take_back(
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "sentence": "no migration of this release is in the database"}
+    must_be_on_top(began, course_of(run, ledger))
     must_not_be_live(run, ledger, began, traffic())
     intent = _begun(run, ledger, began)
     if intent is None or _nothing_is_gone(site, intent):
@@ -142,7 +144,7 @@ def way_back_key(run: ReleaseRun) -> str:
 def _begun(run: ReleaseRun, ledger: Ledger, began: Entry) -> Entry | None:
     """The run's way back that has begun and may go on; None when it has to be decided (again)."""
     intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
-    course = entries_of_release(run, ledger, *COURSE)
+    course = course_of(run, ledger)
     return None if intent is None or undone_by(intent, course) or overtaken(intent, course) else intent
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from include.bluegreen.lease import LeaseState
 from include.database.facts import DatabaseIdentity
 from include.errors import MigrationBlocked, MigrationBusy, MigrationRefused, WrongDatabase
 from include.ledger.store import Ledger
 from include.steps.database import apply, backup, rest
 from include.steps.database.apply import gave_up, migrate, migration_key
 from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, note, open_migration
+from include.steps.database.traffic import Seen
 from include.steps.record import all_recorded, record, recorded
 from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK
 from tests.unit.steps.database import worlds
@@ -178,6 +181,30 @@ def test_after_a_lock_that_was_not_to_be_had_the_same_run_begins_anew(
     began = open_migration(ledger, RUN)
     assert began is not None
     assert (began.payload["backup"], len(all_recorded(ledger, RUN, MIGRATION_INTENDED))) == ("b2", 2)
+
+
+def test_under_a_release_that_is_under_way_nothing_begins_and_nothing_goes_on(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, ledger = Anew(monkeypatch), a_ledger()
+    site = cast(Any, SimpleNamespace(database=None, tree=None, store=None))
+    note(ledger, RUN, TRIED_OUT, {**worlds.TRIED, "schemas": {}})
+    record(ledger, RUN, BACKUP_PROVEN, {"purpose": "safety", "backup": "b1", "sha256": "s"})
+    record(ledger, RUN, BACKED_UP, {"purpose": "safety", "backup": "b1", "sha256": "s"})
+    renewed = datetime(2030, 5, 1, 9, tzinfo=UTC)
+    held = Seen(None, LeaseState("lease", worlds.a_hotfix().release_id, renewed, renewed, 600))
+    seen = held
+    asked = {"traffic": lambda: seen, "now": lambda: renewed}
+    with pytest.raises(MigrationRefused, match="under a release that is under way"):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    assert recorded(ledger, RUN, MIGRATION_INTENDED) is None
+    seen = Seen(None, None)
+    with pytest.raises(MigrationBlocked):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    seen, world.blocked = held, False
+    with pytest.raises(MigrationRefused, match="under a release that is under way"):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    assert recorded(ledger, RUN, MIGRATED) is None
 
 
 def prepared(ledger: Ledger) -> str | None:
