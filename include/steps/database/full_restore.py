@@ -23,7 +23,7 @@ from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import RESTORED
-from include.steps.stopping import open_stop
+from include.steps.stopping import must_not_be_undone_since, open_stop
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +171,7 @@ def restore_fully(
 
     :raises RestoreUnconfirmed: nobody was shown what is lost, nobody has confirmed it within the hour, or more
         would be lost by now
+    :raises RollbackRefused: another run has restored it, or taken the schema back, since it was stated
     :raises BackupError, RestoreError: it cannot succeed; the database was not touched
     :raises DatabaseError: the server gives no answer, or sessions do not end
     """
@@ -183,6 +184,7 @@ def restore_fully(
         )
     if done := recorded(ledger, run, RESTORED):
         return dict(done.payload)
+    must_not_be_undone_since(run, ledger)
     statement = statement_in(stated)
     given = confirmation(ledger, run, statement.digest)
     restored = restore(site.database, site.workshop, statement, given, now=now)
