@@ -26,7 +26,7 @@ from include.steps.database.site import database_plan
 from include.steps.page import Matter, matters
 from include.steps.record import all_recorded, record, recorded, require
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import COURSE, MIGRATED, entries_of_release, undone_by
+from include.steps.schema_proof import MIGRATED, course_of, undone_by
 from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -47,14 +47,22 @@ def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
     applied = recorded(ledger, run, MIGRATED)
     if applied is None:
         return {"watched": False, "sentence": "nothing was migrated"}
-    if undone := undone_by(applied, entries_of_release(run, ledger, *COURSE)):
+    _must_be_there(run, ledger, applied)
+    passed = recorded(ledger, run, MIGRATION_WATCHED)
+    return _told(passed) if passed else None
+
+
+def _must_be_there(run: ReleaseRun, ledger: Ledger, applied: Entry) -> None:
+    """Refuse to tell of a schema that was taken back or restored away, by whichever run.
+
+    :raises FailsOnNewSchema: it was
+    """
+    if undone := undone_by(applied, course_of(run, ledger)):
         raise FailsOnNewSchema(
             "this run's migration has been undone: there is no new schema to be watched on",
             seen=f"ledger entry {undone.sequence}, {undone.kind}",
             remedy="start a new run",
         )
-    passed = recorded(ledger, run, MIGRATION_WATCHED)
-    return _told(passed) if passed else None
 
 
 def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWindow | None:
@@ -118,11 +126,13 @@ def conclude(run: ReleaseRun, ledger: Ledger, window: SchemaWindow, outcome: Wat
 
     :return: ``watched``, and in short what was recorded, when it passed
     :raises LedgerError: it passed, which counts only once it is recorded
-    :raises FailsOnNewSchema: it did not pass; humans decide about the recorded way back
+    :raises FailsOnNewSchema: it did not pass, and humans decide about the recorded way back; or the migration was
+        undone meanwhile
     """
     ended = outcome.model_copy(update={"account": None}).dump()
     payload = {**ended, "slot": window.target, "until": window.deadline_text}
     if outcome.result == "PASSED":
+        _must_be_there(run, ledger, require(ledger, run, MIGRATED, before="the end of the watch"))
         return _told(record(ledger, run, MIGRATION_WATCHED, payload))
     try:
         record(ledger, run, MIGRATION_WATCH_FAILED, payload, number=window.number)
