@@ -20,7 +20,7 @@ from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT, own_intent
 from include.steps.database.gate import decided_about
-from include.steps.database.intent import described, identity_in, job_of, named
+from include.steps.database.intent import before_an_attempt, described, identity_in, job_of, named, rows_at_risk
 from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest, must_be
@@ -78,6 +78,7 @@ def migrate(
     def permit() -> None:
         must_be_wanted(run, ledger, intent)
         must_be_its_turn(run, ledger, traffic(), now())
+        before_an_attempt(run, ledger, intent)
 
     return {"applied": True, **_run(run, site, ledger, intent, started, permit)}
 
@@ -126,7 +127,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
         **named(found.preflight.identity),
         "current": sorted(found.preflight.current),
         "target": sorted(found.preflight.target),
-        **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest),
+        **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest, found.forward),
         "before": found.before.fingerprint,
         "expected": tried["fingerprint"],
         "backup": backup.payload["backup"],
@@ -203,9 +204,11 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     """Look where a migration that is not tried again has left the database; the old state is recorded.
 
     Then nothing of this run stands in the way of going back, and the next one begins from the beginning. While
-    another migration runs, what is seen is not what will be: nothing is said then.
+    another migration runs, what is seen is not what will be: nothing is said then. Where the first revision may
+    have changed rows before it was recorded, the old revisions and the old schema are no old state.
 
     :return: ``old`` whether nothing was changed, and ``revisions`` where something had begun
+    :raises MigrationRefused: rows may have been changed, which nothing can take back but the backup
     :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
     :raises MigrationBusy: another migration is running
     """
@@ -217,6 +220,13 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         if recorded(ledger, run, MIGRATED):
             return {"old": False, "revisions": rest.revisions}
         old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
+        if old and (revision := rows_at_risk(run, ledger, intent)):
+            raise MigrationRefused(
+                "the database is at the old revisions with the old schema, and rows may have been changed",
+                expected=f"revision {revision} not begun, or ended",
+                seen="begun; it works outside of a transaction, or nobody could read beforehand what it does",
+                remedy=f"clear migrate: it goes on with {revision}; or restore backup {told['backup']} by hand",
+            )
         if old:
             payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
             record(ledger, run, LEFT_OLD, payload, number=intent.sequence)

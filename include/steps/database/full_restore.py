@@ -17,7 +17,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration
+from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, to_return_to
 from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
@@ -92,7 +92,7 @@ def backup_to_restore(run: ReleaseRun, ledger: Ledger) -> str:
 
     :raises BackupMissing: no migration of this release is in the database, so none was taken for it
     """
-    began = open_migration(ledger, run)
+    began = to_return_to(ledger, run)
     if began is None:
         raise BackupMissing(
             f"no migration of {run.release.version} is in the database of {run.environment.name}",

@@ -16,8 +16,14 @@ from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import WAY_BACK_STATED, WAY_BACK_UNKNOWN, newest, note, open_migration
-from include.steps.database.intent import described, identity_in, job_of, named
+from include.steps.database.entries import (
+    WAY_BACK_STATED,
+    WAY_BACK_UNKNOWN,
+    newest,
+    note,
+    open_migration,
+)
+from include.steps.database.intent import before_an_attempt, described, identity_in, job_of, named, rows_at_risk
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest
 from include.steps.database.schemas import keep_schemas, kept_schemas
@@ -128,6 +134,7 @@ def take_back(
     def permit() -> None:
         must_go_down(run, ledger, intent)
         must_not_be_live(run, ledger, began, traffic())
+        before_an_attempt(run, ledger, intent)
 
     migration = Migration(job, site.database, permit=permit)
     started(migration)
@@ -156,9 +163,12 @@ def _nothing_is_gone(site: Site, intent: Entry) -> bool:
 
 
 def _look_whether_it_changed_nothing(run: ReleaseRun, site: Site, ledger: Ledger, began: Entry) -> None:
-    """Record it of a way back that has begun and is asked about again: then the schema counts as what it is."""
+    """Record it of a way back that has begun and is asked about again: then the schema counts as what it is.
+
+    Nobody can say so where its first step may have changed rows unseen.
+    """
     intent = _begun(run, ledger, began)
-    if intent is None:
+    if intent is None or rows_at_risk(run, ledger, intent):
         return
     told = intent.payload
     with found_at_rest(site, way_back_key(run), identity_in(told)) as rest:
@@ -217,7 +227,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, back: WayBack, began:
         **named(statement.identity),
         "current": sorted(statement.current),
         "target": sorted(statement.recorded),
-        **described(back.plan, back.graph, str(began.payload["env"])),
+        **described(back.plan, back.graph, str(began.payload["env"]), back.rendered),
         "loses": [str(one) for one in statement.losses],
         "before": back.before.fingerprint,
         "schemas": keep_schemas(site.store, str(kept["folder"]), name, back.before, old),

@@ -16,10 +16,11 @@ from include.errors import MigrationBlocked, MigrationBusy, MigrationRefused, Wr
 from include.ledger.store import Ledger
 from include.steps.database import apply, backup, rest
 from include.steps.database.apply import gave_up, migrate, migration_key
-from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, note, open_migration
+from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, note, open_migration, own_intent
+from include.steps.database.intent import before_an_attempt
 from include.steps.database.traffic import Seen
 from include.steps.record import all_recorded, record, recorded
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, schema_proof
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -80,6 +81,35 @@ def test_the_old_state_is_recorded_once_nothing_of_the_run_is_left(live: Live) -
     assert entry.payload == {"revisions": ["b"], "fingerprint": "old", "backup": "b1"}
 
 
+IN_BATCHES = {**INTENT, "target": ["c"], "plan": [["c", True]], "unseen": ["c"]}
+
+
+def test_rows_that_may_have_been_changed_unseen_are_not_nothing(live: Live) -> None:
+    ledger = a_ledger()
+    intent = record(ledger, RUN, MIGRATION_INTENDED, IN_BATCHES)
+    before_an_attempt(RUN, ledger, intent)
+    with pytest.raises(MigrationRefused, match=r"rows may have been changed.*clear migrate.*restore backup b1"):
+        gave_up(RUN, SITE, ledger)
+    assert recorded(ledger, RUN, LEFT_OLD) is None
+    assert (schema_proof(RUN, ledger), open_migration(ledger, RUN)) == ("unproven", intent)
+    assert own_intent(ledger, RUN) == intent, "it goes on with the backup that it began with"
+    live.revisions = ["c"]
+    assert gave_up(RUN, SITE, ledger) == {"old": False, "revisions": ["c"]}
+
+
+def test_a_first_step_that_nobody_has_begun_has_changed_no_rows(live: Live) -> None:
+    ledger = a_ledger()
+    record(ledger, RUN, MIGRATION_INTENDED, IN_BATCHES)
+    assert gave_up(RUN, SITE, ledger)["old"]
+
+
+@pytest.mark.parametrize("changed", [{"unseen": []}, {"plan": [["x", True], ["c", True]]}])
+def test_a_first_step_that_is_seen_is_looked_at(live: Live, changed: dict[str, Any]) -> None:
+    ledger = a_ledger()
+    before_an_attempt(RUN, ledger, record(ledger, RUN, MIGRATION_INTENDED, {**IN_BATCHES, **changed}))
+    assert gave_up(RUN, SITE, ledger)["old"]
+
+
 def test_while_another_migration_runs_nothing_is_said(live: Live) -> None:
     ledger = a_ledger()
     record(ledger, RUN, MIGRATION_INTENDED, INTENT)
@@ -129,6 +159,7 @@ class Anew:
             preflight=plan,
             before=SimpleNamespace(fingerprint="old"),
             inspection=SimpleNamespace(env_digest="e"),
+            forward=(),
             job=lambda _: SimpleNamespace(graph=None),
         )
         monkeypatch.setattr(apply, "decided_about", lambda run, _: run)
