@@ -193,15 +193,18 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
     left = standing(found)
     if not _changed(run, left, found):
         return SchemaFact("unchanged")
-    if left[-1].kind != MIGRATED:
-        return SchemaFact("unproven")
-    migrated = left[-1].payload
+    last = left[-1]
+    migrated = last.payload
     wanted = (migrated.get("rehearsal"), migrated.get("fingerprint"), run.release.previous)
-    for entry in found:
+    for entry in found if last.kind == MIGRATED else ():
         told = entry.payload
         proves = (told.get("id"), told.get("fingerprint"), told.get("previous")) == wanted
         if entry.kind == REHEARSED and proves:
             return SchemaFact("rehearsed", str(told["id"]))
+    whose = f"{last.release}, run {last.run_id}"
+    log.warning(
+        "not proven: the schema is where ledger entry %d, %s of %s, left it", last.sequence, last.kind, whose
+    )
     return SchemaFact("unproven")
 
 

@@ -261,6 +261,11 @@ def test_what_other_releases_have_done_to_the_schema_counts(
         assert schema_proof(replace(RUN, release=release), ledger) == proof
 
 
+def test_who_has_left_the_schema_where_it_is_not_proven_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert schema_proof(RUN, of_releases([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS[:2]])) == "unproven"
+    assert "ledger entry 6, migration.intended of 3.0.1, run any" in caplog.text
+
+
 @given(st.lists(st.tuples(st.sampled_from(["up", "back", "restore"]), st.sampled_from("abc")), max_size=12))
 def test_the_course_is_that_of_one_schema_whichever_releases_have_made_it(steps: list[tuple[str, str]]) -> None:
     memory = MemoryLedger()
