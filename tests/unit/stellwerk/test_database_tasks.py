@@ -248,7 +248,7 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
         (tasks.Migrate(task_id="migrate"), "apply.migrate"),
     ],
 )
-def test_whoever_changes_the_schema_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+def test_whoever_changes_the_schema_asks_who_has_the_traffic(world: World, task: Any, step: str) -> None:
     record(world.ledger, world.run, MIGRATION_INTENDED, {})
     world.step("apply.gave_up")
     answers: list[object] = []
