@@ -24,6 +24,7 @@ from include.migration.repeating import Again, again
 from include.migration.rulebook import BEYOND, RULES
 from include.migration.sqltext import Statement, statements
 from include.migration.tree import Rendered
+from include.migration.unseen import outside_after
 
 _SHOWN: Final = 160
 
@@ -96,7 +97,7 @@ class _Revision:
             for statement in statements(sql, line):
                 done = operations(statement)
                 if done[0].kind == "transaction":
-                    self.outside = _outside(done[0].object, before=self.outside)
+                    self.outside = outside_after(done[0].object, before=self.outside)
                     committed = committed or self.outside
                     continue
                 inside += not self.outside
@@ -146,11 +147,6 @@ class _Revision:
             self.rendered.revision,
             statement.shown[:_SHOWN] if statement else "",
         )
-
-
-def _outside(word: str, *, before: bool) -> bool:
-    """Whether what comes after the word runs outside of a transaction."""
-    return word in ("COMMIT", "END") or (before and word not in ("BEGIN", "START"))
 
 
 def _add_column(operation: Operation) -> list[str]:

@@ -19,14 +19,7 @@ from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_F
 from include.steps.database.watched import undone_since
 from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    MIGRATED,
-    MIGRATION_INTENDED,
-    UNDONE,
-    entries_of_release,
-    standing,
-)
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, UNDONE, course_of, standing
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +110,7 @@ def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
         return "unchanged"
     if undone := undone_since(run, ledger, migrated):
         return "back" if undone.kind in UNDONE else "unchanged"
-    left = standing(entries_of_release(run, ledger, *COURSE))
+    left = standing(course_of(run, ledger))
     return "new" if left and left[-1].kind == MIGRATED else "unknown"
 
 

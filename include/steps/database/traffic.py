@@ -92,7 +92,7 @@ def live_since(began: Entry, found: Iterable[Entry], seen: Seen | None) -> str:
         return f"{moved.release} has the traffic since {moved.at.isoformat()}, says the traffic Service"
     for cut in _not_returned(began, tuple(found)):
         holder = f"{cut.release}@{cut.environment}/{cut.run_id}"
-        if not _settled(holder, moved, seen):
+        if not settled(holder, moved, seen):
             why = f"ledger entry {cut.sequence}: the cutover of {holder} has begun, and no switch back is known"
             return f"{why}; the environment is {seen.lease.describe()}" if seen and seen.lease else why
     return ""
@@ -110,8 +110,12 @@ def _not_returned(began: Entry, found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     )
 
 
-def _settled(holder: str, moved: LastSwitch | None, seen: Seen | None) -> bool:
-    """Whether the cluster says that a release has no traffic and will get none, whatever the ledger lacks."""
+def settled(holder: str, moved: LastSwitch | None, seen: Seen | None) -> bool:
+    """Whether the cluster says that a release has no traffic and will get none, whatever the ledger lacks.
+
+    :param holder: its release id
+    :param moved: the last switch of the traffic Service
+    """
     if seen is None:
         return False
     if moved and moved.release == holder:

@@ -7,9 +7,9 @@ from include.ledger.store import Ledger
 from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
-    COURSE,
     MIGRATED,
     MIGRATION_INTENDED,
+    course_of,
     entries_of_release,
     standing,
     undone_by,
@@ -25,7 +25,7 @@ def to_be_watched(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     :raises LedgerError: the ledger gives no answer
     """
     ups = (MIGRATION_INTENDED, MIGRATED)
-    stands = standing(entries_of_release(run, ledger, *COURSE))
+    stands = standing(course_of(run, ledger))
     left = [entry for entry in stands if entry.kind in ups and entry.release == run.release.version]
     ours = [entry for entry in left if entry.run_id == run.run_id]
     found = ours or left
@@ -38,7 +38,7 @@ def undone_since(run: ReleaseRun, ledger: Ledger, migrated: int) -> Entry | None
     :param migrated: the ledger entry that records it
     :raises LedgerError: the ledger gives no answer
     """
-    course = entries_of_release(run, ledger, *COURSE)
+    course = course_of(run, ledger)
     migration = next((entry for entry in course if entry.sequence == migrated), None)
     return undone_by(migration, course) if migration else None
 

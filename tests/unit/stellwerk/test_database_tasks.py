@@ -251,9 +251,10 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     [
         (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
         (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
+        (tasks.Migrate(task_id="migrate"), "apply.migrate"),
     ],
 )
-def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+def test_whoever_changes_the_schema_asks_who_has_the_traffic(world: World, task: Any, step: str) -> None:
     record(world.ledger, world.run, MIGRATION_INTENDED, {})
     world.step("apply.gave_up")
     answers: list[object] = []
@@ -262,7 +263,7 @@ def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: A
         task._cancel = "of the migration"
         answers.append(traffic())
         assert task._cancel == "of the migration", "a killed task cancels the migration, not the question"
-        return {"needed": True}
+        return {"needed": True, "applied": False}
 
     def cluster(found: object) -> Callable[..., object]:
         def ask(*_: object) -> object:

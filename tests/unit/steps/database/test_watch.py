@@ -335,6 +335,15 @@ class TestEnding:
         assert (entry.payload["result"], entry.payload["measures"]["requests"]) == (ended.result, 9000)
         assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
 
+    @pytest.mark.parametrize("kind", UNDONE)
+    async def test_what_was_undone_during_the_window_does_not_pass(self, kind: str) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        record(ledger, a_run("another"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            conclude(RUN, ledger, window, outcome("PASSED"))
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED, MIGRATION_WATCH_FAILED) == ()
+
     async def test_the_account_is_not_recorded_twice(self) -> None:
         ledger = migrated()
         window = await begun(ledger)
@@ -351,7 +360,7 @@ class TestEnding:
             def append(self, new: Any) -> Any:
                 raise LedgerUnavailable("out")
 
-        out = cast(Ledger, Out())
+        out = cast(Ledger, Out(list(cast(MemoryLedger, migrated()).written)))
         with pytest.raises(LedgerUnavailable):
             conclude(RUN, out, window, outcome("PASSED"))
         with pytest.raises(FailsOnNewSchema, match="the running version fails"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.database.facts import DatabaseIdentity
-from include.errors import LossNotConfirmed, MigrationBlocked, MigrationRefused
+from include.errors import LossNotConfirmed, MigrationBlocked, MigrationInterrupted, MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.way_back import Loss, WayBackLoss
 from include.steps.database import way_back
@@ -31,7 +31,7 @@ from include.steps.schema_proof import (
     WAY_BACK_LEFT,
     schema_proof,
 )
-from tests.unit.steps.database.worlds import a_ledger, a_run
+from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 RUN = a_run("r1")
 SITE = cast(Any, SimpleNamespace(database=None, store=None, tree=None))
@@ -65,7 +65,7 @@ class World:
     def surveyed(self, *_: object) -> Any:
         statement = WayBackLoss(ERP, frozenset(self.revisions), frozenset("b"), self.losses)
         before = SimpleNamespace(fingerprint=self.fingerprint)
-        return SimpleNamespace(statement=statement, plan=(), graph=None, before=before)
+        return SimpleNamespace(statement=statement, plan=(), graph=None, before=before, rendered=())
 
     @contextmanager
     def at_rest(self, *_: object) -> Iterator[Rest]:
@@ -111,6 +111,38 @@ def test_nothing_goes_down_without_somebodys_word_in_the_ledger(world: World, lo
     world.confirm()
     assert take_back(RUN, SITE, world.ledger)["needed"]
     assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
+
+
+def test_a_way_back_that_may_have_changed_rows_is_not_said_to_have_changed_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(way_back, "described", lambda *_: {"plan": [["c", False]], "unseen": ["c"]})
+
+    def stopped(*_: object, permit: Callable[[], object]) -> Any:
+        def run() -> Any:
+            permit()
+            raise MigrationInterrupted("the process was killed")
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(way_back, "Migration", stopped)
+    world.confirm()
+    with pytest.raises(MigrationInterrupted):
+        take_back(RUN, SITE, world.ledger)
+    state_way_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, WAY_BACK_LEFT) is None
+    assert schema_proof(RUN, world.ledger) == "unproven"
+    monkeypatch.setattr(way_back, "Migration", world.migration)
+    assert take_back(RUN, SITE, world.ledger)["needed"], "it goes on"
+
+
+def test_under_another_releases_migration_nothing_is_stated_and_nothing_goes_down(world: World) -> None:
+    world.confirm()
+    record(world.ledger, a_hotfix(), MIGRATION_INTENDED, {})
+    for step in (state_way_back, take_back):
+        with pytest.raises(MigrationRefused, match="has migrated on top of"):
+            step(RUN, SITE, world.ledger)
+    assert newest(world.ledger, RUN, WAY_BACK_INTENDED) is None
 
 
 def test_under_a_version_that_was_cut_over_since_nothing_is_stated_and_nothing_goes_down(world: World) -> None:

@@ -36,6 +36,12 @@ def a_run(run_id: str = "r1", **database: Any) -> ReleaseRun:
     return replace(run, environment=run.environment.model_copy(update=changed))
 
 
+def a_hotfix(run_id: str = "hot") -> ReleaseRun:
+    """A run of 3.0.1, which replaces 3.0.0, to the same environment."""
+    run = a_run(run_id)
+    return replace(run, release=run.release.model_copy(update={"version": "3.0.1", "previous": "3.0.0"}))
+
+
 def a_ledger() -> Ledger:
     """An empty one."""
     return cast("Ledger", MemoryLedger())
