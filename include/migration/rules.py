@@ -9,7 +9,7 @@ and what rewrites a table: PostgreSQL manual, ALTER TABLE, CREATE INDEX, "Explic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from include.migration.dead_client import SETTINGS
@@ -63,6 +63,16 @@ def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
     for one in revisions:
         found += _Revision(one, made).findings()
     return tuple(found)
+
+
+def lint_way_back(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
+    """What no retry of a stopped way down comes past; what it takes away is stated elsewhere."""
+    rule = RULES["way-back-not-repeatable"]
+    return tuple(
+        replace(one, rule="way-back-not-repeatable", severity=rule.severity, what=rule.what, remedy=rule.remedy)
+        for one in lint(revisions)
+        if one.rule in _ONCE
+    )
 
 
 @dataclass
@@ -172,6 +182,8 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "setting": lambda operation: ["session-setting"] if operation.object in GUARDS else [],
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
 }
+
+_ONCE: Final = frozenset({"non-transactional-mixed", "not-repeatable"})
 
 _OUTSIDE: Final[Mapping[Again, tuple[str, ...]]] = {
     "nothing": (),
