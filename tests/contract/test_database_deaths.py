@@ -38,7 +38,8 @@ from tests.contract.migrations import contents, schema
 from tests.contract.places import Place, generated
 from tests.contract.trees import concurrently, revision, sql
 
-SLEEP = '\nop.execute("SELECT pg_sleep(0.3)")\n'
+# Whoever is killed when a revision begins is gone before it does anything.
+SLEEP = 'op.execute("SELECT pg_sleep(0.5)")\n'
 SUITE = """
 import psycopg
 with psycopg.connect() as connection:
@@ -61,20 +62,20 @@ TREE = {
     "b": revision(
         "b",
         "a",
-        sql("ALTER TABLE orders ADD note text") + SLEEP + sql("INSERT INTO log VALUES ('b up')"),
-        sql("ALTER TABLE orders DROP note") + SLEEP + sql("INSERT INTO log VALUES ('b down')"),
+        SLEEP + sql("ALTER TABLE orders ADD note text") + "\n" + sql("INSERT INTO log VALUES ('b up')"),
+        SLEEP + sql("ALTER TABLE orders DROP note") + "\n" + sql("INSERT INTO log VALUES ('b down')"),
     ),
     "c": revision(
         "c",
         "b",
-        concurrently("CREATE INDEX CONCURRENTLY by_number ON orders (number)"),
-        concurrently("DROP INDEX CONCURRENTLY IF EXISTS by_number"),
+        concurrently("SELECT pg_sleep(0.5)", "CREATE INDEX CONCURRENTLY by_number ON orders (number)"),
+        concurrently("SELECT pg_sleep(0.5)", "DROP INDEX CONCURRENTLY IF EXISTS by_number"),
     ),
     "d": revision(
         "d",
         "c",
-        sql("CREATE TABLE notes (id int)") + SLEEP + sql("INSERT INTO log VALUES ('d up')"),
-        sql("DROP TABLE notes") + SLEEP + sql("INSERT INTO log VALUES ('d down')"),
+        SLEEP + sql("CREATE TABLE notes (id int)") + "\n" + sql("INSERT INTO log VALUES ('d up')"),
+        SLEEP + sql("DROP TABLE notes") + "\n" + sql("INSERT INTO log VALUES ('d down')"),
     ),
 }
 ROWS = (
@@ -196,8 +197,8 @@ def test_a_migration_its_state_and_its_way_back(world: World) -> None:
         "begins down from d",
         "ran down from d",
         "begins down from c",
+        "ran down from c",
         "begins down from b",
-        "ran down from b",
         f"before {TAKEN_BACK}",
         f"after {TAKEN_BACK}",
     )
