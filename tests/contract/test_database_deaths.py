@@ -220,7 +220,7 @@ def test_a_state_between_and_a_way_back_from_it(world: World) -> None:
     assert place.erp.revisions() in ({"c"}, {"d"})
     world.each_killed("state the way back", f"before {WAY_BACK_STATED}")
     world.confirm(deaths.done("state the way back")["digest"])
-    deaths.killed("take back", "begins down from c", group=True)
+    deaths.killed("take back", "ran down from c", group=True)
     # Somebody asks again what there is to lose, half-way down.
     deaths.killed("state the way back", f"before {WAY_BACK_STATED}")
     told = deaths.done("state the way back")
