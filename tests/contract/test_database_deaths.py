@@ -217,7 +217,7 @@ def test_a_state_between_and_a_way_back_from_it(world: World) -> None:
     place.decide()
     place.secure()
     deaths.killed("migrate", "begins up to d")
-    assert place.erp.revisions() in ({"c"}, {"d"})
+    assert place.erp.revisions() == {"c"}
     world.each_killed("state the way back", f"before {WAY_BACK_STATED}")
     world.confirm(deaths.done("state the way back")["digest"])
     deaths.killed("take back", "ran down from c", group=True)
@@ -286,7 +286,7 @@ def test_a_full_restore_that_nobody_goes_on_with(world: World, tmp_path: Path) -
     deaths.done("stop")
     deaths.killed("restore", "pg_restore at work", group=True)
     assert place.databases() != databases
-    world.each_killed("resume", "before restore.resumed", "after scaling blue", "after restore.resumed")
+    world.each_killed("resume", "after scaling blue", "before restore.resumed", "after restore.resumed")
     deaths.done("resume")
     assert (tmp_path / "cluster.json").read_text() == '{"blue": 2, "green": 3}'
     assert (place.databases(), contents(place.erp), schema(place.erp)) == (databases, before, new)
