@@ -52,8 +52,10 @@ _GONE: Final = re.compile(
     r"terminating connection|SSL connection has been closed|no connection to the server|lost synchronization"
 )
 _WAITED: Final = re.compile(r"lock timeout|could not obtain lock|55P03")
+# The server adds the hint to whatever kept it from making a file larger.
 _LACKED: Final = re.compile(
-    r"No space left on device|Disk quota exceeded|out of memory|Cannot allocate memory|Too many open files"
+    r"No space left on device|Disk quota exceeded|File too large|Check free disk space|"
+    r"out of memory|Cannot allocate memory|Too many open files"
 )
 
 

@@ -167,6 +167,11 @@ RULES: Final[Mapping[str, Rule]] = {
         "changes rows outside of a transaction: stopped after it, the retry does it again",
         "write it so that twice is the same as once, and have that accepted",
     ),
+    "way-back-not-repeatable": Rule(
+        "warn",
+        "is done outside of a transaction on the way down: stopped after it, no retry comes further",
+        "a revision of its own, and only what can be done twice: IF EXISTS, an index CONCURRENTLY",
+    ),
     "not-read": Rule(
         "unknown", "is not understood by these rules", "read it by hand; the rehearsal shows its locks"
     ),

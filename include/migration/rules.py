@@ -9,7 +9,7 @@ and what rewrites a table: PostgreSQL manual, ALTER TABLE, CREATE INDEX, "Explic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from include.database.schema import Schema
@@ -75,6 +75,16 @@ def lint(
     for one in backward:
         found += [each for each in _Revision(one, made, foreign).findings() if each.rule in BEYOND]
     return tuple(found)
+
+
+def lint_way_back(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
+    """What no retry of a stopped way down comes past; what it takes away is stated elsewhere."""
+    rule = RULES["way-back-not-repeatable"]
+    return tuple(
+        replace(one, rule="way-back-not-repeatable", severity=rule.severity, what=rule.what, remedy=rule.remedy)
+        for one in lint(revisions)
+        if one.rule in _ONCE
+    )
 
 
 @dataclass
@@ -188,6 +198,8 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "setting": lambda operation: _setting(operation.object),
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
 }
+
+_ONCE: Final = frozenset({"non-transactional-mixed", "not-repeatable"})
 
 _OUTSIDE: Final[Mapping[Again, tuple[str, ...]]] = {
     "nothing": (),

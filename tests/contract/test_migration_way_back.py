@@ -16,7 +16,7 @@ from include.migration.preflight import HEADS
 from include.migration.way_back import confirmed
 from include.sandbox.postgres import Postgres
 from tests.contract.migrations import QUICK, World, surveyed, surveyed_back, world
-from tests.contract.trees import revision, sql, tree
+from tests.contract.trees import concurrently, revision, sql, tree
 
 FIRST = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}
 LINE = FIRST | {
@@ -33,6 +33,16 @@ def erp(server: Postgres) -> World:
 def migrate(given: World, folder: Path, revisions: dict[str, str]) -> None:
     found = surveyed(tree(folder, revisions), given.database, target=HEADS)
     Migration(found.job("first", limits=QUICK), given.database).run()
+
+
+def test_a_way_down_that_no_retry_ends_is_told_before(erp: World, tmp_path: Path) -> None:
+    migrate(erp, tmp_path / "old", FIRST)
+    built = concurrently("CREATE INDEX CONCURRENTLY i ON orders (id)")
+    for down, told in (("i", ["way-back-not-repeatable"]), ("IF EXISTS i", [])):
+        back = concurrently(f"DROP INDEX CONCURRENTLY {down}")
+        given = tree(tmp_path / down, FIRST | {"b": revision("b", "a", built, back)})
+        found = [one.rule for one in surveyed(given, erp.database).findings]
+        assert [rule for rule in found if rule.startswith("way-back")] == told
 
 
 def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_what_is_fed_arrives_and_what_is_printed_goes_to_a_file() -> None:
         (1, ""),
         (1, "pg_restore: error: could not close output file: No space left on device"),
         (1, "pg_restore: error: could not execute query: ERROR:  could not extend file: No space left on device"),
+        (1, "pg_restore: error: COPY failed: ERROR:  could not extend file: File too large"),
+        (1, "pg_restore: error: COPY failed: ERROR:  could not extend file\nHINT:  Check free disk space."),
     ],
 )
 def test_what_hindered_a_program_says_nothing_about_what_it_was_given(code: int, complaint: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from include.database.schema import Schema
 from include.migration.policy import Acceptance, Policy, decide
 from include.migration.rulebook import BEYOND, NEVER_ACCEPTED, RULES
-from include.migration.rules import lint
+from include.migration.rules import lint, lint_way_back
 from include.migration.tree import Rendered
 
 
@@ -333,9 +333,24 @@ def test_of_the_way_down_only_what_reaches_beyond_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        (("COMMIT", "DROP INDEX CONCURRENTLY i", "BEGIN"), 1),
+        (("COMMIT", "DROP INDEX CONCURRENTLY IF EXISTS i", "BEGIN"), 0),
+        (("COMMIT", "UPDATE orders SET a = a - 1", "BEGIN"), 1),
+        (("ALTER TABLE orders DROP a", "DROP TABLE notes"), 0),
+    ],
+)
+def test_of_the_way_down_is_told_what_no_retry_comes_past(sql: tuple[str, ...], found: int) -> None:
+    told = lint_way_back([Rendered("0002", "a.py", tuple((one, 3) for one in sql))])
+    assert [(one.rule, one.severity, one.line) for one in told] == [("way-back-not-repeatable", "warn", 3)] * found
+
+
 def test_every_rule_can_be_found() -> None:
     named = {rule for found in FOUND.values() for rule in found} | BEYOND
     unnamed = {"non-transactional", "non-transactional-mixed", "not-rendered", "not-repeatable"}
+    unnamed.add("way-back-not-repeatable")
     assert RULES.keys() - named == unnamed
 
 
