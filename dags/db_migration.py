@@ -10,7 +10,7 @@ from stellwerk.migrations import migration, migration_gate, rehearsal, way_back
 from stellwerk.operators.database import MODES, OnlyInMode, RetainBackups, Survey
 from stellwerk.operators.message import Announce
 from stellwerk.params import release_params
-from stellwerk.sensors.schema import SchemaWatch
+from stellwerk.sensors.schema import LeftSchemaWatch, SchemaWatch
 
 with DAG(
     dag_id="db-migration",
@@ -52,6 +52,8 @@ would lose.
     survey >> rehearses >> tried >> applies >> gate >> migrated >> watch
     back = way_back()
     watch >> back
+    # A migration that did not come to its watch has left something, too: it is watched while humans decide.
+    back.get_child_by_label("state") >> LeftSchemaWatch(task_id="watch_left", trigger_rule="one_done", retries=20)
     # Whatever became of the migration, backups do not pile up; it decides about nothing.
     tried >> RetainBackups(task_id="retain_backups")
 
@@ -59,7 +61,7 @@ would lose.
     # Who was told of the beginning is told of a failure at once, and of what it has left when that is decided.
     failed = Announce(task_id="announce_failure", event="migration-failed", trigger_rule="one_failed")
     watch >> failed
-    left = Announce(task_id="announce_left", event="migration-left", trigger_rule="all_done_min_one_success")
-    [failed, back] >> left
+    left = Announce(task_id="announce_left", event="migration-left", trigger_rule="all_done")
+    [failed, back.get_child_by_label("take_back")] >> left
     # The last task: a run whose migration was taken back, or whose schema was kept in spite of it all, has failed.
     watch >> Announce(task_id="announce_end", event="migration-completed")

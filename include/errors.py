@@ -72,7 +72,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── DatabaseBusy               somebody else's lock or session is in the way (a retry can help)
     │   ├── ClientUnusable             pg_dump or pg_restore is missing, or older than the server
     │   └── ClientFailed               one of them ended with an error of another kind
-    │       └── ClientHindered         … or was ended, or lacked room: nothing is known about what it was given
+    │       └── ClientHindered         … or was ended, or lacked room (a retry can help)
     ├── MigrationError                 the application's schema and its Alembic tree
     │   ├── TreeUnusable               the tree's interpreter does not run, or gives no usable answer
     │   ├── MigrationRefused           what was asked for cannot be done safely; nothing was touched
@@ -469,6 +469,8 @@ class ClientFailed(DatabaseError):
 
 class ClientHindered(ClientFailed):
     """It was ended, or lacked room or memory, or does not say why: that tells nothing about what it was given."""
+
+    retryable = True
 
 
 class MigrationError(StellwerkError):

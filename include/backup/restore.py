@@ -7,6 +7,7 @@ again with the same statement. Until the new database is proven equal to the bac
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk restore"
 DRAIN_SECONDS: Final = 30.0
+_TRIES: Final = 4
+_PAUSE_SECONDS: Final = 5.0
 # What was counted in time once shall not end a restore for being counted a little more slowly.
 _PATIENCE: Final = 3
 
@@ -80,14 +83,26 @@ def what_would_be_lost(
         here = server_facts(administration).identity.model_copy(update={"name": database.name})
         exists = observe_target(administration, database.name).exists
     _must_be_of(manifest, here, accept_source)
-    rows = None
-    if exists:
+    rows = _rows_now(database, workshop) if exists else None
+    return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
+
+
+def _rows_now(database: Database, workshop: Workshop) -> dict[str, int | None] | None:
+    """Every table's rows; None where they cannot be read, which a connection that broke once does not mean.
+
+    One that breaks each time does: the reading itself may be what brings the server down, and a restore is then
+    needed most.
+    """
+    for tries_left in reversed(range(_TRIES)):
         try:
             with session(database, application=APPLICATION) as inside:
-                rows = count_now(inside, count_seconds=workshop.count_seconds)
+                return count_now(inside, count_seconds=workshop.count_seconds)
         except DatabaseError as error:
             log.warning("the rows of %s cannot be counted: %s", database.shown, error)
-    return state_loss(manifest, here, rows, target_missing=not exists, made_at=made_at)
+            if not error.retryable or not tries_left:
+                return None
+        time.sleep(_PAUSE_SECONDS)
+    return None
 
 
 def what_stands_in_the_way(database: Database, workshop: Workshop, manifest: Manifest) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from include.backup.manifest import Piece
 from include.backup.store import CHUNK_BYTES
+from include.database.own_folder import own_folder
 from include.errors import SpoolFull
 
 
@@ -35,12 +35,11 @@ def spool_folder(spool: Spool, *, needed_bytes: int = 0) -> Iterator[Path]:
     :raises SpoolFull: that is more than the bound, or more than is free
     """
     spool.folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(spool.folder)
-    free = shutil.disk_usage(spool.folder).free
-    if needed_bytes > min(spool.most_bytes, free):
-        raise _full(spool, f"{needed_bytes} bytes needed, {free} free")
-    with tempfile.TemporaryDirectory(prefix=f"stellwerk-{_me()}-", dir=spool.folder) as folder:
-        yield Path(folder)
+    with own_folder(spool.folder, "stellwerk-") as folder:
+        free = shutil.disk_usage(spool.folder).free
+        if needed_bytes > min(spool.most_bytes, free):
+            raise _full(spool, f"{needed_bytes} bytes needed, {free} free")
+        yield folder
 
 
 def spooled(
@@ -84,25 +83,6 @@ def _size(folder: Path) -> int:
         except FileNotFoundError:
             continue
     return size
-
-
-def _me() -> str:
-    """This process, told from a later one of the same number by when it was started."""
-    stat = Path("/proc/self/stat").read_text(errors="replace")
-    pid, started = stat.split(" ", 1)[0], stat.rpartition(")")[2].split()[19]
-    return f"{pid}-{started}"
-
-
-def _remove_leftovers(folder: Path) -> None:
-    for left in folder.glob("stellwerk-*"):
-        _, pid, started, *_ = [*left.name.split("-"), "", ""]
-        try:
-            stat = Path("/proc", pid, "stat").read_text(errors="replace")
-            lives = stat.rpartition(")")[2].split()[19] == started
-        except OSError:
-            lives = False
-        if not lives:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _full(spool: Spool, seen: str) -> SpoolFull:

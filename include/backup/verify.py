@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, Literal
 
+from include.backup.abandoned import drop_abandoned
 from include.backup.archive import missing
 from include.backup.copies import Copied, Workshop, drop, make_copy
 from include.backup.described import BackupContents, read_contents_of
@@ -18,6 +21,7 @@ from include.backup.preflight import must_allow_copy
 from include.backup.reading import read_back
 from include.backup.store import Store
 from include.database.connection import Database
+from include.database.marks import mark_of
 from include.database.session import session, try_lock
 from include.errors import ArchiveForeign, ArchiveUnusable, BackupBusy, BackupDiffers, ClientFailed
 
@@ -142,17 +146,36 @@ def scratch_name(backup: str) -> str:
     return f"stellwerk_scratch_{hashlib.sha256(backup.encode()).hexdigest()[:12]}"
 
 
+def is_scratch_of(name: str, database: str, comment: str) -> bool:
+    """Whether a database is one that a verification has made beside another one; pure.
+
+    :param name: beside which it was made
+    """
+    ours = re.fullmatch(r"stellwerk_scratch_[0-9a-f]{12}", database)
+    return ours is not None and mark_of(comment)[1] == _mark(database, name)
+
+
+def _mark(database: str, name: str) -> str:
+    # Others may verify their backups on the same server, and lock them elsewhere.
+    return hashlib.sha256(f"{database} {name}".encode()).hexdigest()[:12]
+
+
+def _lock(database: str) -> str:
+    return f"scratch {database}"
+
+
 def _restore(scratch: Database, workshop: Workshop, manifest: Manifest, contents: BackupContents) -> Copied:
     name = scratch_name(manifest.id)
     with session(scratch.named(workshop.maintenance), application=APPLICATION) as administration:
-        if not try_lock(administration, f"scratch {name}"):
+        if not try_lock(administration, _lock(name)):
             raise BackupBusy(
                 f"backup {manifest.id} is being verified by another process", remedy="wait for it, or try again"
             )
+        drop_abandoned(administration, partial(is_scratch_of, scratch.name), _lock, but=name)
         must_allow_copy(administration, manifest, contents, workshop.clients)
         drop(administration, name)  # of a process that was killed: nobody else holds the lock
         try:
-            mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+            mark = _mark(name, scratch.name)
             return make_copy(administration, scratch.named(name), workshop, manifest, contents, mark=mark)
         finally:
             drop(administration, name)

@@ -52,8 +52,10 @@ _GONE: Final = re.compile(
     r"terminating connection|SSL connection has been closed|no connection to the server|lost synchronization"
 )
 _WAITED: Final = re.compile(r"lock timeout|could not obtain lock|55P03")
+# The server adds the hint to whatever kept it from making a file larger.
 _LACKED: Final = re.compile(
-    r"No space left on device|Disk quota exceeded|out of memory|Cannot allocate memory|Too many open files"
+    r"No space left on device|Disk quota exceeded|File too large|Check free disk space|"
+    r"out of memory|Cannot allocate memory|Too many open files"
 )
 
 
@@ -258,4 +260,6 @@ def failure(program: str, code: int, complaints: str) -> DatabaseError:
         return DatabaseUnreachable(f"the connection of {program} broke", seen=seen, remedy="try again")
     if _WAITED.search(complaints):
         return DatabaseBusy(f"{program} waited too long for a lock", seen=seen, remedy="try again")
-    return (ClientHindered if hindered else ClientFailed)(f"{program} failed", seen=seen)
+    if hindered:
+        return ClientHindered(f"{program} failed", seen=seen, remedy="make room where it lacked any; try again")
+    return ClientFailed(f"{program} failed", seen=seen)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from psycopg.pq import Conninfo
 from sqlalchemy import URL
 
+from include.database.own_folder import own_folder
 from include.errors import DatabaseRefused
 
 CONNECT_SECONDS: Final = 10
@@ -68,14 +69,14 @@ def client_environment(database: Database, *, application: str) -> Iterator[dict
 
     The password is in a file for this account only (libpq's ``PGPASSFILE``), because the environment and the
     arguments of a process can be read by others. It is given for this database alone: a program that works with a
-    copy does not get into the original by mistake.
+    copy does not get into the original by mistake. What a killed process has left of such files goes first.
 
     :param application: who it is, as ``pg_stat_activity`` shows it
     :raises DatabaseRefused: an option is none that a program can be given
     """
     options = {_variable(name): value for name, value in database.options.items()}
-    with tempfile.TemporaryDirectory(prefix="stellwerk-") as folder:
-        passfile = Path(folder) / "pgpass"
+    with own_folder(Path(tempfile.gettempdir()), "stellwerk-") as folder:
+        passfile = folder / "pgpass"
         passfile.touch(mode=0o600)
         fields = (database.host, str(database.port), database.name, database.user, database.password)
         passfile.write_text(":".join(_escaped(one) for one in fields) + "\n", encoding="utf-8")

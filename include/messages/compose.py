@@ -84,6 +84,12 @@ def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
     return _status(occasion, "migration-completed", "Database migration completed", at)
 
 
+def migration_needless(occasion: Occasion, *, at: datetime) -> Message:
+    """There was nothing to migrate: whoever waits for the schema has it, and not by this run."""
+    message = _status(occasion, "migration-needless", "Database unchanged: nothing to migrate", at)
+    return replace(message, channel=occasion.channels.get("migration-completed", message.channel))
+
+
 def migration_failed(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
     """It has failed after it was announced; what becomes of the schema is told later."""
     return _status(occasion, "migration-failed", "Database migration failed", at, broadcast=True, schema=schema)
@@ -94,7 +100,8 @@ def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Messa
     line = {"unchanged": "Database unchanged", "back": "Database migration taken back"}.get(
         schema, "Database left as it is"
     )
-    return _status(occasion, "migration-left", line, at, broadcast=True, schema=schema)
+    # What humans decide later is told as well.
+    return _status(occasion, "migration-left", line, at, number=schema, broadcast=True, schema=schema)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
@@ -139,16 +146,25 @@ def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
 
 
 def _status(
-    occasion: Occasion, event: str, line: str, at: datetime, *, broadcast: bool = False, **said: str
+    occasion: Occasion,
+    event: str,
+    line: str,
+    at: datetime,
+    *,
+    number: str = "",
+    broadcast: bool = False,
+    **said: str,
 ) -> Message:
     """A post in the release's thread.
 
+    :param number: tells apart what a run may have to tell more than once
     :param broadcast: it changes what users work with: the channel shows it as well
     """
     facts = {**facts_of(occasion), "event": event, "line": line, "at": at}
     facts |= {name: shortened(fact) for name, fact in said.items()}
     channel = occasion.channels.get(event, occasion.status_channel)
-    post = slack(occasion, event, channel, "status.slack.j2", facts, urgent=False)
+    name = f"{event}:{number}" if number else event
+    post = slack(occasion, name, channel, "status.slack.j2", facts, urgent=False)
     return replace(post, threaded=True, broadcast=broadcast)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from include.migration.calls import volatile
+from include.migration.calls import acting, volatile
 from include.migration.operation import ONCE, Operation, cascade, if_exists, if_not_exists
 from include.migration.sqltext import Reader, Token, has, words
 
@@ -18,7 +18,17 @@ def alter_table(reader: Reader) -> tuple[Operation, ...]:
     reader.take("ONLY")
     table = reader.name()
     reader.take("*")
-    return tuple(_action(table, Reader(clause)) for clause in reader.clauses())
+    return tuple(one for clause in reader.clauses() for one in (_action(table, Reader(clause)), *_called(clause)))
+
+
+def _called(clause: tuple[Token, ...]) -> tuple[Operation, ...]:
+    """What a function does that is called for every row: by a default of a new column, or by ``USING``."""
+    text = words(clause)
+    values = clause[text.index("USING") + 1 :] if "USING" in text else ()
+    if text[:1] == ("ADD",):
+        values = _default(clause)
+    name = acting(values)
+    return (Operation("unknown", object=f"{name}()"),) if name else ()
 
 
 def _action(table: str, reader: Reader) -> Operation:

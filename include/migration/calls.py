@@ -50,28 +50,29 @@ _TAKE_NOTHING: Final = frozenset(
             "unnest",
             "upper",
         ),
+        *("age", "array_append", "array_cat", "array_position", "array_prepend", "array_remove"),
+        *("array_replace", "array_to_string", "ascii", "btrim", "char_length", "chr", "clock_timestamp"),
+        *("concat_ws", "convert_from", "convert_to", "date", "daterange", "decode", "dense_rank", "div"),
+        *("encode", "exp", "first_value", "initcap", "isfinite", "json_agg", "json_array_elements"),
+        *("json_array_length", "json_object_agg", "jsonb_agg", "jsonb_array_elements"),
+        *("jsonb_array_elements_text", "jsonb_array_length", "jsonb_build_array", "jsonb_each"),
+        *("jsonb_each_text", "jsonb_extract_path", "jsonb_extract_path_text", "jsonb_insert", "jsonb_object"),
+        *("jsonb_object_agg", "jsonb_object_keys", "jsonb_set", "jsonb_strip_nulls", "lag", "last_value"),
+        *("lead", "left", "ln", "log", "lpad", "ltrim", "make_date", "make_interval", "make_timestamp", "mod"),
+        *("ntile", "octet_length", "overlay", "power", "rank", "regexp_match", "regexp_matches"),
+        *("regexp_replace", "regexp_split_to_array", "repeat", "reverse", "right", "row_to_json", "rpad"),
+        *("rtrim", "sha256", "sign", "sqrt", "starts_with", "string_to_array", "strpos", "substr", "timezone"),
+        *("to_json", "to_jsonb", "to_number", "to_tsvector", "translate", "trunc", "tsrange", "tstzrange"),
         "version",
     }
 )
 _WORDS: Final = frozenset(
     {
-        *("all", "and", "any", "array", "as", "between", "by", "case", "cube", "distinct", "else", "except"),
-        *(
-            "fetch",
-            "filter",
-            "from",
-            "group",
-            "having",
-            "ilike",
-            "in",
-            "intersect",
-            "is",
-            "join",
-            "lateral",
-            "like",
-        ),
-        *("limit", "materialized", "not", "offset", "on", "or", "over", "returning", "rollup", "row", "select"),
-        *("sets", "similar", "some", "then", "to", "union", "using", "values", "when", "where", "with", "within"),
+        *("all", "and", "any", "array", "as", "between", "by", "case", "conflict", "cube", "distinct"),
+        *("else", "except", "fetch", "filter", "from", "group", "having", "ilike", "in", "intersect", "is"),
+        *("join", "lateral", "like", "limit", "materialized", "not", "offset", "on", "or", "over"),
+        *("returning", "rollup", "row", "select", "set", "sets", "similar", "some", "then", "to", "union"),
+        *("using", "values", "when", "where", "with", "within"),
     }
 )
 
@@ -84,7 +85,7 @@ def volatile(tokens: Sequence[Token]) -> bool:
 
 
 def acting(tokens: Sequence[Token]) -> str:
-    """The first function that a query calls and that may change something; "" when there is none."""
+    """The first function that a statement calls and that may change something; "" when there is none."""
     return next((name for name in _called(tokens) if name not in _STABLE | _TYPES | _TAKE_NOTHING | _WORDS), "")
 
 

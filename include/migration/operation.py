@@ -26,6 +26,9 @@ class Operation:
     flags: frozenset[str] = frozenset()
 
 
+AS_WHOM: Final = frozenset({"role", "session_authorization", "session_replication_role"})
+"""Settings that say as whom a session works, and whether triggers and foreign keys do their part."""
+
 ONCE: Final = frozenset({"once"})
 
 

@@ -78,14 +78,14 @@ def _create(reader: Reader) -> tuple[Operation, ...]:
     unique = reader.take("UNIQUE")
     if reader.take("INDEX"):
         return (_create_index(reader, unique=unique),)
-    while reader.take_any(
-        "GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "UNLOGGED", "FOREIGN", "CONSTRAINT", "RECURSIVE"
-    ):
+    foreign = frozenset({"foreign"} if reader.take("FOREIGN") else ())
+    while reader.take_any("GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "UNLOGGED", "CONSTRAINT", "RECURSIVE"):
         pass
     if reader.take("TABLE") or reader.take("MATERIALIZED", "VIEW"):
-        flags = if_not_exists(reader)
+        flags = if_not_exists(reader) | foreign
         name = reader.name()
-        return (Operation("create-table", name, reader.name() if reader.take("PARTITION", "OF") else "", flags),)
+        of = reader.name() if reader.take("PARTITION", "OF") else ""
+        return (Operation("create-table", name, of, flags), *rows.made_by(reader.rest))
     if reader.take("TRIGGER"):
         return (Operation("create-trigger", _after("ON", reader)),)
     if reader.take("RULE"):
@@ -158,8 +158,19 @@ def _concurrently(reader: Reader) -> frozenset[str]:
 
 
 def _setting(reader: Reader) -> tuple[Operation, ...]:
-    reader.take_any("SESSION", "LOCAL")
-    return (Operation("setting", object=reader.name()),)
+    whose = ("SESSION", "AUTHORIZATION")
+    whole = reader.take(*whose) or (reader.take_any("SESSION", "LOCAL") != "" and reader.take(*whose))
+    name = "session_authorization" if whole else reader.name()
+    if name == "role" and reader.take("NONE"):
+        return (Operation("harmless"),)
+    return (Operation("setting", object=name),)
+
+
+def _reset(reader: Reader) -> tuple[Operation, ...]:
+    (found,) = _setting(reader)
+    # Who migrates is again who was asked to.
+    own = found.object in ("role", "session_authorization")
+    return (Operation("harmless"),) if own else (found,)
 
 
 def _revoke(reader: Reader) -> tuple[Operation, ...]:
@@ -181,5 +192,5 @@ _READERS = {
     "REFRESH": _refresh,
     "REVOKE": _revoke,
     "SET": _setting,
-    "RESET": _setting,
+    "RESET": _reset,
 }

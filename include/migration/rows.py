@@ -20,7 +20,8 @@ def delete(reader: Reader) -> tuple[Operation, ...]:
     """``DELETE``."""
     reader.take("FROM")
     reader.take("ONLY")
-    return (Operation("delete-rows", reader.name()),)
+    table = reader.name()
+    return (Operation("delete-rows", table), *_done_beside(reader.rest))
 
 
 def update(reader: Reader) -> tuple[Operation, ...]:
@@ -29,7 +30,7 @@ def update(reader: Reader) -> tuple[Operation, ...]:
     table = reader.name()
     tokens = reader.rest
     at = words(tokens).index("SET") + 1 if has(tokens, "SET") else len(tokens)
-    return _set(table, tokens[at:], every_row=not has(tokens, "WHERE"))
+    return (*_set(table, tokens[at:], every_row=not has(tokens, "WHERE")), *_done_beside(tokens))
 
 
 def insert(reader: Reader) -> tuple[Operation, ...]:
@@ -37,22 +38,44 @@ def insert(reader: Reader) -> tuple[Operation, ...]:
     reader.take("INTO")
     table = reader.name()
     tokens = reader.rest
+    beside = _done_beside(tokens)
+    conflict = frozenset({"on-conflict"} if has(tokens, "ON", "CONFLICT") else ())
     if not has(tokens, "DO", "UPDATE"):
-        conflict = frozenset({"on-conflict"} if has(tokens, "ON", "CONFLICT") else ())
-        return (Operation("insert-rows", table, flags=conflict),)
+        return (Operation("insert-rows", table, flags=conflict), *beside)
     text = words(tokens)
     at = next(at for at in range(len(text)) if text[at : at + 2] == ("DO", "UPDATE"))
-    return _set(table, tokens[at + 3 :], every_row=False)
+    added = Operation("insert-rows", table, flags=conflict)
+    return (added, *_set(table, tokens[at + 3 :], every_row=False), *beside)
 
 
 def query(tokens: Sequence[Token]) -> tuple[Operation, ...]:
     """``SELECT``, ``WITH``, ``VALUES``: harmless, unless it changes rows or calls who knows what."""
     if has(tokens, "WITH") and any(has(tokens, verb) for verb in ("UPDATE", "DELETE", "MERGE")):
         return (Operation("unknown", object="WITH"),)
-    if name := acting(tokens):
-        return (Operation("unknown", object=f"{name}()"),)
-    rows = Operation("insert-rows" if has(tokens, "WITH") and has(tokens, "INSERT") else "harmless")
-    return tuple(_settings(tokens)) or (rows,)
+    text = words(tokens)
+    into = [at + 2 for at in range(len(text)) if text[at : at + 2] == ("INSERT", "INTO")]
+    rows = [Operation("insert-rows", Reader(tokens[at:]).name()) for at in into]
+    return (*rows, *_done_beside(tokens)) or (Operation("harmless"),)
+
+
+def made_by(tokens: Sequence[Token]) -> tuple[Operation, ...]:
+    """What is done beside making a table ``AS`` a query, by that query; ``tokens`` follow the table's name."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        if token.kind == "symbol":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+        elif depth == 0 and words((token,)) == ("AS",):
+            asked = tokens[at + 1 :]
+            if words(asked[:1]) == ("EXECUTE",):
+                return (Operation("unknown", object="EXECUTE"),)
+            return tuple(one for one in query(asked) if one.kind != "harmless")
+    return ()
+
+
+def _done_beside(tokens: Sequence[Token]) -> tuple[Operation, ...]:
+    """What the functions do that a statement calls, whatever else it does."""
+    name = acting(tokens)
+    return (Operation("unknown", object=f"{name}()"),) if name else tuple(_settings(tokens))
 
 
 def _settings(tokens: Sequence[Token]) -> Iterator[Operation]:

@@ -128,10 +128,22 @@ RULES: Final[Mapping[str, Rule]] = {
         "changes the server beside this database: a rehearsal would do it to everybody, before anybody decides",
         "take it out of the revisions and do it by itself, where roles, databases and settings are administered",
     ),
+    "foreign-table": Rule(
+        "block",
+        "changes rows on another server: a rehearsal would change them before anybody decides, and no backup of"
+        " this database holds them",
+        "take it out of the revisions and do it by itself, where that server is administered",
+    ),
     "session-setting": Rule(
         "block",
         "changes what guards the migration: its timeouts, its name, how the server notices that it has died",
         "leave it out: the environment says how long it may wait and work (`limits`)",
+    ),
+    "session-role": Rule(
+        "block",
+        "migrates as another role, or without triggers and foreign keys: what comes after it is another's, or is"
+        " not checked",
+        "leave it out: the connection names the role; or RESET it in the same revision and have that accepted",
     ),
     "revoke": Rule("warn", "takes a right away that the old version may need", "do it when it is gone"),
     "concurrently-in-transaction": Rule(
@@ -155,6 +167,11 @@ RULES: Final[Mapping[str, Rule]] = {
         "changes rows outside of a transaction: stopped after it, the retry does it again",
         "write it so that twice is the same as once, and have that accepted",
     ),
+    "way-back-not-repeatable": Rule(
+        "warn",
+        "is done outside of a transaction on the way down: stopped after it, no retry comes further",
+        "a revision of its own, and only what can be done twice: IF EXISTS, an index CONCURRENTLY",
+    ),
     "not-read": Rule(
         "unknown", "is not understood by these rules", "read it by hand; the rehearsal shows its locks"
     ),
@@ -164,5 +181,8 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """Name → rule."""
 
-NEVER_ACCEPTED: Final = frozenset({"concurrently-in-transaction", "non-transactional-mixed", "outside-database"})
+BEYOND: Final = frozenset({"outside-database", "foreign-table"})
+"""Rules about what a rehearsal on a copy would do to others than the copy."""
+
+NEVER_ACCEPTED: Final = BEYOND | {"concurrently-in-transaction", "non-transactional-mixed"}
 """Rules that are no judgement: what they find fails, cannot be repeated, or happens in the rehearsal already."""

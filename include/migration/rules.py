@@ -9,19 +9,22 @@ and what rewrites a table: PostgreSQL manual, ALTER TABLE, CREATE INDEX, "Explic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from include.database.schema import Schema
 from include.migration.dead_client import SETTINGS
 from include.migration.finding import Finding
+from include.migration.foreign import Foreign
 from include.migration.job import Limits
 from include.migration.made import Made
-from include.migration.operation import Operation
+from include.migration.operation import AS_WHOM, Operation
 from include.migration.operations import operations
 from include.migration.repeating import Again, again
-from include.migration.rulebook import RULES
+from include.migration.rulebook import BEYOND, RULES
 from include.migration.sqltext import Statement, statements
 from include.migration.tree import Rendered
+from include.migration.unseen import outside_after
 
 _SHOWN: Final = 160
 
@@ -56,13 +59,32 @@ _PLAIN: Final[Mapping[str, str]] = {
 }
 
 
-def lint(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
-    """The findings of the own rules over everything that is pending, in its order."""
-    made = Made()
+def lint(
+    forward: Iterable[Rendered], backward: Iterable[Rendered] = (), *, before: Schema | None = None
+) -> tuple[Finding, ...]:
+    """The findings of the own rules over everything that is pending, in its order.
+
+    :param backward: the way down, of which only that counts which is about others than the database: a rehearsal
+        goes down, too
+    :param before: the schema that they meet; None where foreign tables play no part
+    """
+    made, foreign = Made(), Foreign(before)
     found: list[Finding] = []
-    for one in revisions:
-        found += _Revision(one, made).findings()
+    for one in forward:
+        found += _Revision(one, made, foreign).findings()
+    for one in backward:
+        found += [each for each in _Revision(one, made, foreign).findings() if each.rule in BEYOND]
     return tuple(found)
+
+
+def lint_way_back(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
+    """What no retry of a stopped way down comes past; what it takes away is stated elsewhere."""
+    rule = RULES["way-back-not-repeatable"]
+    return tuple(
+        replace(one, rule="way-back-not-repeatable", severity=rule.severity, what=rule.what, remedy=rule.remedy)
+        for one in lint(revisions)
+        if one.rule in _ONCE
+    )
 
 
 @dataclass
@@ -70,10 +92,12 @@ class _Revision:
     """One revision while it is read.
 
     :param made: what this migration has made so far
+    :param foreign: tables on other servers
     """
 
     rendered: Rendered
     made: Made
+    foreign: Foreign
     outside: bool = field(default=False)
 
     def findings(self) -> list[Finding]:
@@ -83,7 +107,7 @@ class _Revision:
             for statement in statements(sql, line):
                 done = operations(statement)
                 if done[0].kind == "transaction":
-                    self.outside = _outside(done[0].object, before=self.outside)
+                    self.outside = outside_after(done[0].object, before=self.outside)
                     committed = committed or self.outside
                     continue
                 inside += not self.outside
@@ -97,9 +121,12 @@ class _Revision:
 
     def _rules(self, operation: Operation) -> list[str]:
         ours, found = self.made.table(operation), self._of_kind(operation)
+        beyond = ["foreign-table"] if self.foreign.written(operation) else []
         self.made.note(operation)
+        self.foreign.note(operation)
         # Nobody else knows what this migration has made.
-        return [*(found if not ours or operation.kind == "unknown" else ()), *self._transaction(operation)]
+        found = [] if ours and operation.kind != "unknown" else found
+        return [*found, *beyond, *self._transaction(operation)]
 
     def _of_kind(self, operation: Operation) -> list[str]:
         if rule := _PLAIN.get(operation.kind):
@@ -132,11 +159,6 @@ class _Revision:
         )
 
 
-def _outside(word: str, *, before: bool) -> bool:
-    """Whether what comes after the word runs outside of a transaction."""
-    return word in ("COMMIT", "END") or (before and word not in ("BEGIN", "START"))
-
-
 def _add_column(operation: Operation) -> list[str]:
     flags, found = operation.flags, []
     if "not-null" in flags and "default" not in flags:
@@ -162,6 +184,10 @@ def _create_index(operation: Operation) -> list[str]:
     return [*found, "new-constraint"] if "unique" in operation.flags else found
 
 
+def _setting(name: str) -> list[str]:
+    return ["session-setting"] if name in GUARDS else ["session-role"] if name in AS_WHOM else []
+
+
 _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "add-column": _add_column,
     "add-constraint": _add_constraint,
@@ -169,9 +195,11 @@ _CHOOSE: Final[Mapping[str, Callable[[Operation], list[str]]]] = {
     "update-rows": lambda operation: ["backfill"] if "all" in operation.flags else [],
     "reindex": lambda operation: [] if "concurrently" in operation.flags else ["index-not-concurrent"],
     "refresh": lambda operation: [] if "concurrently" in operation.flags else ["lock-table"],
-    "setting": lambda operation: ["session-setting"] if operation.object in GUARDS else [],
+    "setting": lambda operation: _setting(operation.object),
     "outside-transaction": lambda operation: ["full-rewrite"] if "rewrite" in operation.flags else [],
 }
+
+_ONCE: Final = frozenset({"non-transactional-mixed", "not-repeatable"})
 
 _OUTSIDE: Final[Mapping[Again, tuple[str, ...]]] = {
     "nothing": (),

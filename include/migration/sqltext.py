@@ -38,7 +38,7 @@ class Token:
 
     :param kind: ``word`` is a keyword or an unquoted name; ``name`` is a quoted one
     :param text: words in upper case; names without their quotes; everything else as written
-    :param shown: as written
+    :param shown: as written; of a dollar quote its delimiter
     """
 
     kind: Kind
@@ -67,9 +67,20 @@ class Statement:
         return " ".join("'…'" if one.kind == "string" else one.shown for one in self.tokens)
 
     @property
+    def without_values(self) -> str:
+        """In one line, without comments, strings and numbers; bodies in dollar quotes stay."""
+        return " ".join(map(_without_value, self.tokens))
+
+    @property
     def verb(self) -> str:
         """The first word."""
         return self.tokens[0].text if self.tokens else ""
+
+
+def _without_value(token: Token) -> str:
+    if token.kind == "string" and token.text.startswith("$"):
+        return token.text
+    return "…" if token.kind in ("string", "number") else token.shown
 
 
 def statements(sql: str, line: int = 0) -> tuple[Statement, ...]:
@@ -168,7 +179,7 @@ def _tokens(sql: str) -> Iterator[Token]:
         elif kind == "dollar":
             end = sql.find(shown, at)
             at = len(sql) if end < 0 else end + len(shown)
-            yield Token("string", shown, shown)
+            yield Token("string", sql[match.start() : at], shown)
         elif kind in ("string", "escape"):
             yield Token("string", shown, shown)
         elif kind == "name":

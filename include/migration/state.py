@@ -30,9 +30,10 @@ class DatabaseState:
 class Declared:
     """Where a database stands, said so that a human or a later task can go on from it.
 
-    :param kind: ``old`` and ``target`` are the two ends, unharmed; ``between`` is exactly the revisions named;
-        ``altered`` is the old revision set with a schema that is not the old one; ``elsewhere`` is a set on no way
-        from the one end to the other; ``unknown`` means that nobody could look
+    :param kind: ``old`` and ``target`` are the two ends, as revisions and schema tell, which know nothing of rows
+        (see :mod:`include.migration.unseen`); ``between`` is exactly the revisions named; ``altered`` is the old
+        revision set with a schema that is not the old one; ``elsewhere`` is a set on no way from the one end to
+        the other; ``unknown`` means that nobody could look
     :param differences: what the schema has in another way than at the start, where that says something
     :param up: whether it is a way up; of a way back other words are said, which nobody can take for its contrary
     """

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from include.migration.job import Job, Limits, concurrent_indexes
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import Preflight, examine, not_recorded, the_table
 from include.migration.reading import TreeReader
-from include.migration.rules import lint
+from include.migration.rules import lint, lint_way_back
+from include.migration.sqltext import statements
 from include.migration.tree import Inspection, Rendered, Step, Tree
 from include.migration.way_back import WayBackLoss, losses, refuse_unknown_way, reverse
 
@@ -49,16 +51,20 @@ class Survey:
     findings: tuple[Finding, ...]
     way_back: MigrationRefused | None
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """What an approval is about: the database, the sets, the steps with files and SQL, the schema before."""
+        """What an approval is about: the database, the sets, the steps with files and SQL, the schema before.
+
+        The SQL counts without its values, which a clock or a random number makes anew each time; those that are
+        written down are in the files. What a revision takes from elsewhere than the tree's folder is not seen.
+        """
         steps = {step.revision for step in self.preflight.plan}
         facts = [
             [self.preflight.identity.system_identifier, self.preflight.identity.name],
             [sorted(self.preflight.current), sorted(self.preflight.target)],
             [[step.revision, step.up] for step in self.preflight.plan],
-            [[text for text, _ in one.statements] + [one.why] for one in (*self.forward, *self.backward)],
-            [self.inspection.env_digest],
+            [_approved(one) for one in (*self.forward, *self.backward)],
+            [self.inspection.env_digest, self.inspection.data_digest],
             [one.digest for one in self.inspection.revisions if one.name in steps],
             self.before.fingerprint,
         ]
@@ -135,6 +141,12 @@ class WayBack:
         )
 
 
+def _approved(one: Rendered) -> list[str | int]:
+    """A revision as SQL, as far as it is the same each time it is rendered; why it was not is no part of it."""
+    texts = [statement.without_values for text, _ in one.statements for statement in statements(text)]
+    return [*texts, one.line if one.why else -1]
+
+
 def survey(
     reader: TreeReader,
     database: Database,
@@ -158,7 +170,8 @@ def survey(
     seen = examine(tree, found, now, database=database, backup=backup, target=target)
     forward, backward = (reader.render(plan) for plan in (seen.plan, reverse(seen.plan)))
     asked = squawk.squawk(linter, forward, server_version=now.version) if linter else squawk.not_asked(forward)
-    findings = (*seen.findings, *lint(forward), *asked)
+    linted = (*lint(forward, backward, before=before), *lint_way_back(backward))
+    findings = (*seen.findings, *linted, *asked)
     way_back = refuse_unknown_way(backward, forward)
     return Survey(tree, found, seen, forward, backward, before, findings, way_back)
 

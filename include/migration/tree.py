@@ -105,6 +105,7 @@ class Inspection:
     """What the files of a tree say.
 
     :param env: path of its ``env.py``; "" when it has none
+    :param data_digest: of what else lies beside the revisions: SQL and data that they read
     :param url: what its ``alembic.ini`` says about the database, None when nothing
     """
 
@@ -112,6 +113,7 @@ class Inspection:
     python: str
     env: str
     env_digest: str
+    data_digest: str
     url: ConfiguredUrl | None
     revisions: tuple[Revision, ...]
     unreadable: tuple[Unreadable, ...]
@@ -152,6 +154,7 @@ def inspection(event: Mapping[str, Any]) -> Inspection:
             python=event["python"],
             env=event["env"],
             env_digest=event["env_digest"],
+            data_digest=event["data_digest"],
             url=_url(event["url"]),
             revisions=tuple(_revision(one) for one in event["revisions"]),
             unreadable=tuple(Unreadable(one["file"], int(one["line"]), one["why"]) for one in event["unreadable"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ from include.database.confirmation import LossConfirmation
 from include.database.facts import DatabaseIdentity
 from include.errors import LossNotConfirmed, MigrationRefused
 from include.migration.made import Made
-from include.migration.operation import Operation
+from include.migration.operation import AS_WHOM, Operation
 from include.migration.operations import operations
 from include.migration.sqltext import statements
 from include.migration.state import shown
@@ -25,13 +26,20 @@ from include.migration.tree import Rendered, Step
 HEADROOM: Final = 0.1
 """Users go on working between the question and the deed: rows may grow by this share before it is asked again."""
 
-_TABLES: Final = {"drop-table": "table", "empty-table": "table", "delete-rows": "deleted"}
+_TABLES: Final = {
+    "drop-table": "table",
+    "empty-table": "emptied",
+    "delete-rows": "deleted",
+    "insert-rows": "inserted",
+}
 _COLUMNS: Final = frozenset({"drop-column", "type-change"})
+_NUMBER: Final = re.compile(r"\b\d[\w.]*")
+_MEANT: Final = AS_WHOM | {"search_path", "schema"}
 _NOTHING: Final = frozenset(
     {
         *("add-column", "add-constraint", "create-index", "create-other", "create-rule", "create-table"),
         *("create-trigger", "drop-constraint", "drop-default", "drop-index", "drop-other", "enum-value"),
-        *("attach-partition", "generated-always", "harmless", "insert-rows", "lock-table", "outside-transaction"),
+        *("attach-partition", "generated-always", "harmless", "lock-table", "outside-transaction"),
         *("owner", "reindex", "refresh", "rename", "replace", "revoke", "rewrite", "row-security", "set-not-null"),
         *("setting", "switch-trigger", "transaction"),
     }
@@ -43,8 +51,9 @@ _NOTHING: Final = frozenset(
 class Loss:
     """One thing that goes.
 
-    :param kind: ``table``, ``deleted`` (rows of it), ``column``, ``overwritten`` (a column's values; rows where
-        none is named), ``other`` (what cannot be counted), ``unknown`` (what could not be read)
+    :param kind: ``table``, ``emptied``, ``deleted`` (rows of it), ``column``, ``overwritten`` (a column's values;
+        rows where none is named), ``other`` (what cannot be counted), ``unknown`` (what could not be read).
+        ``inserted`` is none, and stands for what added rows set off (:mod:`include.migration.counting`)
     :param place: the revision and the statement, or why it could not be read
     :param rows: rows, or values that are not NULL; None where that cannot be counted
     """
@@ -62,8 +71,9 @@ class Loss:
 
     @property
     def name(self) -> tuple[str, str, str, str]:
-        """What it is, whatever it holds."""
-        return self.kind, self.table, self.column, self.place
+        """What it is, whatever it holds. Numbers in a statement may be others each time: a clock, an address."""
+        revision, colon, statement = self.place.partition(": ")
+        return self.kind, self.table, self.column, revision + colon + _NUMBER.sub("…", statement)
 
     def __str__(self) -> str:
         what = f"{self.table}.{self.column}" if self.column else self.table
@@ -111,7 +121,7 @@ class WayBackLoss:
             "database": self.identity.name,
             "current": sorted(self.current),
             "recorded": sorted(self.recorded),
-            "losses": [[*one.name, one.rows] for one in self.losses],
+            "losses": [[one.kind, one.table, one.column, one.place, one.rows] for one in self.losses],
             "digest": self.digest,
             "text": str(self),
         }
@@ -215,8 +225,8 @@ def _losses(operation: Operation, place: str) -> list[Loss]:
         return [Loss(_TABLES[kind], table, "", place), *_more(operation, place)]
     if kind in _COLUMNS:
         return [Loss("column", table, column, place), *_more(operation, place)]
-    if kind == "setting" and column in ("search_path", "schema"):
-        return [Loss("unknown", "", "", place)]  # which tables are meant after it, nobody counts
+    if kind == "setting" and column in _MEANT:
+        return [Loss("unknown", "", "", place)]  # what is meant after it, and what goes with it, nobody counts
     if kind == "update-rows":
         return [Loss("overwritten", table, column, place)]
     return _more(operation, place) if kind in _NOTHING else [Loss("unknown", "", "", place)]

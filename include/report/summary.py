@@ -48,6 +48,7 @@ STEPS: Mapping[str, str] = {
     "rollback.blocked": "Rollback nicht möglich",
     "restore.stated": "Verlust einer Wiederherstellung festgestellt",
     "database.loss-confirmed": "Verlust bestätigt",
+    "database.loss-refused": "Verlust nicht bestätigt",
     "database.answer-refused": "Antwort war unvollständig",
     "migration.way-back-unknown": "Rückweg der Migration nicht bekannt",
     "restore.stopped": "Anwendung für die Wiederherstellung angehalten",

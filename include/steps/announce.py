@@ -12,21 +12,15 @@ from include.clients.kubernetes import Cluster
 from include.errors import LedgerError, LedgerUnavailable, StellwerkError
 from include.ledger.store import Ledger
 from include.messages import compose
-from include.messages.deliver import Delivery, deliver
+from include.messages.deliver import FAILED, SENT, Delivery, deliver
 from include.messages.model import Message
 from include.messages.occasion import Occasion
+from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
+from include.steps.database.watched import undone_since
 from include.steps.mails import release_mail
-from include.steps.record import APPROVED, recorded, slots_of
+from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    MIGRATED,
-    MIGRATION_INTENDED,
-    UNDONE,
-    entries_of_release,
-    standing,
-    undone_by,
-)
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, UNDONE, course_of, standing
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +36,7 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: None where there is nothing to tell, for example of a failure whose beginning was never announced
+    :return: None where there is nothing to tell: nothing has failed, or nobody was told that it began
     :raises PlanError: the plan names an audience that nobody knows
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
@@ -74,12 +68,15 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return release_mail(run, occasion, event, ledger)
     if event == "deployment-started":
         return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
-    if event in ("migration-failed", "migration-left"):
+    if event == "migration-failed":
         if recorded(ledger, run, APPROVED) is None:
             log.info("nothing to tell: nobody was told that it begins")
             return None
-        say = compose.migration_failed if event == "migration-failed" else compose.migration_left
-        return say(occasion, schema=schema_left(run, ledger), at=now)
+        return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now)
+    if event == "migration-left":
+        return _left(run, occasion, ledger)
+    if event == "migration-completed" and recorded(ledger, run, MIGRATED) is None:
+        return compose.migration_needless(occasion, at=now)
     if event in _OF_DATABASE:
         return _OF_DATABASE[event](occasion, at=now)
     tell, which = _OF_SLOTS[event]
@@ -108,18 +105,45 @@ _OF_SLOTS: Final[Mapping[Event, tuple[_TellOfSlot, int]]] = {
 }
 
 
+def _left(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> Message | None:
+    """What a migration that has failed has left; None where it has not, or nobody was told that it has."""
+    left = schema_left(run, ledger)
+    if not _failure_told(run, occasion, ledger):
+        log.info("nothing to tell: nothing has failed, or nobody was told of it")
+        return None
+    if _ended_well(run, ledger, left):
+        log.info("nothing to tell: what had failed was made good")
+        return None
+    return compose.migration_left(occasion, schema=left, at=datetime.now(UTC))
+
+
+def _failure_told(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> bool:
+    """Whether anybody was told that the run has failed, or would have been if somebody had taken the message."""
+    key = occasion.key("migration-failed")
+    return any(entry.payload["message"] == key for entry in all_recorded(ledger, run, SENT, FAILED))
+
+
+def _ended_well(run: ReleaseRun, ledger: Ledger, left: compose.Schema) -> bool:
+    """Whether a failure was made good: what had failed was cleared, and went well."""
+    looked_at = all(recorded(ledger, run, kind) for kind in (MIGRATION_VERIFIED, MIGRATION_WATCHED))
+    return looked_at and left == "new"
+
+
 def schema_left(run: ReleaseRun, ledger: Ledger) -> compose.Schema:
     """What this run's migration has made of the schema, as far as the ledger knows.
 
+    A run that has found nothing to migrate, and has watched what another one has left, tells what that one did.
+
     :raises LedgerError: the ledger gives no answer
     """
-    intent = recorded(ledger, run, MIGRATION_INTENDED)
-    if intent is None:
+    intent, failed = recorded(ledger, run, MIGRATION_INTENDED), recorded(ledger, run, MIGRATION_WATCH_FAILED)
+    migrated = intent.sequence if intent else int(failed.payload["migrated"]) if failed else None
+    if migrated is None:
         return "unchanged"
-    course = entries_of_release(run, ledger, *COURSE)
-    if undone := undone_by(intent, course):
+    if undone := undone_since(run, ledger, migrated):
         return "back" if undone.kind in UNDONE else "unchanged"
-    return "new" if standing(course)[-1].kind == MIGRATED else "unknown"
+    left = standing(course_of(run, ledger))
+    return "new" if left and left[-1].kind == MIGRATED else "unknown"
 
 
 def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:

@@ -14,15 +14,16 @@ from typing import Any, Final
 
 from include.bluegreen.capacity import usable_endpoints
 from include.clients.kubernetes import Cluster
-from include.errors import LedgerError, RollbackBlocked, SlotNotReady
+from include.errors import LedgerError, RollbackBlocked, RollbackRefused, SlotNotReady
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.slots import SLOTS
 from include.steps.cleanup import until_gone
+from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record, recorded
 from include.steps.rollback_choice import held
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
+from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, UNDONE
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,12 @@ async def stop_application(
 
     :return: ``needed``; and ``sizes``, slot to replicas, when it was
     :raises RollbackBlocked: another run has stopped it and goes on
-    :raises RollbackRefused: another release holds the traffic by now
+    :raises RollbackRefused: another release holds the traffic by now, or the migration is undone already
     :raises SlotNotReady: pods do not end
     """
     if recorded(ledger, run, RESTORED):
         return {"needed": False, "sentence": "the database has been restored already"}
+    must_not_be_undone_since(run, ledger)
     await held(run, cluster)
     began = stop_at_hand(run, ledger, over)
     if began is None or began.run_id != run.run_id:
@@ -63,6 +65,26 @@ async def stop_application(
     for slot in SLOTS:
         await until_gone(run, cluster, slot)
     return {"needed": True, **began.payload}
+
+
+def must_not_be_undone_since(run: ReleaseRun, ledger: Ledger) -> None:
+    """Refuse to restore what another run has restored, or taken back, since this one has stated what is lost.
+
+    A yes that comes after that is one to something that is not there any more.
+
+    :raises RollbackRefused: one has
+    """
+    stated = recorded(ledger, run, RESTORE_STATED)
+    since = stated.sequence if stated else 0
+    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=UNDONE)
+    for done in found:
+        if done.sequence > since and done.run_id != run.run_id:
+            raise RollbackRefused(
+                "there is nothing to restore any more",
+                expected=f"the migration of {run.release.version} in the database, as it was stated",
+                seen=f"ledger entry {done.sequence}, {done.kind} of run {done.run_id}",
+                remedy="nothing; if the data are damaged again, trigger the rollback again",
+            )
 
 
 async def resume_application(

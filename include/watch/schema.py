@@ -30,10 +30,12 @@ class SchemaWindow(Window):
 
     :param environment: with :func:`triggers_alone`
     :param target: the slot that took the traffic when the window began
+    :param migrated: ledger entry of the migration whose schema is watched
     :param switch: the last switch as the traffic Service told it then, None when it told of none: "there and back
         again" leaves the same selector
     """
 
+    migrated: int = 0
     switch: str | None = None
 
 

@@ -20,6 +20,8 @@ from stellwerk.operators.way_back import AskTakeBack, StateWayBack, TakeBack
 
 #: A migration that was stopped goes on where it was: what breaks around it costs a try and must not end it.
 PATIENCE: Final = {"retries": 5, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2}
+#: Whoever has to be asked is not kept waiting for longer: then people are called.
+SOON: Final = {"retries": 8, "retry_delay": timedelta(seconds=10)}
 
 
 def rehearsal() -> TaskGroup:
@@ -54,7 +56,7 @@ def migration() -> TaskGroup:
 def way_back() -> TaskGroup:
     """Offered to a human where the migration fails, or the version on it; nothing of it happens by itself."""
     with TaskGroup("way_back", tooltip="Down to the recorded revision set, if a human says so") as group:
-        state = StateWayBack(task_id="state", trigger_rule="one_failed")
-        ask = AskTakeBack(task_id="ask")
+        state = StateWayBack(task_id="state", trigger_rule="one_failed", **SOON)
+        ask = AskTakeBack(task_id="ask", **SOON)
         state >> ask >> TakeBack(task_id="take_back", **PATIENCE)
     return group

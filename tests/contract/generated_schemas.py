@@ -105,5 +105,10 @@ def databases(draw: st.DrawFn, extensions: Sequence[str] = ()) -> list[str]:
         if draw(st.booleans()):
             where = quoted(draw(st.sampled_from(schemas)))
             statements.append(f"CREATE EXTENSION {quoted(extension)} SCHEMA {where}")
+            if extension == "vector":  # rows, and an index, of a type of its own
+                table = f"{where}.{quoted('of vector')}"
+                statements.append(f"CREATE TABLE {table} (id int PRIMARY KEY, place {where}.vector(3))")
+                statements.append(f"INSERT INTO {table} VALUES (1, '[1,2.5,-3]'), (2, NULL)")
+                statements.append(f"CREATE INDEX ON {table} USING hnsw (place {where}.vector_l2_ops)")
     objects = draw(st.integers(0, 3))
     return [*statements, f"SELECT lo_from_bytea(0, 'x'::bytea) FROM generate_series(1, {objects})"]

@@ -104,14 +104,14 @@ class World:
         return found
 
 
-def world(server: Postgres, name: str, *, template: str = "template1") -> World:
+def world(server: Postgres, name: str, *, template: str = "template1", owner: str = OWNER) -> World:
     """A new database that belongs to the application's role: empty, or a copy of another one."""
     admin = server.url("postgres", "postgres")
     with psycopg.connect(admin, autocommit=True) as opened:
         opened.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
         made = SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
-        opened.execute(made.format(Identifier(name), Identifier(OWNER), Identifier(template)))
-    database = Database("127.0.0.1", server.port, name, OWNER, server.password(OWNER))
+        opened.execute(made.format(Identifier(name), Identifier(owner), Identifier(template)))
+    database = Database("127.0.0.1", server.port, name, owner, server.password(owner))
     return World(database, server.url(name, "postgres"))
 
 
@@ -157,6 +157,37 @@ def schema(given: World) -> Schema:
     """The schema as it is now."""
     with connection(given.database) as opened:
         return schema_now(opened)
+
+
+Contents = dict[str, tuple[tuple[str, ...], int, str]]
+"""Table → its columns, how many rows it has, and a digest of them."""
+
+_COLUMNS = """
+SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND c.relname NOT IN ('alembic_version', 'log')
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' GROUP BY 1 ORDER BY 1
+"""
+
+
+def contents(given: World, like: Contents | None = None) -> Contents:
+    """Every row of every table, but for the version's and one that is called ``log``.
+
+    :param like: look at the tables and columns only that were there then
+    """
+    wanted = {table: tuple(columns) for table, columns in given.ask(_COLUMNS)}
+    if like is not None:
+        wanted = {table: columns for table, (columns, _, _) in like.items()}
+    found: Contents = {}
+    with given.admits() as opened:
+        for table, columns in wanted.items():
+            names = SQL(", ").join(Identifier(column) for column in columns)
+            query = SQL("SELECT count(*), md5(coalesce(string_agg(t::text, ' ' ORDER BY t::text), '')) FROM ")
+            rows = SQL("(SELECT {} FROM {}) t").format(names, SQL(table))  # type: ignore[arg-type]
+            row = opened.execute(query + rows).fetchone()
+            assert row is not None
+            found[table] = (columns, *row)
+    return found
 
 
 def reached(point: str, _pid: int, state: str, waits_for: str, query: str) -> bool:

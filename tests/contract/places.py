@@ -69,10 +69,13 @@ class Place:
             said = {"choice": GO, "user": users[0], "at": self.decided_at, "comment": ""}
             record_decision(self.ledger, run, role=role, **said)  # type: ignore[arg-type]
 
-    def rehearse(self, trying: Trying | None = None) -> dict[str, Any]:
+    def prepare_rehearsal(self) -> None:
         take(self.run, self.site, self.ledger, "rehearsal")
         prove(self.run, self.site, self.ledger, "rehearsal")
         look(self.run, self.site, self.ledger)
+
+    def rehearse(self, trying: Trying | None = None) -> dict[str, Any]:
+        self.prepare_rehearsal()
         return rehearse(self.run, self.site, self.ledger, trying)
 
     def secure(self) -> None:
@@ -135,12 +138,20 @@ def _copy_of(server: Postgres, given: dict[str, Any], folder: Path) -> World:
     return world(server, "erp", template=_TEMPLATE)
 
 
-def generated(server: Postgres, folder: Path, revisions: dict[str, str], **section: Any) -> Place:
+def generated(
+    server: Postgres,
+    folder: Path,
+    revisions: dict[str, str],
+    *,
+    name: str = "erp",
+    owner: str = OWNER,
+    **section: Any,
+) -> Place:
     """A place with a tree of the test's own, of which the first revision is in the database."""
     made = tree(folder / "tree", revisions)
     given = {"folder": str(made.folder), "interpreter": list(made.interpreter), "config": str(made.config)}
-    allow_copies(server.url("postgres", SUPERUSER), OWNER)
-    erp = world(server, "erp")
+    allow_copies(server.url("postgres", SUPERUSER), owner)
+    erp = world(server, name, owner=owner)
     first = dict(list(revisions.items())[:1])
     old: Tree = tree(folder / "old", first)
     Migration(surveyed(old, erp.database, target=HEADS).job("first"), erp.database).run()

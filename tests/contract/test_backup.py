@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ import pytest
 from psycopg import sql
 from upath import UPath
 
-from include.backup.copies import Workshop
+from include.backup.copies import Workshop, drop
 from include.backup.described import read_contents_of
 from include.backup.dump import Wanted, find_backup, take_backup
 from include.backup.expiry import expire, stored
@@ -33,6 +34,7 @@ from include.backup.spool import Spool
 from include.backup.store import Store
 from include.backup.verify import last_verification, must_be_verified, scratch_name, verify
 from include.database.clients import find_clients
+from include.database.marks import marked, set_comment
 from include.database.session import one_moment, session, try_lock
 from include.errors import (
     ArchiveForeign,
@@ -158,10 +160,11 @@ def test_rows_are_counted_in_the_snapshot_of_the_dump(world: World, monkeypatch:
     written = Store.write
 
     def write_and_insert(store: Store, folder: str, name: str, chunks, **more):  # type: ignore[no-untyped-def]
-        with connect(world.database) as connection:
-            connection.execute(
-                "INSERT INTO lager.bewegung VALUES ('2025-06-01', 'zu spät', 1) ON CONFLICT DO NOTHING"
-            )
+        if name != BEGUN:  # which is written before the snapshot
+            with connect(world.database) as connection:
+                connection.execute(
+                    "INSERT INTO lager.bewegung VALUES ('2025-06-01', 'zu spät', 1) ON CONFLICT DO NOTHING"
+                )
         return written(store, folder, name, chunks, **more)
 
     monkeypatch.setattr(Store, "write", write_and_insert)
@@ -474,6 +477,21 @@ def test_the_bound_of_the_spool_holds(world: World, spool: Spool) -> None:
     assert scratch_name("one") not in world.names()
 
 
+def test_what_a_killed_verification_has_left_goes_with_the_next_one(world: World) -> None:
+    take_backup(world.database, world.store, world.clients, Wanted("one"))
+    left, others = scratch_name("killed"), scratch_name("of another place")
+    with session(world.database.named(world.workshop.maintenance), application="test") as administration:
+        for name, beside in ((left, world.database.name), (others, "another")):
+            administration.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            mark = hashlib.sha256(f"{name} {beside}".encode()).hexdigest()[:12]
+            set_comment(administration, name, marked("", "restoring", mark))
+    verify("one", world.workshop, now=NOW, scratch=world.database)
+    assert left not in world.names()
+    assert others in world.names()
+    with session(world.database.named(world.workshop.maintenance), application="test") as administration:
+        drop(administration, others)
+
+
 CHILD = """
 import os, signal, sys
 from upath import UPath
@@ -588,7 +606,7 @@ import json, resource, sys
 from pathlib import Path
 from datetime import UTC, datetime
 from upath import UPath
-from include.backup.copies import Workshop
+from include.backup.copies import Workshop, drop
 from include.backup.dump import Wanted, take_backup
 from include.backup.store import Store
 from include.backup.verify import verify

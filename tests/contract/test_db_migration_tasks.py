@@ -72,8 +72,8 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     password = quote(database.password, safe="")
     url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
     monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
-    operators = ("stellwerk.operators.base", "stellwerk.operators.way_back")
-    for module in (*operators, "stellwerk.operators.decision", "stellwerk.sensors.schema"):
+    operators = ("base", "way_back", "loss", "decision")
+    for module in (*(f"stellwerk.operators.{name}" for name in operators), "stellwerk.sensors.schema"):
         monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
     monkeypatch.setattr(StellwerkOperator, "with_cluster", with_traffic_on_blue)
     monkeypatch.setattr("include.steps.page.page", lambda *_: True)

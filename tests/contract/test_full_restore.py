@@ -56,7 +56,7 @@ class World:
         self.application = Application(self.run)
         self.ledger = place.ledger
         self.called: list[str] = []
-        modules = ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.runs")
+        modules = ("stellwerk.operators.base", "stellwerk.operators.loss", "stellwerk.runs")
         for module in modules:
             monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)

@@ -69,6 +69,23 @@ def test_down_to_the_recorded_set_is_the_same_thing(erp: World, tmp_path: Path) 
     assert (done.state.revisions, done.schema.fingerprint) == ({"a"}, before.fingerprint)
 
 
+def test_as_whom_a_revision_works_ends_with_it(erp: World, tmp_path: Path) -> None:
+    with erp.admits() as opened:
+        opened.execute("CREATE ROLE migrator; GRANT migrator TO valeo_erp; GRANT ALL ON SCHEMA public TO migrator")
+    try:
+        switches = f"{sql('SET ROLE migrator')}\n{sql('CREATE TABLE theirs (id int)')}\n{sql('RESET ROLE')}"
+        keeps = f"{sql('CREATE TABLE ours (id int)')}\n{sql('GRANT ALL ON alembic_version TO migrator')}"
+        keeps += f"\n{sql('SET ROLE migrator')}"
+        revisions = {"a": revision("a", None, switches), "b": revision("b", "a", keeps)}
+        revisions["c"] = revision("c", "b", sql("CREATE TABLE ours_too (id int)"))
+        Migration(erp.job(tree(tmp_path, revisions)), erp.database).run()
+        owners = dict(erp.ask("SELECT tablename, tableowner FROM pg_tables WHERE tablename ~ '^(ours|theirs)'"))
+        assert owners == {"theirs": "migrator", "ours": "valeo_erp", "ours_too": "valeo_erp"}
+    finally:
+        with erp.admits() as opened:
+            opened.execute("DROP OWNED BY migrator; DROP ROLE migrator")
+
+
 def test_every_name_is_taken_as_it_is(erp: World, tmp_path: Path) -> None:
     folder = tmp_path / "Bäume und Größen 100% 'x'"
     name = 'Auf träge "neu"'

@@ -23,6 +23,7 @@ from tests.contract.migrations import (
     QUICK,
     World,
     at_a,
+    contents,
     reached,
     schema,
     slow,
@@ -36,6 +37,16 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def erp(server: Postgres) -> World:
     return world(server, 'erp "Größe" 1')
+
+
+def fill(given: World) -> None:
+    """Rows in more than one schema, of which none may get lost."""
+    given.do(
+        'CREATE SCHEMA "Lager Ä"',
+        'CREATE TABLE "Lager Ä".stock (article text, pieces int)',
+        """INSERT INTO "Lager Ä".stock SELECT 'Größe ' || i, i FROM generate_series(1, 100) i""",
+        "INSERT INTO orders SELECT generate_series(1, 500)",
+    )
 
 
 START = """
@@ -61,6 +72,8 @@ def child_of(pid: int) -> int:
 @pytest.mark.parametrize("victim", ["task", "runner", "both"])
 def test_sigkill_leaves_no_backend_and_a_retry_converges(erp: World, tmp_path: Path, victim: str) -> None:
     at_a(erp, tmp_path)
+    fill(erp)
+    before = contents(erp)
     job = erp.job(slow(tmp_path))
     task = started(job, erp, tmp_path)
     erp.until("it sleeps", lambda: any("pg_sleep" in one[3] for one in erp.backends()))
@@ -73,8 +86,10 @@ def test_sigkill_leaves_no_backend_and_a_retry_converges(erp: World, tmp_path: P
     if victim != "both":  # whoever is left takes the password's file away
         assert list(tmp_path.rglob("pgpass")) == []
     assert (erp.revisions(), "column public.orders.note" in schema(erp).objects) == ({"a"}, False)
+    assert contents(erp) == before
     slow(tmp_path, 0)
     assert Migration(job, erp.database).run().state.kind == "target"
+    assert contents(erp, like=before) == before
 
 
 def pause(point: str) -> str:
@@ -106,6 +121,8 @@ KILLED = FIRST | {
 
 def test_killed_at_every_point_the_state_is_declared_and_it_converges(erp: World, tmp_path: Path) -> None:
     at_a(erp, tmp_path)
+    fill(erp)
+    before = contents(erp)
     (tmp_path / "stop").write_text("")
     job = erp.job(tree(tmp_path, KILLED), limits=replace(QUICK, lock=60))
     for point, declared in POINTS.items():
@@ -123,6 +140,7 @@ def test_killed_at_every_point_the_state_is_declared_and_it_converges(erp: World
             task.wait()
             erp.until("no backend is left", lambda: not erp.backends(), seconds=5)
         assert str(job.declare(frozenset(erp.revisions()), schema(erp))) == declared
+        assert contents(erp, like=before) == before
         if point in ("index building", "index late"):
             assert schema(erp).invalid == (("public.i",) if point == "index building" else ())
             assert "index public.i" in schema(erp).objects
@@ -131,6 +149,7 @@ def test_killed_at_every_point_the_state_is_declared_and_it_converges(erp: World
     assert (done.state.revisions, done.schema.invalid) == ({"d"}, ())
     assert "index public.i" in done.schema.objects
     assert "table public.t" not in done.schema.objects
+    assert contents(erp) == before
 
 
 def test_a_backend_that_waits_for_a_lock_ends_with_its_killed_process(erp: World, tmp_path: Path) -> None:

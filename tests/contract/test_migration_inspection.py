@@ -223,12 +223,25 @@ def test_what_needs_a_database_says_so_and_stops_no_other(tmp_path: Path) -> Non
     """
     given = tree(tmp_path, {"a": revision("a", None, up), "b": revision("b", "a", sql("DROP TABLE t"))})
     first, second = render(given, (Step("a", up=True), Step("b", up=True)))
-    assert (first.line, first.why.split(":")[0]) == (13, "AttributeError")
+    assert (first.line, first.why.split(":")[0]) == (13, "Unanswered")
     assert first.statements[0] == ("SELECT 1;", 12)
     assert [(one.rule, one.severity) for one in lint([first, second])] == [
         ("not-rendered", "unknown"),
         ("drop-table", "block"),
     ]
+
+
+def test_what_lies_beside_the_revisions_is_told_from_what_lay_there_before(tmp_path: Path) -> None:
+    given = tree(tmp_path, LINE)
+    before = inspect(given)
+    data = tmp_path / "migrations" / "versions" / "data" / "articles.csv"
+    data.parent.mkdir()
+    data.write_text("1,nails")
+    with_data = inspect(given)
+    data.write_text("1,screws")
+    changed = inspect(given)
+    assert len({one.data_digest for one in (before, with_data, changed)}) == 3
+    assert inspect(tree(tmp_path, {"z": revision("z", "c")})).data_digest == changed.data_digest
 
 
 HIDDEN = (
@@ -237,6 +250,8 @@ HIDDEN = (
     "if context.requires_connection():\n    op.drop_table('orders')",
     "if not op.get_context().as_sql:\n    op.drop_table('orders')",
     "if not op.get_context().impl.as_sql:\n    op.drop_table('orders')",
+    "if isinstance(op.get_bind(), sa.engine.Connection):\n    op.drop_table('orders')",
+    "if hasattr(op.get_bind(), 'scalar'):\n    op.drop_table('orders')",
 )
 
 
@@ -246,11 +261,45 @@ def test_what_is_done_only_with_a_database_is_not_taken_for_nothing(tmp_path: Pa
     quiet = concurrently("VACUUM") + "\nop.add_column('t', sa.Column('x', sa.Text))"
     given = tree(tmp_path, {"a": revision("a", None, text, body), "b": revision("b", "a", quiet)})
     up, down, other = render(given, (Step("a", up=True), Step("a", up=False), Step("b", up=True)))
-    why = "it asks whether there is a database, and may do something else with one"
+    why = "it asks whether there is a database, or what one answers, and may do something else with one"
     assert (up.statements, up.why, up.line) == ((("SELECT 1;", 12),), why, 13)
     assert [(one.rule, one.severity, one.line) for one in lint([up])] == [("not-rendered", "unknown", 13)]
     assert [one.kind for one in losses([down])] == ["unknown"]
     assert (other.why, len(other.statements)) == ("", 4)
+
+
+ANSWERS = (
+    "for row in op.get_bind().execute(sa.text('SELECT 2')) or ():\n    op.drop_table('orders')",
+    "if op.get_bind().execute(sa.text('SELECT 2')):\n    op.drop_table('orders')",
+    "if op.get_bind().execute(sa.text('SELECT 2')) == 2:\n    op.drop_table('orders')",
+    "if op.get_context().bind.execute(sa.text('SELECT 2')).rowcount:\n    op.drop_table('orders')",
+    "with op.get_bind().connect().execute(sa.text('SELECT 2')) as found:\n    op.drop_table('orders')",
+)
+
+
+@pytest.mark.parametrize("caught", [False, True])
+@pytest.mark.parametrize("body", ANSWERS)
+def test_what_depends_on_an_answer_is_not_taken_for_nothing(tmp_path: Path, body: str, *, caught: bool) -> None:
+    if caught:
+        body = "try:\n" + "".join(f"    {line}\n" for line in body.split("\n")) + "except Exception:\n    pass"
+    given = tree(tmp_path, {"a": revision("a", None, "pass", sql("SELECT 1") + "\n" + body)})
+    (down,) = render(given, (Step("a", up=False),))
+    assert [text for text, _ in down.statements] == ["SELECT 1;", "SELECT 2;"]
+    assert down.why.startswith("it asks whether" if caught else "Unanswered: ")
+    assert [one.kind for one in losses([down])] == ["unknown"]
+
+
+def test_tables_and_types_are_made_with_the_connection_all_the_same(tmp_path: Path) -> None:
+    up = """
+        bind = op.get_bind()
+        sa.Enum("a", "b", name="mood").create(bind, checkfirst=True)
+        sa.Table("notes", sa.MetaData(), sa.Column("mood", sa.Text)).create(bind)
+        bind.execute(sa.text("SELECT 2"))
+        op.bulk_insert(sa.table("notes", sa.column("mood", sa.Text)), [{"mood": "a"}])
+    """
+    (one,) = render(tree(tmp_path, {"a": revision("a", None, up)}), (Step("a", up=True),))
+    assert one.why == ""
+    assert [text.split()[0] for text, _ in one.statements] == ["CREATE", "CREATE", "SELECT", "INSERT"]
 
 
 def test_what_is_done_with_the_connection_is_shown_where_it_can_be(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from include.migration.preflight import HEADS
 from include.migration.way_back import confirmed
 from include.sandbox.postgres import Postgres
 from tests.contract.migrations import QUICK, World, surveyed, surveyed_back, world
-from tests.contract.trees import revision, sql, tree
+from tests.contract.trees import concurrently, revision, sql, tree
 
 FIRST = {"a": revision("a", None, sql("CREATE TABLE orders (id int)"), sql("DROP TABLE orders"))}
 LINE = FIRST | {
@@ -33,6 +33,16 @@ def erp(server: Postgres) -> World:
 def migrate(given: World, folder: Path, revisions: dict[str, str]) -> None:
     found = surveyed(tree(folder, revisions), given.database, target=HEADS)
     Migration(found.job("first", limits=QUICK), given.database).run()
+
+
+def test_a_way_down_that_no_retry_ends_is_told_before(erp: World, tmp_path: Path) -> None:
+    migrate(erp, tmp_path / "old", FIRST)
+    built = concurrently("CREATE INDEX CONCURRENTLY i ON orders (id)")
+    for down, told in (("i", ["way-back-not-repeatable"]), ("IF EXISTS i", [])):
+        back = concurrently(f"DROP INDEX CONCURRENTLY {down}")
+        given = tree(tmp_path / down, FIRST | {"b": revision("b", "a", built, back)})
+        found = [one.rule for one in surveyed(given, erp.database).findings]
+        assert [rule for rule in found if rule.startswith("way-back")] == told
 
 
 def test_a_survey_is_the_whole_way_up_and_down(erp: World, tmp_path: Path) -> None:
@@ -108,7 +118,8 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
         'CREATE TABLE "a.b" (id int REFERENCES orders ON DELETE CASCADE)',
         "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM kept; RETURN OLD; END'",
         "CREATE TRIGGER also AFTER DELETE ON marks EXECUTE FUNCTION more()",
-        "CREATE TRIGGER never AFTER INSERT OR UPDATE ON marks EXECUTE FUNCTION more()",
+        "CREATE TRIGGER never AFTER INSERT OR TRUNCATE ON marks EXECUTE FUNCTION more()",
+        "CREATE TRIGGER without AFTER UPDATE ON marks EXECUTE FUNCTION more()",
         "INSERT INTO orders SELECT generate_series(1, 3)",
         """INSERT INTO "Lager ä"."Posten" SELECT n, 3 FROM generate_series(1, 5) n""",
         """INSERT INTO marks SELECT n % 5 + 1, 3, 2 FROM generate_series(1, 7) n""",
@@ -122,8 +133,10 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
         ("deleted", "public.marks", 7),
         ("overwritten", "public.marks", 7),
         ("other", "", None),
+        ("other", "", None),
     ]
-    assert "trigger also of marks" in back.statement.losses[-1].place
+    assert "trigger also of marks" in back.statement.losses[-2].place
+    assert "trigger without of marks" in back.statement.losses[-1].place
     assert "ON DELETE SET NULL or DEFAULT (up) of public.marks" in str(back.statement)
 
     erp.do("INSERT INTO marks SELECT 1, 3, 2 FROM generate_series(1, 9)")
@@ -132,6 +145,48 @@ def test_rows_that_foreign_keys_take_along_are_counted_too(erp: World, tmp_path:
     more = confirmed(back.statement, anna, now.statement)
     assert more is not None
     assert "of public.marks" in more.seen
+
+
+def test_what_updates_inserts_and_truncates_set_off_is_said(erp: World, tmp_path: Path) -> None:
+    down = (
+        "UPDATE orders SET id = id + 100",
+        "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET n = 0",
+        "INSERT INTO quiet VALUES (1)",
+        "TRUNCATE plain",
+    )
+    migrate(erp, tmp_path, FIRST | {"b": revision("b", "a", sql("SELECT 1"), "\n".join(map(sql, down)))})
+    erp.do(
+        "ALTER TABLE orders ADD PRIMARY KEY (id), ADD n int UNIQUE",
+        "CREATE TABLE marks (id int PRIMARY KEY REFERENCES orders ON UPDATE CASCADE, of int REFERENCES orders (n)"
+        " ON UPDATE CASCADE)",
+        "CREATE TABLE further (mark int REFERENCES marks ON UPDATE SET NULL)",
+        "CREATE TABLE plain (id int PRIMARY KEY, n int)",
+        "CREATE TABLE quiet (id int)",
+        "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER upd AFTER UPDATE ON further EXECUTE FUNCTION more()",
+        "CREATE TRIGGER ins AFTER INSERT ON plain EXECUTE FUNCTION more()",
+        "CREATE TRIGGER tru AFTER TRUNCATE ON plain EXECUTE FUNCTION more()",
+        "CREATE TRIGGER del AFTER DELETE ON plain EXECUTE FUNCTION more()",
+        "CREATE RULE log AS ON UPDATE TO plain DO ALSO DELETE FROM quiet",
+        "CREATE TRIGGER off AFTER INSERT ON quiet EXECUTE FUNCTION more()",
+        "ALTER TABLE quiet DISABLE TRIGGER off",
+        "INSERT INTO orders (id) SELECT generate_series(1, 3)",
+        "INSERT INTO marks SELECT generate_series(1, 2)",
+        "INSERT INTO further VALUES (1)",
+    )
+    back = surveyed_back(tree(tmp_path, {}), erp.database, {"a"})
+    lost = [(one.kind, one.table, one.rows, one.place.partition(", ")[2]) for one in back.statement.losses]
+    assert lost == [
+        ("overwritten", "orders", 3, ""),
+        ("overwritten", "public.further", 1, "ON UPDATE CASCADE, SET NULL or DEFAULT (mark) of public.further"),
+        ("overwritten", "public.marks", 2, "ON UPDATE CASCADE, SET NULL or DEFAULT (id) of public.marks"),
+        ("other", "", None, "trigger upd of further"),
+        ("other", "", None, "trigger ins of plain"),
+        ("overwritten", "plain", 0, ""),
+        ("other", "", None, "rule log of plain"),
+        ("emptied", "plain", 0, ""),
+        ("other", "", None, "trigger tru of plain"),
+    ]
 
 
 def test_findings_stop_it_and_an_acceptance_by_name_lets_it_go_on(erp: World, tmp_path: Path) -> None:

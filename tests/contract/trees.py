@@ -90,9 +90,10 @@ def sql(statement: str) -> str:
     return f"op.execute({statement!r})"
 
 
-def concurrently(statement: str) -> str:
-    """A body that executes one statement outside of a transaction."""
-    return f"with op.get_context().autocommit_block():\n    op.execute({statement!r})"
+def concurrently(*given: str) -> str:
+    """A body that executes statements outside of a transaction."""
+    executed = "".join(f"\n    op.execute({statement!r})" for statement in given)
+    return f"with op.get_context().autocommit_block():{executed}"
 
 
 def inspect(given: Tree) -> Inspection:

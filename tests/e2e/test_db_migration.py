@@ -36,6 +36,7 @@ from tests.e2e.worlds import staging_like_production
 
 FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
 STARTED, COMPLETED = "Database migration started", "Database migration completed"
+BROKEN, KEPT, BACK = "Database migration failed", "Database left as it is", "Database migration taken back"
 LEAD, ON_CALL = MIGRATION_DECIDERS
 ORDERS = 5
 
@@ -108,13 +109,24 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
 
         question = client.wait_for_question(run, "way_back.ask", deadline_seconds=60)
         assert "2 (confirmed up to 2) values of orders.delivery_date" in question.body
+        assert any("decide whether to take the schema back" in text for text in world.inbox("slack")[alerts:])
         form = {"reason": "the outage is worse", "statement": question.params["statement"]["value"]}
         with sandbox.airflow.client("business-owner") as person, pytest.raises(AirflowRefused) as refused:
             person.answer(question, "Take back", form)
         assert refused.value.status == 403
         assert erp.revisions() == NEW
         with sandbox.airflow.client(ON_CALL) as person:
+            person.answer(question, "Keep", form)
+        client.wait_for_run(run, deadline_seconds=120, states=FAILED)
+        assert states(client, run)["way_back.take_back"] == "skipped"
+        assert (posts(world, BROKEN, "staging"), posts(world, KEPT, "staging")) == (1, 1)
+        assert erp.revisions() == NEW
+
+        client.clear(run, ["way_back.ask"])
+        question = client.wait_for_question(run, "way_back.ask", deadline_seconds=60)
+        with sandbox.airflow.client(ON_CALL) as person:
             person.answer(question, "Take back", form)
+        client.wait_for_task(run, "way_back.take_back", deadline_seconds=120)
         client.wait_for_run(run, deadline_seconds=120, states=FAILED)
 
     assert states(client, run)["way_back.take_back"] == "success"
@@ -127,6 +139,7 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
     assert (failed["result"], failed["slot"]) == ("FIRED", world.active())
     assert any("fails on the new schema" in text for text in world.inbox("slack")[alerts:])
     assert (posts(world, STARTED, "staging"), posts(world, COMPLETED, "staging")) == (1, 0)
+    assert [posts(world, line, "staging") for line in (BROKEN, KEPT, BACK)] == [1, 1, 1]
     erp.order()
 
 

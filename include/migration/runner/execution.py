@@ -18,6 +18,8 @@ from .configuration import configuration, point_at, scripts
 from .inspection import digest
 from .session import Emit, Refused
 
+# As whom a session works; in this order, since the first takes the second with it.
+_AS_WHOM = ("session_authorization", "role", "session_replication_role")
 _WHERE = "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_database()::text"
 
 
@@ -46,6 +48,7 @@ class _Work:
         self.folder = folder
         self.emit = emit
         self.finished = False
+        self.as_whom: dict[str, str] = {}
 
     def connect(self, dialect: Any, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """A connection is about to be made; where it cannot be, the reason may be that it leads elsewhere.
@@ -81,13 +84,23 @@ class _Work:
             raise Refused("tree", "env.py gave Alembic no connection")
         self._compare(list(connection.execute(text(_WHERE)).one()))
         self._lock(connection)
+        self.as_whom = self._whom(connection)
         self._settle(connection)
         self._start(context)
         yield from self._each(context)
         self.finished = True
 
+    def _whom(self, connection: Any) -> dict[str, str]:
+        """What env.py has left of it: that may have said as whom the application migrates."""
+        asked = text("SELECT current_setting(:name)")
+        return {name: str(connection.execute(asked, {"name": name}).scalar()) for name in _AS_WHOM}
+
     def _settle(self, connection: Any) -> None:
         # env.py may have set others, or a revision before this one.
+        for name, value in self.as_whom.items():
+            # Only where it is another: not everybody may set it to what it is.
+            asked = "SELECT set_config(:name, :value, false) WHERE current_setting(:name) <> :value"
+            connection.execute(text(asked), {"name": name, "value": value})
         for name, value in self.request["settings"].items():
             connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
             "url": url,
             "env": str(env) if env.is_file() else "",
             "env_digest": digest(env) if env.is_file() else "",
+            "data_digest": _data_digest(folder, env),
             "revisions": revisions,
             "unreadable": unreadable,
         }
@@ -48,6 +50,15 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
 def digest(file: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _data_digest(folder: ScriptDirectory, env: Path) -> str:
+    home, known = Path(folder.dir).resolve(), {*_files(folder), env.resolve()}
+    found = hashlib.sha256()
+    for file in sorted(home.rglob("*")):
+        if file.is_file() and file.resolve() not in known and "__pycache__" not in file.parts:
+            found.update(os.fsencode(file.relative_to(home)) + digest(file).encode())
+    return found.hexdigest()
 
 
 def _files(folder: ScriptDirectory) -> Iterator[Path]:

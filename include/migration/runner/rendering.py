@@ -39,15 +39,24 @@ def answer(request: dict[str, Any], emit: Emit) -> None:
     emit({"event": "rendered"})
 
 
+class Unanswered(Exception):
+    """Raised into a revision that uses what a statement gives back: without a database that is nothing."""
+
+
 class _Questions:
-    """Notes whether a revision asks if there is a database: with one it may do what nothing shows here."""
+    """Notes whether a revision asks what only a database tells: with one it may do what nothing shows here.
+
+    Nobody notices ``type(op.get_bind())``.
+    """
 
     def __init__(self, environment: EnvironmentContext, context: MigrationContext) -> None:
         self._file = ""
         self._lines: list[int] = []
-        environment.is_offline_mode = self._offline  # type: ignore[method-assign]
+        environment.is_offline_mode = self._noted  # type: ignore[method-assign]
         for one in (context, context.impl):
-            one.__class__ = self._telling(type(one))
+            one.__class__ = _like(type(one), as_sql=property(lambda _: _asked_inside() or self._noted()))
+        connection: Any = context.connection
+        connection.__class__ = self._telling(type(connection))
 
     def begin(self, file: str) -> None:
         """What is asked from now on is asked by the revision in that file."""
@@ -57,20 +66,62 @@ class _Questions:
         """The revision as SQL, which is not all of it where it has asked."""
         if not self._lines or told["why"]:
             return told
-        why = "it asks whether there is a database, and may do something else with one"
+        why = "it asks whether there is a database, or what one answers, and may do something else with one"
         return {**told, "why": why, "line": self._lines[0]}
 
-    def _offline(self) -> bool:
+    def _noted(self) -> bool:
         self._lines.append(_line_in(self._file))
         return True
 
     def _telling(self, kind: type) -> type:
-        def as_sql(_: object) -> bool:
-            asking = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001
-            return asking.partition(".")[0] == "alembic" or self._offline()
+        """A connection that shows statements, and tells when anybody asks what it is or what it has answered."""
 
-        # Made as its own class was: an implementation of Alembic's has a metaclass.
-        return type(kind)(kind.__name__, (kind,), {"as_sql": property(as_sql)})
+        def execute(connection: Any, *given: Any, **named: Any) -> Any:
+            kind.execute(connection, *given, **named)  # type: ignore[attr-defined]
+            return answer
+
+        def missing(_: Any, name: str) -> Any:
+            _ = _asked_inside() or self._noted()
+            raise AttributeError(f"without a database the connection has no {name}")
+
+        def what(connection: Any) -> type:
+            _ = _asked_inside() or self._noted()
+            return type(connection)
+
+        answer = _like(object, **dict.fromkeys(_USES, self._unanswered))()
+        return _like(kind, execute=execute, __getattr__=missing, __class__=property(what))
+
+    def _unanswered(self, *_: Any, **__: Any) -> Any:
+        self._noted()
+        raise Unanswered("what a statement gives back is known with a database only")
+
+
+_USES = (
+    *("__getattribute__", "__iter__", "__next__", "__bool__", "__len__", "__getitem__", "__contains__"),
+    *(
+        "__call__",
+        "__enter__",
+        "__exit__",
+        "__eq__",
+        "__ne__",
+        "__hash__",
+        "__lt__",
+        "__gt__",
+        "__int__",
+        "__str__",
+    ),
+)
+
+
+def _like(kind: type, **more: Any) -> type:
+    # Made as its own class was: an implementation of Alembic's has a metaclass.
+    return type(kind)(kind.__name__, (kind,), more)
+
+
+def _asked_inside() -> bool:
+    """Whether Alembic or SQLAlchemy ask for themselves, two calls above."""
+    asking = sys._getframe(2).f_globals.get("__name__", "")  # noqa: SLF001
+    return asking.partition(".")[0] in ("alembic", "sqlalchemy")
 
 
 def _rendered(script: Any, up: bool, context: MigrationContext) -> dict[str, Any]:  # noqa: FBT001

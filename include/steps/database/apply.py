@@ -12,7 +12,7 @@ from include.backup.verify import last_verification, must_be_verified
 from include.errors import BackupMissing, MigrationError, MigrationRefused, SchemaDiffers, WrongDatabase
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.migration.apply import Migration
+from include.migration.apply import Migration, Permit
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import the_table
 from include.migration.reading import reading
@@ -20,22 +20,18 @@ from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
 from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT, own_intent
 from include.steps.database.gate import decided_about
-from include.steps.database.intent import described, identity_in, job_of, named
+from include.steps.database.intent import before_an_attempt, described, identity_in, job_of, named, rows_at_risk
 from include.steps.database.look import must_be_as_surveyed
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest, must_be
 from include.steps.database.schemas import kept_schemas
 from include.steps.database.site import Site
+from include.steps.database.traffic import Ask, nobody_asked
+from include.steps.database.turn import must_be_its_turn
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
 from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    LEFT_OLD,
-    MIGRATED,
-    MIGRATION_INTENDED,
-    entries_of_release,
-)
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, course_of
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +42,27 @@ def migrate(
     ledger: Ledger,
     *,
     started: Started = nobody,
+    traffic: Ask = nobody_asked,
     now: Callable[[], datetime] = utc_now,
 ) -> dict[str, Any]:
     """Migrate the live database, or go on with it where an earlier try was stopped.
 
     Before anything is touched, the intent is in the ledger: revision set, steps, files, safety backup. Where an
-    earlier try is known to have changed nothing, it is done anew, with all that comes before it.
+    earlier try is known to have changed nothing, it is done anew, with all that comes before it. Who has the
+    environment is asked before each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
+    :param traffic: asks the cluster who has the traffic and the environment
     :return: ``applied`` whether anything was pending, and what was recorded
     :raises ApprovalError: nobody has decided about exactly this
     :raises BackupMissing, BackupDiffers: no safety backup that was just written and verified
-    :raises MigrationRefused: something is not what was decided about; nothing was touched
+    :raises MigrationRefused: something is not what was decided about, or another release is under way; nothing was
+        touched
     :raises MigrationError: with the state in which the database is
     """
     intent = own_intent(ledger, run)
     if intent is not None:
-        must_not_be_undone(intent, entries_of_release(run, ledger, *COURSE))
+        must_not_be_undone(intent, course_of(run, ledger))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
     if intent is None:
@@ -72,8 +72,15 @@ def migrate(
             found = must_be_as_surveyed(run, site, ledger, reader)
         if not found.preflight.plan:
             return {"applied": False, "sentence": "nothing is pending: the schema is the release's already"}
+        must_be_its_turn(run, ledger, traffic(), now())
         intent = _intended(run, site, ledger, found, now())
-    return {"applied": True, **_run(run, site, ledger, intent, started)}
+
+    def permit() -> None:
+        must_be_wanted(run, ledger, intent)
+        must_be_its_turn(run, ledger, traffic(), now())
+        before_an_attempt(run, ledger, intent)
+
+    return {"applied": True, **_run(run, site, ledger, intent, started, permit)}
 
 
 def verify_migrated(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
         **named(found.preflight.identity),
         "current": sorted(found.preflight.current),
         "target": sorted(found.preflight.target),
-        **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest),
+        **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest, found.forward),
         "before": found.before.fingerprint,
         "expected": tried["fingerprint"],
         "backup": backup.payload["backup"],
@@ -171,11 +178,13 @@ def _must_hold(site: Site, backup: Entry, found: Survey) -> None:
         )
 
 
-def _run(run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started) -> Mapping[str, Any]:
+def _run(
+    run: ReleaseRun, site: Site, ledger: Ledger, intent: Entry, started: Started, permit: Permit
+) -> Mapping[str, Any]:
     told = intent.payload
     schemas = kept_schemas(site.store, told["schemas"])
     job, _ = job_of(intent, site, key=migration_key(run), before=schemas.before, expected=schemas.after)
-    migration = Migration(job, site.database, permit=lambda: must_be_wanted(run, ledger, intent))
+    migration = Migration(job, site.database, permit=permit)
     started(migration)
     try:
         outcome = migration.run()
@@ -195,9 +204,11 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     """Look where a migration that is not tried again has left the database; the old state is recorded.
 
     Then nothing of this run stands in the way of going back, and the next one begins from the beginning. While
-    another migration runs, what is seen is not what will be: nothing is said then.
+    another migration runs, what is seen is not what will be: nothing is said then. Where the first revision may
+    have changed rows before it was recorded, the old revisions and the old schema are no old state.
 
     :return: ``old`` whether nothing was changed, and ``revisions`` where something had begun
+    :raises MigrationRefused: rows may have been changed, which nothing can take back but the backup
     :raises WrongDatabase: the connection leads elsewhere, which says nothing about what was migrated
     :raises MigrationBusy: another migration is running
     """
@@ -209,6 +220,13 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         if recorded(ledger, run, MIGRATED):
             return {"old": False, "revisions": rest.revisions}
         old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
+        if old and (revision := rows_at_risk(run, ledger, intent)):
+            raise MigrationRefused(
+                "the database is at the old revisions with the old schema, and rows may have been changed",
+                expected=f"revision {revision} not begun, or ended",
+                seen="begun; it works outside of a transaction, or nobody could read beforehand what it does",
+                remedy=f"clear migrate: it goes on with {revision}; or restore backup {told['backup']} by hand",
+            )
         if old:
             payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
             record(ledger, run, LEFT_OLD, payload, number=intent.sequence)

@@ -23,6 +23,7 @@ from include.steps.database.entries import (
     newest,
     open_migration,
     own_intent,
+    to_return_to,
 )
 from include.steps.database.site import Site
 from include.steps.record import all_recorded, record
@@ -143,7 +144,9 @@ def retain(run: ReleaseRun, site: Site, ledger: Ledger, *, now: datetime) -> lis
     :raises BackupStoreFailed: the store does not answer, or refuses
     """
     pinned = {str(one.payload["backup"]) for one in all_recorded(ledger, run, BACKED_UP)}
-    if begun := open_migration(ledger, run):
+    for begun in (open_migration(ledger, run), to_return_to(ledger, run)):
+        if begun is None:
+            continue
         # The schemas that the way back is held against are beside the rehearsal's.
         pinned |= {str(begun.payload["backup"]), str(begun.payload["rehearsed_on"])}
     fates = expire(site.store, site.retention, keeper=keeper(run), now=now, pinned=pinned)

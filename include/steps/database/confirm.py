@@ -11,9 +11,9 @@ from include.errors import AnswerIncomplete, ApprovalRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
-from include.steps.database.entries import LOSS_ANSWER_REFUSED, LOSS_CONFIRMED, newest
+from include.steps.database.entries import LOSS_ANSWER_REFUSED, LOSS_CONFIRMED, LOSS_REFUSED, newest
 from include.steps.database.site import database_plan
-from include.steps.record import record
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.watch.steer import comment_of
 
@@ -47,7 +47,27 @@ def confirm(ledger: Ledger, run: ReleaseRun, answer: Mapping[str, Any], *, at: d
             remedy="answer again",
         )
     payload = {"digest": str(digest), "by": by, "reason": reason}
-    return record(ledger, run, LOSS_CONFIRMED, payload, actor=by, number=f"{str(digest)[:16]}:{by}", at=at)
+    # A yes after a no is another one, also by the same person and to the same statement.
+    number = f"{str(digest)[:16]}:{by}:{at.isoformat()}"
+    return record(ledger, run, LOSS_CONFIRMED, payload, actor=by, number=number, at=at)
+
+
+def refuse(ledger: Ledger, run: ReleaseRun, answer: Mapping[str, Any], *, at: datetime) -> Entry:
+    """Record a no, or that nobody has answered: whatever was confirmed in this run before counts no more.
+
+    :param answer: ``digest`` of the statement that was shown, ``by`` whom, ``why`` in words
+    :param at: when the human answered, or was waited for no longer
+    :raises LedgerError: it is not recorded
+    """
+    payload = {name: str(answer.get(name) or "") for name in ("digest", "by", "why")}
+    actor = payload["by"] or "stellwerk"
+    return record(ledger, run, LOSS_REFUSED, payload, actor=actor, number=at.isoformat(), at=at)
+
+
+def withdrawn(ledger: Ledger, run: ReleaseRun) -> Entry | None:
+    """The no or the silence that was the last answer of the run; None where that is a yes, or there is none."""
+    said = all_recorded(ledger, run, LOSS_CONFIRMED, LOSS_REFUSED)
+    return said[-1] if said and said[-1].kind == LOSS_REFUSED else None
 
 
 def record_incomplete(
@@ -63,8 +83,11 @@ def record_incomplete(
 
 
 def confirmation(ledger: Ledger, run: ReleaseRun, digest: str) -> LossConfirmation | None:
-    """The run's confirmation of a statement; None while there is none, or of somebody who may not (any more)."""
+    """The run's confirmation of a statement; None while there is none, or of somebody who may not (any more).
+
+    The last answer counts: a no, or silence, takes back every yes before it.
+    """
     found = newest(ledger, run, LOSS_CONFIRMED, digest=digest)
-    if found is None or found.payload["by"] not in may_confirm(run):
+    if found is None or withdrawn(ledger, run) or found.payload["by"] not in may_confirm(run):
         return None
     return LossConfirmation.model_validate(found.payload)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-import psycopg
-
+from include.backup.abandoned import drop_abandoned, drop_quietly
 from include.backup.copies import Copied, adorn, drop, make_copy
 from include.backup.described import BackupContents, read_contents_of
 from include.backup.manifest import Manifest
@@ -19,7 +19,7 @@ from include.backup.preflight import must_allow_copy
 from include.database.connection import Database
 from include.database.facts import server_facts
 from include.database.marks import mark_of
-from include.database.session import Session, first_line, session, try_lock, unlock
+from include.database.session import Session, session, try_lock
 from include.errors import BackupDiffers, MigrationBusy, MigrationRefused
 from include.steps.database.site import Site
 
@@ -27,10 +27,6 @@ log = logging.getLogger(__name__)
 
 APPLICATION: Final = "stellwerk rehearsal"
 _LONGEST: Final = 63  # bytes of a name (NAMEDATALEN - 1)
-_COPIES: Final = """
-SELECT datname::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database
-WHERE NOT datistemplate ORDER BY datname
-"""
 
 # What was written anew has another file; which table it is, its number tells, whatever it is called.
 _FILES: Final = """
@@ -61,33 +57,15 @@ def copy_name(name: str, key: str) -> str:
     return name.encode()[: _LONGEST - len(ending)].decode(errors="ignore") + ending
 
 
-def copies_of(name: str, found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The rehearsals' copies of a database among others; pure.
+def is_copy_of(name: str, database: str, comment: str) -> bool:
+    """Whether a database is a rehearsal's copy of another one; pure.
 
     A copy bears the mark of its own name. Of a name that was cut nobody can tell whose it is: it is left alone.
 
-    :param found: names of databases, with their comments
+    :param name: whose copies are meant
     """
     ours = re.compile(re.escape(name) + r"_rehearsal_[0-9a-f]{10}")
-    return tuple(one for one, comment in found if ours.fullmatch(one) and mark_of(comment)[1] == _mark(one))
-
-
-def drop_abandoned(administration: Session, name: str, *, but: str) -> tuple[str, ...]:
-    """Drop the copies of a database with which nobody works any more: their runs were killed and never cleared.
-
-    :param administration: a session with the database in which copies are locked
-    :param but: the caller's own
-    :return: which were dropped
-    """
-    dropped = []
-    for copy in copies_of(name, administration.execute(_COPIES).fetchall()):
-        if copy == but or not try_lock(administration, _lock(copy)):
-            continue
-        log.warning("the copy %s is of a rehearsal that was killed and given up: it is dropped", copy)
-        if _dropped(administration, copy):
-            dropped.append(copy)
-        unlock(administration, _lock(copy))
-    return tuple(dropped)
+    return bool(ours.fullmatch(database)) and mark_of(comment)[1] == _mark(database)
 
 
 def must_have_room(site: Site) -> int:
@@ -128,14 +106,14 @@ def copied(site: Site, manifest: Manifest, *, key: str) -> Iterator[Copy]:
             raise MigrationBusy(
                 "another process rehearses this migration", seen=database.name, remedy="wait for its end"
             )
-        drop_abandoned(administration, site.database.name, but=database.name)
+        drop_abandoned(administration, partial(is_copy_of, site.database.name), _lock, but=database.name)
         must_allow_copy(administration, manifest, contents, site.workshop.clients)
         drop(administration, database.name)
         try:
             made = _made(administration, database, site, manifest, contents)
             yield Copy(database, manifest, contents, made.restore_seconds)
         finally:
-            _dropped(administration, database.name)
+            drop_quietly(administration, database.name)
 
 
 def files(database: Database) -> Mapping[int, tuple[str, int]]:
@@ -162,15 +140,6 @@ def _made(
         raise BackupDiffers(what, seen="; ".join(made.comparison.sentences), remedy=remedy)
     adorn(administration, database.name, contents)
     return made
-
-
-def _dropped(administration: Session, name: str) -> bool:
-    try:
-        drop(administration, name)
-    except psycopg.Error as error:  # what went wrong before is what has to be told
-        log.warning("the copy %s is left behind, the next rehearsal removes it: %s", name, first_line(error))
-        return False
-    return True
 
 
 def _lock(copy: str) -> str:

@@ -9,18 +9,13 @@ from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
-    COURSE,
-    MIGRATION_INTENDED,
-    entries_of_release,
-    given_up,
-    standing,
-)
+from include.steps.schema_proof import MIGRATION_INTENDED, course_of, given_up, standing
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
 SURVEYED: Final = "migration.surveyed"
 TRIED_OUT: Final = "rehearsal.done"
+ROWS_AT_RISK: Final = "migration.rows-at-risk"
 MIGRATION_VERIFIED: Final = "migration.verified"
 MIGRATION_WATCH_STARTED: Final = "migration.watch-started"
 MIGRATION_WATCH_CHECKPOINT: Final = "migration.watch-checkpoint"
@@ -29,6 +24,7 @@ MIGRATION_WATCHED: Final = "migration.watched"
 WAY_BACK_STATED: Final = "migration.way-back-stated"
 RESTORE_STATED: Final = "restore.stated"
 LOSS_CONFIRMED: Final = "database.loss-confirmed"
+LOSS_REFUSED: Final = "database.loss-refused"
 LOSS_ANSWER_REFUSED: Final = "database.answer-refused"
 WAY_BACK_UNKNOWN: Final = "migration.way-back-unknown"
 
@@ -65,7 +61,7 @@ def own_intent(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     Then the run may begin anew, with all that comes before it.
     """
     intent = recorded(ledger, run, MIGRATION_INTENDED)
-    if intent is None or given_up(intent, entries_of_release(run, ledger, *COURSE)):
+    if intent is None or given_up(intent, course_of(run, ledger)):
         return None
     return intent
 
@@ -76,5 +72,35 @@ def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     It is the first intent that is not undone: what it has recorded is what to return to, also when a second run
     went on with what a first one had left half-way, or has changed nothing. None when all is undone.
     """
-    left = standing(entries_of_release(run, ledger, *COURSE))
-    return next((entry for entry in left if entry.kind == MIGRATION_INTENDED), None)
+    left = standing(course_of(run, ledger))
+    ours = (entry for entry in left if entry.release == run.release.version)
+    return next((entry for entry in ours if entry.kind == MIGRATION_INTENDED), None)
+
+
+def to_return_to(ledger: Ledger, run: ReleaseRun) -> Entry | None:
+    """The intent whose backup is the newest from before this release's migration; None when all is undone.
+
+    Where a run was stopped before it changed anything, and did not come to say so, a later one has found the
+    database with the same revisions and the same schema, and has backed it up anew. What was begun after something
+    was migrated, or rows may have been changed unseen, has a backup of that.
+    """
+    first = open_migration(ledger, run)
+    if first is None:
+        return None
+    found = first
+    course = course_of(run, ledger, ROWS_AT_RISK)
+    left = {entry.sequence for entry in standing(course)}
+    for entry in course:
+        if entry.release != first.release or entry.sequence <= first.sequence:
+            continue
+        if entry.kind == ROWS_AT_RISK or (entry.sequence in left and entry.kind != MIGRATION_INTENDED):
+            break
+        if entry.sequence in left and _alike(entry, first):
+            found = entry
+    return found
+
+
+def _alike(entry: Entry, first: Entry) -> bool:
+    """Whether a migration began with the database as the first one did."""
+    names = ("system", "database", "current", "before")
+    return all(entry.payload.get(name) == first.payload.get(name) for name in names)

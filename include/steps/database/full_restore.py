@@ -17,13 +17,13 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration
+from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration, to_return_to
 from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED
-from include.steps.stopping import open_stop
+from include.steps.schema_proof import RESTORED, course_of, standing
+from include.steps.stopping import must_not_be_undone_since, open_stop
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def backup_to_restore(run: ReleaseRun, ledger: Ledger) -> str:
 
     :raises BackupMissing: no migration of this release is in the database, so none was taken for it
     """
-    began = open_migration(ledger, run)
+    began = to_return_to(ledger, run)
     if began is None:
         raise BackupMissing(
             f"no migration of {run.release.version} is in the database of {run.environment.name}",
@@ -124,17 +124,26 @@ def state_restore(
     if before is not None and _covered(run, ledger, before, statement):
         log.info("no more is lost than was confirmed")
         return _told(before)
-    for sentence in statement.sentences:
+    sentences = [*statement.sentences, *_undone_too(run, ledger)]
+    for sentence in sentences:
         log.info("%s", sentence)
     payload = {
         "digest": statement.digest,
         "backup": named,
-        "sentences": list(statement.sentences),
+        "sentences": sentences,
         "stopped": open_stop(run, ledger) is not None,
         "restore_seconds": _took(run, ledger, named),
         "statement": statement.model_dump_json(),
     }
     return _told(record(ledger, run, RESTORE_STATED, payload, number=statement.digest[:16]))
+
+
+def _undone_too(run: ReleaseRun, ledger: Ledger) -> list[str]:
+    """What other releases have done to the schema since the backup, a sentence each."""
+    began = open_migration(ledger, run)
+    on_top = [one for one in standing(course_of(run, ledger)) if began and one.sequence > began.sequence]
+    others = sorted({one.release for one in on_top} - {run.release.version})
+    return [f"What {version} has migrated since then is undone as well." for version in others]
 
 
 def _told(stated: Entry) -> dict[str, Any]:
@@ -171,6 +180,7 @@ def restore_fully(
 
     :raises RestoreUnconfirmed: nobody was shown what is lost, nobody has confirmed it within the hour, or more
         would be lost by now
+    :raises RollbackRefused: another run has restored it, or taken the schema back, since it was stated
     :raises BackupError, RestoreError: it cannot succeed; the database was not touched
     :raises DatabaseError: the server gives no answer, or sessions do not end
     """
@@ -183,6 +193,7 @@ def restore_fully(
         )
     if done := recorded(ledger, run, RESTORED):
         return dict(done.payload)
+    must_not_be_undone_since(run, ledger)
     statement = statement_in(stated)
     given = confirmation(ledger, run, statement.digest)
     restored = restore(site.database, site.workshop, statement, given, now=now)

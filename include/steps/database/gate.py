@@ -11,8 +11,9 @@ from include.gate.form import Frame, framed
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT
-from include.steps.database.look import facts
+from include.steps.database.look import facts, rehearsal_digest
 from include.steps.database.site import database_plan
+from include.steps.database.watched import not_seen_well
 from include.steps.gate import Question
 from include.steps.record import require
 from include.steps.run import ReleaseRun
@@ -26,7 +27,8 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     Whoever asks and whoever acts binds the run by this, so that a Go for one rehearsal is none for another.
 
     :raises TrafficError: the run has no survey or no rehearsal
-    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest, or of another old version
+    :raises ApprovalMissing: the rehearsal is of another survey than the run's newest, of another old version, or
+        was done in another way than the plan asks for by now
     """
     plan = database_plan(run)
     surveyed = require(ledger, run, SURVEYED, before=GATE).payload
@@ -43,6 +45,13 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
             "the rehearsal was done with another old version than the one that the release replaces",
             expected=run.release.previous,
             seen=str(tried["previous"]),
+            remedy="clear the rehearsal",
+        )
+    if tried["plan"] != (now := rehearsal_digest(plan)):
+        raise ApprovalMissing(
+            "the rehearsal was done in another way than the plan asks for by now",
+            expected=f"tests of the old version and way back as in the plan, {now}",
+            seen=str(tried["plan"]),
             remedy="clear the rehearsal",
         )
     covers = {
@@ -79,7 +88,9 @@ def question(run: ReleaseRun, role: str, ledger: Ledger, frame: Frame) -> Questi
         f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous})."
     )
     subject = f"Migrate {environment.name} for {release.version}: Go or No-Go as {role}?"
-    return Question(subject, framed(head, rows, (*facts(surveyed), *evidence(tried)), frame, role))
+    left = tuple(f"warning: {sentence}" for sentence in not_seen_well(run, ledger))
+    found = (*left, *facts(surveyed), *evidence(tried))
+    return Question(subject, framed(head, rows, found, frame, role))
 
 
 def evidence(tried: Entry) -> tuple[str, ...]:

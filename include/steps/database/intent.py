@@ -9,21 +9,51 @@ from include.database.facts import DatabaseIdentity
 from include.database.schema import Schema
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
+from include.ledger.store import Ledger
 from include.migration.graph import Graph
 from include.migration.job import Job, concurrent_indexes
 from include.migration.reading import reading
-from include.migration.tree import Step
+from include.migration.tree import Rendered, Step
+from include.migration.unseen import unseen
+from include.steps.database.entries import ROWS_AT_RISK
 from include.steps.database.site import Site
+from include.steps.record import all_recorded, record
+from include.steps.run import ReleaseRun
 
 
-def described(plan: Iterable[Step], graph: Graph, env_digest: str) -> dict[str, Any]:
-    """The steps, and the files that they are in, for the ledger."""
+def described(plan: Iterable[Step], graph: Graph, env_digest: str, rendered: Iterable[Rendered]) -> dict[str, Any]:
+    """The steps, the files that they are in, and which of them may change rows unseen, for the ledger."""
     steps = tuple(plan)
     return {
         "plan": [[step.revision, step.up] for step in steps],
         "files": {step.revision: graph.by_name[step.revision].digest for step in steps},
         "env": env_digest,
+        "unseen": list(unseen(rendered)),
     }
+
+
+def before_an_attempt(run: ReleaseRun, ledger: Ledger, intent: Entry) -> None:
+    """Record that a migration begins whose first step may change rows unseen: from then on nobody can rule it out.
+
+    :raises LedgerUnavailable: the ledger cannot be written; nothing may begin then
+    """
+    if revision := _unseen_first(intent):
+        record(ledger, run, ROWS_AT_RISK, {"began": intent.sequence, "revision": revision}, number=intent.sequence)
+
+
+def rows_at_risk(run: ReleaseRun, ledger: Ledger, intent: Entry) -> str:
+    """The revision that may have changed rows while revision set and schema are what they were; "" for none.
+
+    :raises LedgerError: the ledger gives no answer
+    """
+    found = all_recorded(ledger, run, ROWS_AT_RISK)
+    return next((str(one.payload["revision"]) for one in found if one.payload["began"] == intent.sequence), "")
+
+
+def _unseen_first(intent: Entry) -> str:
+    plan = intent.payload.get("plan") or [["", True]]
+    first = str(plan[0][0])
+    return first if first in intent.payload.get("unseen", ()) else ""
 
 
 def job_of(

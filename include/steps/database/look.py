@@ -13,6 +13,7 @@ from include.ledger.store import Ledger
 from include.migration.policy import Verdict, decide
 from include.migration.reading import TreeReader, reading
 from include.migration.survey import Survey, survey
+from include.plan.database import DatabasePlan
 from include.steps.database.backup import proven
 from include.steps.database.entries import BACKED_UP, SURVEYED, newest, note
 from include.steps.database.site import Site
@@ -78,6 +79,13 @@ def policy_digest(site: Site) -> str:
     """What the plan says about findings and limits, as one digest."""
     text = site.plan.migration.model_dump_json() + site.plan.limits.model_dump_json()
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rehearsal_digest(plan: DatabasePlan) -> str:
+    """What the plan says about how a rehearsal is done, as one digest."""
+    suite = plan.rehearsal.old_version
+    text = f"{suite.model_dump_json() if suite else ''} {plan.migration.way_back_needed}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def facts(surveyed: Entry) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from include.migration.survey import Survey, survey, survey_back
 from include.steps.database.backup import proven
 from include.steps.database.copy import Copy, copied, files, must_have_room, rewritten
 from include.steps.database.entries import TRIED_OUT, newest, note
-from include.steps.database.look import must_be_as_surveyed
+from include.steps.database.look import must_be_as_surveyed, rehearsal_digest
 from include.steps.database.schemas import keep_schemas
 from include.steps.database.site import Site
 from include.steps.record import record
@@ -91,16 +91,15 @@ def rehearse(run: ReleaseRun, site: Site, ledger: Ledger, trying: Trying | None 
 def _tried_out(run: ReleaseRun, site: Site, ledger: Ledger, reader: TreeReader, trying: Trying) -> Entry:
     backup = str(proven(ledger, run, "rehearsal").payload["backup"])
     live = must_be_as_surveyed(run, site, ledger, reader)
-    suite, previous = site.plan.rehearsal.old_version is not None, run.release.previous
-    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, asked=suite, previous=previous)
-    if done is not None and (done.payload["old_version"]["proven"] or not suite):
+    way = {"plan": rehearsal_digest(site.plan), "previous": run.release.previous}
+    done = newest(ledger, run, TRIED_OUT, backup=backup, survey=live.digest, **way)
+    if done is not None and (done.payload["old_version"]["proven"] or site.plan.rehearsal.old_version is None):
         return done
     manifest = find_backup(site.store, backup)
     needed = must_have_room(site)
     with copied(site, manifest, key=run.release_id) as copy:
         found = _Rehearsal(run, site, copy, reader, live, trying).play()
-    evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed}
-    evidence |= {"asked": suite, "previous": previous}
+    evidence = {**found, "backup": backup, "backup_sha256": manifest.sha256, "bytes": needed, **way}
     evidence |= _kept(site, manifest, live, evidence)
     return note(ledger, run, TRIED_OUT, evidence)
 
@@ -233,10 +232,11 @@ def row_changes(before: Mapping[str, int | None], after: Mapping[str, int | None
 def _kept(site: Site, manifest: Manifest, live: Survey, evidence: dict[str, Any]) -> dict[str, Any]:
     """Give the evidence its id, and put both schemas where they belong: beside the backup.
 
-    What the old version's tests said belongs to the id: a rehearsal that proved it is no other's namesake.
+    What the old version's tests said, and which they were, belongs to the id: a rehearsal that proved it is no
+    other's namesake.
     """
     after = Schema.from_record(evidence.pop("schema"))
-    old_version = [evidence["previous"], evidence["old_version"]["proven"]]
+    old_version = [evidence["previous"], evidence["old_version"]["proven"], evidence["plan"]]
     facts = [evidence["backup_sha256"], evidence["survey"], evidence["fingerprint"], *old_version]
     identifier = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     kept = keep_schemas(site.store, folder_name(manifest.id), f"rehearsal-{identifier}", live.before, after)

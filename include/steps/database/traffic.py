@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from include.bluegreen.fence import LastSwitch, last_switch
 from include.bluegreen.lease import LeaseState
@@ -13,6 +14,7 @@ from include.clients.kubernetes import Cluster
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.steps.database.backup import utc_now
 from include.steps.record import CUTOVER_INTENDED, ROLLED_BACK, SWITCHED_BACK
 from include.steps.run import ReleaseRun
 
@@ -24,7 +26,7 @@ class Seen:
     """What the cluster says.
 
     :param service: the traffic Service; None when there is none
-    :param lease: who holds the environment; None when nobody ever has
+    :param lease: who holds the environment; None when nobody does, or does not say any more that they live
     """
 
     service: ServiceState | None
@@ -39,13 +41,20 @@ def nobody_asked() -> None:
     """For whoever has no cluster to ask: then the ledger alone decides."""
 
 
-async def see(run: ReleaseRun, cluster: Cluster) -> Seen:
+async def see(run: ReleaseRun, cluster: Cluster, *, now: Callable[[], datetime] = utc_now) -> Seen:
     """Look at the traffic Service and at the Lease of the environment.
+
+    A run whose Lease has expired is about to do nothing: cleared, its cutover renews it and then looks whether the
+    schema goes down.
 
     :raises ClusterError: the cluster gives no answer
     """
     service = await cluster.service(run.environment.traffic.service)
-    return Seen(service, await cluster.lease(run.lease_terms.name))
+    lease = await cluster.lease(run.lease_terms.name)
+    if lease is not None and lease.expired(now()):
+        log.warning("the Lease has expired, it was %s", lease.describe())
+        lease = None
+    return Seen(service, lease)
 
 
 def must_not_be_live(run: ReleaseRun, ledger: Ledger, began: Entry, seen: Seen | None) -> None:
@@ -66,7 +75,8 @@ def must_not_be_live(run: ReleaseRun, ledger: Ledger, began: Entry, seen: Seen |
             "the schema is not taken back under a version that users are on",
             expected="no cutover since the migration, or one that was switched back",
             seen=why,
-            remedy="return the traffic first (DAG rollback), then clear way_back.state",
+            remedy="return the traffic first (DAG rollback); where that run has ended without having moved it,"
+            " wait until its Lease has expired; then clear way_back.state",
         )
 
 
@@ -82,8 +92,9 @@ def live_since(began: Entry, found: Iterable[Entry], seen: Seen | None) -> str:
         return f"{moved.release} has the traffic since {moved.at.isoformat()}, says the traffic Service"
     for cut in _not_returned(began, tuple(found)):
         holder = f"{cut.release}@{cut.environment}/{cut.run_id}"
-        if not _settled(holder, moved, seen):
-            return f"ledger entry {cut.sequence}: the cutover of {holder} has begun, and no switch back is known"
+        if not settled(holder, moved, seen):
+            why = f"ledger entry {cut.sequence}: the cutover of {holder} has begun, and no switch back is known"
+            return f"{why}; the environment is {seen.lease.describe()}" if seen and seen.lease else why
     return ""
 
 
@@ -99,8 +110,12 @@ def _not_returned(began: Entry, found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     )
 
 
-def _settled(holder: str, moved: LastSwitch | None, seen: Seen | None) -> bool:
-    """Whether the cluster says that a release has no traffic and will get none, whatever the ledger lacks."""
+def settled(holder: str, moved: LastSwitch | None, seen: Seen | None) -> bool:
+    """Whether the cluster says that a release has no traffic and will get none, whatever the ledger lacks.
+
+    :param holder: its release id
+    :param moved: the last switch of the traffic Service
+    """
     if seen is None:
         return False
     if moved and moved.release == holder:

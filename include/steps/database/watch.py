@@ -1,7 +1,7 @@
 """The watch of the running version on the new schema as a step: what it begins with and how it ended (ADR 0012).
 
 The watch itself is :func:`include.watch.loop.watch_schema`. Its window is counted from the migration's record, so
-a watch that was killed goes on with the same one.
+a watch that was killed goes on with the same one. What another run has left is watched from now on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from include.bluegreen.fence import LAST_SWITCH
 from include.bluegreen.slots import active_slot
 from include.clients.kubernetes import Cluster
 from include.clients.prometheus import Prometheus
-from include.errors import FailsOnNewSchema, LedgerError
+from include.errors import FailsOnNewSchema, LedgerError, TrafficError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import (
@@ -23,10 +23,11 @@ from include.steps.database.entries import (
     MIGRATION_WATCHED,
 )
 from include.steps.database.site import database_plan
+from include.steps.database.watched import passed_on, to_be_watched, undone_since
 from include.steps.page import Matter, matters
-from include.steps.record import all_recorded, record, recorded, require
+from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import COURSE, MIGRATED, entries_of_release, undone_by
+from include.steps.schema_proof import MIGRATED
 from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -40,21 +41,34 @@ _AGAIN: Final = f"{_DECIDE}; or clear this task to watch whatever takes the traf
 
 
 def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
-    """What is told without watching: nothing was migrated, or the watch has passed. None: it is to be watched.
+    """What is told without watching: nothing was migrated, or a watch has passed. None: it is to be watched.
+
+    That another run has migrated is no reason to watch nothing: its watch may have failed, or never ended.
 
     :raises FailsOnNewSchema: the migration has been undone, so that no watch can be about it
     """
-    applied = recorded(ledger, run, MIGRATED)
-    if applied is None:
+    if applied := recorded(ledger, run, MIGRATED):
+        _must_be_there(run, ledger, applied.sequence)
+    about = to_be_watched(run, ledger)
+    if about is None:
+        for window in _windows(run, ledger)[-1:]:
+            _must_be_there(run, ledger, window.migrated)
         return {"watched": False, "sentence": "nothing was migrated"}
-    if undone := undone_by(applied, entries_of_release(run, ledger, *COURSE)):
+    passed = passed_on(run, ledger, about)
+    return _told(passed) if passed else None
+
+
+def _must_be_there(run: ReleaseRun, ledger: Ledger, migrated: int) -> None:
+    """Refuse to tell of a schema that is not there any more, whoever has undone it.
+
+    :raises FailsOnNewSchema: it is not
+    """
+    if undone := undone_since(run, ledger, migrated):
         raise FailsOnNewSchema(
-            "this run's migration has been undone: there is no new schema to be watched on",
+            "the migration has been undone: there is no new schema to be watched on",
             seen=f"ledger entry {undone.sequence}, {undone.kind}",
             remedy="start a new run",
         )
-    passed = recorded(ledger, run, MIGRATION_WATCHED)
-    return _told(passed) if passed else None
 
 
 def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWindow | None:
@@ -64,13 +78,23 @@ def open_window(run: ReleaseRun, ledger: Ledger, *, retried: bool) -> SchemaWind
         cleared it
     :raises FailsOnNewSchema: that attempt has ended its watch, and its death does not undo what was seen
     """
-    failed = all_recorded(ledger, run, MIGRATION_WATCH_FAILED)
-    for entry in all_recorded(ledger, run, MIGRATION_WATCH_STARTED):
-        if entry.payload["window"]["number"] == len(failed):
-            return SchemaWindow.load(entry.payload["window"])
-    if failed and retried:
-        raise _failure(WatchOutcome.load(failed[-1].payload))
+    about = to_be_watched(run, ledger)
+    windows = [window for window in _windows(run, ledger) if about and window.migrated == about.sequence]
+    if not windows:
+        return None
+    last = windows[-1]
+    ends = all_recorded(ledger, run, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED)
+    end = next((entry for entry in ends if entry.payload["number"] == last.number), None)
+    if end is None:
+        return last
+    if retried and end.kind == MIGRATION_WATCH_FAILED:
+        raise _failure(WatchOutcome.load(end.payload))
     return None
+
+
+def _windows(run: ReleaseRun, ledger: Ledger) -> tuple[SchemaWindow, ...]:
+    begun = all_recorded(ledger, run, MIGRATION_WATCH_STARTED)
+    return tuple(SchemaWindow.load(entry.payload["window"]) for entry in begun)
 
 
 async def begin_window(
@@ -78,8 +102,8 @@ async def begin_window(
 ) -> SchemaWindow:
     """Fix whom to watch and until when, with what every source says of it now; once for each window.
 
-    The first window is counted from the migration's record, however late this is called; one that humans want
-    after another has failed begins now.
+    The first window is counted from the record of what the run has applied, however late this is called. One that
+    humans want after another has failed begins now, and so does one on what was left half-way, or by another run.
 
     :param prometheus: where rules read that do not read the pods
     :raises ClusterError: the traffic Service cannot be read
@@ -87,27 +111,32 @@ async def begin_window(
     """
     if known := open_window(run, ledger, retried=False):
         return known
-    applied = require(ledger, run, MIGRATED, before="the watch on the new schema")
-    number, now = len(all_recorded(ledger, run, MIGRATION_WATCH_FAILED)), time.time()
+    about = to_be_watched(run, ledger)
+    if about is None:
+        raise TrafficError("the watch on the new schema refused", seen="nothing was migrated")
+    windows, now = _windows(run, ledger), time.time()
     environment = triggers_alone(run.environment)
     service = await cluster.service(environment.traffic.service)
     slot = active_slot(service, environment.traffic)
     assert service is not None, "active_slot refuses a missing Service"
     sources = sources_if_any(environment, cluster, prometheus)
     taken = await take_baselines(sources, slot, now, wanted=environment.slo.sources)
-    began_at = now if number else applied.at.timestamp()
+    ours = about.kind == MIGRATED and about.run_id == run.run_id
+    again = any(window.migrated == about.sequence for window in windows)
+    began_at = about.at.timestamp() if ours and not again else now
     window = SchemaWindow(
         release_id=run.release_id,
         version=run.release.version,
         environment=environment,
         target=slot,
-        number=number,
+        number=len(windows),
+        migrated=about.sequence,
         began_at=began_at,
         deadline=began_at + database_plan(run).watch_seconds,
         baselines=taken.baselines,
         switch=service.annotations.get(LAST_SWITCH),
     )
-    entry = record(ledger, run, MIGRATION_WATCH_STARTED, {"window": window.dump()}, number=number)
+    entry = record(ledger, run, MIGRATION_WATCH_STARTED, {"window": window.dump()}, number=window.number)
     return SchemaWindow.load(entry.payload["window"])
 
 
@@ -118,12 +147,16 @@ def conclude(run: ReleaseRun, ledger: Ledger, window: SchemaWindow, outcome: Wat
 
     :return: ``watched``, and in short what was recorded, when it passed
     :raises LedgerError: it passed, which counts only once it is recorded
-    :raises FailsOnNewSchema: it did not pass; humans decide about the recorded way back
+    :raises FailsOnNewSchema: it did not pass, and humans decide about the recorded way back; or the migration was
+        undone meanwhile, so that it has nothing to pass on
     """
     ended = outcome.model_copy(update={"account": None}).dump()
-    payload = {**ended, "slot": window.target, "until": window.deadline_text}
+    told = {"slot": window.target, "until": window.deadline_text}
+    payload = {**ended, **told, "number": window.number, "migrated": window.migrated}
     if outcome.result == "PASSED":
-        return _told(record(ledger, run, MIGRATION_WATCHED, payload))
+        # Others may have taken the schema back, or restored the database, while it was watched.
+        _must_be_there(run, ledger, window.migrated)
+        return _told(record(ledger, run, MIGRATION_WATCHED, payload, number=window.number))
     try:
         record(ledger, run, MIGRATION_WATCH_FAILED, payload, number=window.number)
     except LedgerError as error:

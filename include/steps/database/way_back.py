@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from include.errors import DatabaseError, MigrationRefused
+from include.errors import DatabaseError, LossNotConfirmed, MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
@@ -15,24 +15,23 @@ from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import WayBack, survey_back
 from include.migration.way_back import WayBackLoss, confirmed
-from include.steps.database.confirm import confirmation
+from include.steps.database.confirm import confirmation, withdrawn
 from include.steps.database.entries import WAY_BACK_STATED, WAY_BACK_UNKNOWN, newest, note, open_migration
-from include.steps.database.intent import described, identity_in, job_of, named
+from include.steps.database.intent import before_an_attempt, described, identity_in, job_of, named, rows_at_risk
 from include.steps.database.rehearse import Started, nobody
 from include.steps.database.rest import found_at_rest
 from include.steps.database.schemas import keep_schemas, kept_schemas
 from include.steps.database.site import Site
 from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
-from include.steps.database.wanted import must_go_down, overtaken
-from include.steps.record import all_recorded, record, recorded
+from include.steps.database.wanted import must_be_on_top, must_go_down, overtaken
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
-    COURSE,
     MIGRATED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
-    entries_of_release,
+    course_of,
     standing,
     undone_by,
 )
@@ -45,12 +44,14 @@ def state_way_back(run: ReleaseRun, site: Site, ledger: Ledger, *, traffic: Ask 
 
     :param traffic: asks the cluster who has the traffic
     :return: ``needed``; and ``digest``, ``destructive``, ``text`` of the statement, which a human confirms
-    :raises MigrationRefused: there is no way down by the tree, or users are on a version that needs the schema
+    :raises MigrationRefused: there is no way down by the tree, another release has migrated on top, or users are
+        on a version that needs the schema
     """
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "text": "no migration of this release is in the database"}
     _look_whether_it_changed_nothing(run, site, ledger, began)
+    must_be_on_top(began, course_of(run, ledger))
     must_not_be_live(run, ledger, began, traffic())
     back = _surveyed(site, began)
     payload = {**back.statement.record(), "began": began.sequence, "schema": back.before.fingerprint}
@@ -76,10 +77,11 @@ def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dic
     if began is None:
         facts.append("the ledger says that the migration has been undone")
     else:
-        told, applied = began.payload, recorded(ledger, run, MIGRATED)
+        told, stands = began.payload, standing(course_of(run, ledger))
+        left = [entry.kind for entry in stands if entry.release == run.release.version]
         facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
-        facts.append("it is recorded as applied" if applied else "how far it came is not recorded")
-        if standing(entries_of_release(run, ledger, *COURSE))[-1].kind == WAY_BACK_INTENDED:
+        facts.append("it is recorded as applied" if MIGRATED in left else "how far it came is not recorded")
+        if left[-1] == WAY_BACK_INTENDED:
             facts.append("taking it back has begun, how far that came is not recorded")
         facts.append(f"backup {told['backup']} was taken right before")
     payload = {
@@ -100,7 +102,8 @@ def take_back(
     """Go down to the recorded set, or go on where an earlier try was stopped.
 
     As long as nothing is gone, what is lost is counted again first: more than what was confirmed is not taken
-    away, and nothing at all without somebody's word. Who has the traffic is asked before each attempt.
+    away, and nothing at all without somebody's word, or against the last one. Who has the traffic is asked before
+    each attempt.
 
     :param started: told of the migration when it begins, so that a killed task can cancel it
     :param traffic: asks the cluster who has the traffic
@@ -112,7 +115,9 @@ def take_back(
     began = open_migration(ledger, run)
     if began is None:
         return {"needed": False, "sentence": "no migration of this release is in the database"}
+    must_be_on_top(began, course_of(run, ledger))
     must_not_be_live(run, ledger, began, traffic())
+    _must_not_be_withdrawn(run, ledger)
     intent = _begun(run, ledger, began)
     if intent is None or _nothing_is_gone(site, intent):
         # Also of an earlier try that got no lock: users may have worked for a day since somebody said yes.
@@ -125,7 +130,9 @@ def take_back(
 
     def permit() -> None:
         must_go_down(run, ledger, intent)
+        _must_not_be_withdrawn(run, ledger)
         must_not_be_live(run, ledger, began, traffic())
+        before_an_attempt(run, ledger, intent)
 
     migration = Migration(job, site.database, permit=permit)
     started(migration)
@@ -142,7 +149,7 @@ def way_back_key(run: ReleaseRun) -> str:
 def _begun(run: ReleaseRun, ledger: Ledger, began: Entry) -> Entry | None:
     """The run's way back that has begun and may go on; None when it has to be decided (again)."""
     intent = newest(ledger, run, WAY_BACK_INTENDED, began=began.sequence)
-    course = entries_of_release(run, ledger, *COURSE)
+    course = course_of(run, ledger)
     return None if intent is None or undone_by(intent, course) or overtaken(intent, course) else intent
 
 
@@ -154,9 +161,12 @@ def _nothing_is_gone(site: Site, intent: Entry) -> bool:
 
 
 def _look_whether_it_changed_nothing(run: ReleaseRun, site: Site, ledger: Ledger, began: Entry) -> None:
-    """Record it of a way back that has begun and is asked about again: then the schema counts as what it is."""
+    """Record it of a way back that has begun and is asked about again: then the schema counts as what it is.
+
+    Nobody can say so where its first step may have changed rows unseen.
+    """
     intent = _begun(run, ledger, began)
-    if intent is None:
+    if intent is None or rows_at_risk(run, ledger, intent):
         return
     told = intent.payload
     with found_at_rest(site, way_back_key(run), identity_in(told)) as rest:
@@ -179,6 +189,20 @@ def _surveyed(site: Site, began: Entry) -> WayBack:
     if back.refused:
         raise back.refused
     return back
+
+
+def _must_not_be_withdrawn(run: ReleaseRun, ledger: Ledger) -> None:
+    """Refuse to go down, or on, against the last answer.
+
+    :raises LossNotConfirmed: it was a no, or silence
+    """
+    if last := withdrawn(ledger, run):
+        raise LossNotConfirmed(
+            "the schema is kept: that was the last answer",
+            expected="a yes that is newer",
+            seen=f"ledger entry {last.sequence}, {last.payload['why']}",
+            remedy="clear way_back.state: it says what going back would lose now, and asks again",
+        )
 
 
 def _must_be_confirmed(run: ReleaseRun, ledger: Ledger, back: WayBack, began: Entry) -> Entry:
@@ -215,7 +239,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, back: WayBack, began:
         **named(statement.identity),
         "current": sorted(statement.current),
         "target": sorted(statement.recorded),
-        **described(back.plan, back.graph, str(began.payload["env"])),
+        **described(back.plan, back.graph, str(began.payload["env"]), back.rendered),
         "loses": [str(one) for one in statement.losses],
         "before": back.before.fingerprint,
         "schemas": keep_schemas(site.store, str(kept["folder"]), name, back.before, old),

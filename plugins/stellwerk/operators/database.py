@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -166,7 +167,8 @@ class Migrate(DatabaseOperator):
         """See :func:`include.steps.database.apply.migrate`."""
         from include.steps.database.apply import migrate
 
-        done = migrate(run, site, ledger, started=self._ends_with_us)
+        traffic = partial(self.traffic, run)
+        done = migrate(run, site, ledger, started=self._ends_with_us, traffic=traffic)
         if done["applied"]:
             self._begin_watch(run, ledger)
         return done

@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.errors import RollbackBlocked
 from include.steps.database.entries import RESTORE_STATED
 from stellwerk.operators.base import airflow_errors
+from stellwerk.operators.loss import AskLoss
 from stellwerk.operators.rollback import GROUP, RollbackOperator
-from stellwerk.operators.way_back import AskLoss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from include.ledger.entry import Entry
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
+    from include.steps.page import Matter
     from include.steps.run import ReleaseRun
 
 
@@ -192,33 +193,26 @@ class AskRestore(AskLoss):
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             stated = self._stated(run)
-            digest = str(stated["digest"])
-            ledger = open_ledger(run.environment.connections.ledger)
-            given = confirmation(ledger, run, digest)
-            if given is None:
-                self.answer_within(run, stated)  # nobody is called to a question that is not asked
-                self._call(run, ledger, digest)
+            given = confirmation(open_ledger(run.environment.connections.ledger), run, str(stated["digest"]))
         if given is not None:
             self.log.info("%s has confirmed it: %s", given.by, given.reason)
             return given.model_dump()
         return super().execute(context)
 
-    def _call(self, run: ReleaseRun, ledger: Ledger, digest: str) -> None:
-        from include.steps.page import Matter, page
+    def matter_of(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> Matter | None:
+        """Users are down; as long as they are not, whoever has asked for the restore finds the question."""
+        from include.steps.page import Matter
         from include.steps.stopping import open_stop
-        from stellwerk.notifiers.transport import transports
 
         stopped = open_stop(run, ledger)
         if stopped is None:
-            return
-        matter = Matter(
-            f"restore-waits:{digest[:16]}",
+            return None
+        return Matter(
+            f"restore-waits:{str(stated['digest'])[:16]}",
             "users are down: a full restore waits for a human's confirmation",
-            f"the application is stopped since {stopped.at:%H:%M} UTC; more would be lost than was confirmed",
+            f"the application is stopped since {stopped.at:%H:%M} UTC; what would be lost now is not confirmed",
             f"answer {self.task_id} under the required actions; {self.no} takes the application up again",
         )
-        connections = run.environment.connections
-        page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def subject_of(self, run: ReleaseRun) -> str:
         """What is restored."""

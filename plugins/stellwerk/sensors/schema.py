@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.paging import call_people
 from stellwerk.runs import release_run
@@ -75,3 +77,16 @@ class SchemaWatch(StellwerkOperator):
             method_name="execute_complete",
             kwargs={"window": window.dump()},
         )
+
+
+class LeftSchemaWatch(SchemaWatch):
+    """The same on what a migration has left that did not come to its watch: half-way, or another schema."""
+
+    def act(self, run: ReleaseRun) -> Any:
+        """Defer; skip where the migration has come to its watch."""
+        from include.steps.database.entries import MIGRATION_VERIFIED
+        from include.steps.record import recorded
+
+        if recorded(self.ledger(run), run, MIGRATION_VERIFIED):
+            raise AirflowSkipException("the migration has come to its watch")
+        return super().act(run)

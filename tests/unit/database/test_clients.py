@@ -91,14 +91,19 @@ def test_what_is_fed_arrives_and_what_is_printed_goes_to_a_file() -> None:
         (1, ""),
         (1, "pg_restore: error: could not close output file: No space left on device"),
         (1, "pg_restore: error: could not execute query: ERROR:  could not extend file: No space left on device"),
+        (1, "pg_restore: error: COPY failed: ERROR:  could not extend file: File too large"),
+        (1, "pg_restore: error: COPY failed: ERROR:  could not extend file\nHINT:  Check free disk space."),
     ],
 )
 def test_what_hindered_a_program_says_nothing_about_what_it_was_given(code: int, complaint: str) -> None:
-    assert type(failure("pg_restore", code, complaint)) is ClientHindered
+    hindered = failure("pg_restore", code, complaint)
+    assert type(hindered) is ClientHindered
+    assert hindered.retryable, "an emergency's restore does not end with the first kill"
 
 
 def test_a_complaint_of_its_own_does() -> None:
-    assert type(failure("pg_restore", 1, "pg_restore: error: input file is too short")) is ClientFailed
+    failed = failure("pg_restore", 1, "pg_restore: error: input file is too short")
+    assert (type(failed), failed.retryable) == (ClientFailed, False)
 
 
 def test_a_program_that_reads_no_further_decides_itself_how_it_ends() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from include.database.schema import Schema
 from include.migration.policy import Acceptance, Policy, decide
-from include.migration.rulebook import NEVER_ACCEPTED, RULES
-from include.migration.rules import lint
+from include.migration.rulebook import BEYOND, NEVER_ACCEPTED, RULES
+from include.migration.rules import lint, lint_way_back
 from include.migration.tree import Rendered
 
 
@@ -45,6 +46,8 @@ HARMLESS = (
     "SET LOCAL search_path TO shop, public",
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
     "RESET ROLE",
+    "SET ROLE NONE",
+    "RESET SESSION AUTHORIZATION",
     "SELECT set_config('work_mem', '64MB', true)",
 )
 
@@ -125,11 +128,21 @@ FOUND = {
     "RESET ALL": ["session-setting"],
     "RESET statement_timeout": ["session-setting"],
     "SELECT pg_catalog.set_config('LOCK_TIMEOUT', '0', false)": ["session-setting"],
+    "SET ROLE app": ["session-role"],
+    "SET LOCAL ROLE 'app'": ["session-role"],
+    "SET SESSION AUTHORIZATION app": ["session-role"],
+    "SET LOCAL SESSION AUTHORIZATION app": ["session-role"],
+    "SET session_replication_role = replica": ["session-role"],
+    "SELECT set_config('role', 'app', true)": ["session-role"],
     "SELECT set_config('lock_' || 'timeout', '0', false)": ["not-read"],
     "SELECT set_config(name, value, false) FROM settings": ["not-read"],
     "DISCARD ALL": ["not-read"],
     "DO $$ BEGIN EXECUTE 'DROP TABLE orders'; END $$": ["not-read"],
     "CALL tidy_up()": ["not-read"],
+    "INSERT INTO log SELECT tidy_up()": ["not-read"],
+    "UPDATE orders SET a = tidy_up() WHERE id = 3": ["not-read"],
+    "CREATE TABLE kept AS SELECT tidy_up()": ["not-read"],
+    "UPDATE orders SET a = set_config('lock_timeout', '0', false) WHERE id = 3": ["session-setting"],
     "SELECT DropGeometryColumn('orders', 'place')": ["not-read"],
     "WITH x AS (MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE) SELECT 1": ["not-read"],
     "ALTER TABLE orders FROBNICATE": ["not-read"],
@@ -260,9 +273,84 @@ def test_what_cannot_be_rendered_is_unknown_and_what_could_is_judged() -> None:
     assert found[1].what.endswith("AttributeError: no result")
 
 
+THERE = Schema(
+    {
+        "table public.prices": "persistence p; foreign",
+        "table public.local": "persistence p",
+        'table "Lager ä"."Posten"': "persistence p; partitioned by RANGE (id)",
+        'partition "Lager ä".p1': """of "Lager ä"."Posten" FOR VALUES FROM (0) TO (100)""",
+        'table "Lager ä".p1': "persistence p; foreign",
+        "table shop.stock": "persistence p; foreign; inherits shop.things, public.stuff",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE prices SET a = 1 WHERE id = 3",
+        "DELETE FROM public.prices",
+        "TRUNCATE prices",
+        "WITH x AS (SELECT 1) INSERT INTO prices SELECT 1",
+        "INSERT INTO prices VALUES (1) ON CONFLICT (a) DO NOTHING",
+        """INSERT INTO "Lager ä"."Posten" VALUES (1)""",
+        """UPDATE "Posten" SET a = 1 WHERE id = 3""",
+        "UPDATE shop.things SET a = 1 WHERE id = 3",
+        "UPDATE stuff SET a = 1 WHERE id = 3",
+        "ALTER TABLE prices RENAME TO p; INSERT INTO p VALUES (1)",
+        "CREATE FOREIGN TABLE new (a int) SERVER s; INSERT INTO new VALUES (1)",
+        "CREATE FOREIGN TABLE p PARTITION OF local DEFAULT SERVER s; INSERT INTO local VALUES (1)",
+        "ALTER TABLE local ATTACH PARTITION prices DEFAULT; INSERT INTO local VALUES (1)",
+    ],
+)
+def test_rows_on_another_server_are_not_changed_by_a_rehearsal(sql: str) -> None:
+    one = Rendered("0002", "a.py", tuple((text, 1) for text in sql.split("; ")))
+    assert "foreign-table" in [found.rule for found in lint([one], before=THERE)]
+    assert "foreign-table" in [found.rule for found in lint([], [one], before=THERE)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM prices",
+        "INSERT INTO local SELECT a FROM prices",
+        "INSERT INTO other.prices VALUES (1)",
+        "DROP FOREIGN TABLE prices",
+    ],
+)
+def test_what_only_reads_there_is_no_such_thing(sql: str) -> None:
+    one = Rendered("0002", "a.py", ((sql, 1),))
+    assert "foreign-table" not in [found.rule for found in lint([one], before=THERE)]
+
+
+def test_of_the_way_down_only_what_reaches_beyond_is_found() -> None:
+    up = Rendered("0002", "a.py", (("CREATE FOREIGN TABLE f (a int) SERVER s", 1), ("CREATE ROLE app", 2)))
+    back = Rendered("0002", "a.py", (("DELETE FROM f", 3), ("DROP TABLE local", 4), ("DROP ROLE app", 5)))
+    assert [(one.rule, one.line) for one in lint([up], [back], before=THERE)] == [
+        ("outside-database", 2),
+        ("foreign-table", 3),
+        ("outside-database", 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        (("COMMIT", "DROP INDEX CONCURRENTLY i", "BEGIN"), 1),
+        (("COMMIT", "DROP INDEX CONCURRENTLY IF EXISTS i", "BEGIN"), 0),
+        (("COMMIT", "UPDATE orders SET a = a - 1", "BEGIN"), 1),
+        (("ALTER TABLE orders DROP a", "DROP TABLE notes"), 0),
+    ],
+)
+def test_of_the_way_down_is_told_what_no_retry_comes_past(sql: tuple[str, ...], found: int) -> None:
+    told = lint_way_back([Rendered("0002", "a.py", tuple((one, 3) for one in sql))])
+    assert [(one.rule, one.severity, one.line) for one in told] == [("way-back-not-repeatable", "warn", 3)] * found
+
+
 def test_every_rule_can_be_found() -> None:
-    named = {rule for found in FOUND.values() for rule in found} | {"outside-database"}
+    named = {rule for found in FOUND.values() for rule in found} | BEYOND
     unnamed = {"non-transactional", "non-transactional-mixed", "not-rendered", "not-repeatable"}
+    unnamed.add("way-back-not-repeatable")
     assert RULES.keys() - named == unnamed
 
 
@@ -272,7 +360,8 @@ def test_every_rule_is_in_the_runbook() -> None:
 
 
 def test_a_rule_that_is_no_judgement_is_softened_by_no_policy() -> None:
-    found = lint([Rendered("0002", "a.py", (("CREATE ROLE app", 1), ("VACUUM", 2), ("COMMIT", 3)))])
+    sql = ("CREATE ROLE app", "CREATE FOREIGN TABLE f (a int) SERVER s", "DELETE FROM f", "VACUUM", "COMMIT")
+    found = lint([Rendered("0002", "a.py", tuple((one, 1) for one in sql))])
     assert {one.rule for one in found} == NEVER_ACCEPTED
     softer = Policy(severities=dict.fromkeys(NEVER_ACCEPTED, "warn"))
     assert set(decide(found, softer).blocking) == set(found)

@@ -6,6 +6,7 @@ What the steps do to a database is the subject of tests/contract/test_db_migrati
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,13 +32,17 @@ from include.errors import (
     DatabaseRefused,
     DatabaseUnreachable,
     LedgerUnavailable,
+    MigrationBusy,
     MigrationRefused,
     StellwerkError,
 )
 from include.ledger.approvals import DECISION, GO, NO_GO
+from include.steps.database.confirm import confirmation
 from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
     LOSS_CONFIRMED,
+    LOSS_REFUSED,
+    MIGRATION_WATCH_FAILED,
     SURVEYED,
     TRIED_OUT,
     WAY_BACK_STATED,
@@ -87,11 +92,12 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.decision"):
-            monkeypatch.setattr(f"{module}.release_run", self.release_run)
+        for module in ("base", "way_back", "loss", "decision"):
+            monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
+        monkeypatch.setattr("include.steps.page.page", lambda *_: True)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
         monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", lambda *_: None)
 
@@ -247,9 +253,10 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     [
         (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
         (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
+        (tasks.Migrate(task_id="migrate"), "apply.migrate"),
     ],
 )
-def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: Any, step: str) -> None:
+def test_whoever_changes_the_schema_asks_who_has_the_traffic(world: World, task: Any, step: str) -> None:
     record(world.ledger, world.run, MIGRATION_INTENDED, {})
     world.step("apply.gave_up")
     answers: list[object] = []
@@ -258,7 +265,7 @@ def test_the_way_back_asks_the_cluster_who_has_the_traffic(world: World, task: A
         task._cancel = "of the migration"
         answers.append(traffic())
         assert task._cancel == "of the migration", "a killed task cancels the migration, not the question"
-        return {"needed": True}
+        return {"needed": True, "applied": False}
 
     def cluster(found: object) -> Callable[..., object]:
         def ask(*_: object) -> object:
@@ -317,11 +324,66 @@ def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_a
         way_back.StateWayBack(task_id="state").execute(context)
     assert type(ended.value) is kind
     said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
-    assert len(said) == len(called) == (kind is AirflowSkipException)
+    assert (len(said), len(called)) == (kind is AirflowSkipException, kind is not AirflowException)
     for text in (str(ended.value), called[0].what + called[0].seen + called[0].remedy) if said else ():
         assert "NOT KNOWN" in text
         assert "began at revisions b, towards c; how far it came is not recorded; backup b1" in text
         assert "clear way_back.state" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (MigrationRefused("there is no way down"), 1),
+        (MigrationBusy("another migration is running"), 3),
+        (LedgerUnavailable("the ledger gives no answer"), 3),
+        (KeyError("name"), 3),
+    ],
+)
+@pytest.mark.parametrize("ledger", [True, False])
+def test_where_nobody_can_be_asked_people_are_called_when_nobody_tries_any_more(
+    world: World, error: Exception, tries: int, *, ledger: bool
+) -> None:
+    record(world.ledger, world.run, MIGRATION_INTENDED, INTENT)
+
+    def looked(*_: object) -> None:
+        if not ledger:
+            world.monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", out)
+        raise error
+
+    def out(_: object) -> Any:
+        raise LedgerUnavailable("the ledger gives no answer")
+
+    world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", looked)
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    for attempt in range(1, tries + 1):
+        assert called == []
+        context = cast(Any, {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "params": {}})
+        with pytest.raises((AirflowException, KeyError)):
+            way_back.StateWayBack(task_id="state").execute(context)
+    [matter] = called
+    assert "nobody is asked whether to take the schema back" in matter.what
+    assert "read the log of state" in matter.remedy
+
+
+def test_what_the_running_version_fails_on_is_offered_by_the_run_that_has_seen_it(world: World) -> None:
+    record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, INTENT)
+    record(world.ledger, world.run, MIGRATION_WATCH_FAILED, {"number": 0, "migrated": 1})
+    world.step("way_back.state_way_back", {"needed": True, "text": "3 values are lost"})
+    assert way_back.StateWayBack(task_id="state").execute(CONTEXT)["needed"]
+
+
+def test_people_are_called_to_the_question_about_the_schema_once_for_each_statement(world: World) -> None:
+    called: list[Any] = []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    for digest in ("d1", "d1", "d2"):
+        world.state(digest)
+        asking(world)
+    assert [matter.key for matter in called] == [f"way-back-waits:{digest}" for digest in ("d1", "d1", "d2")]
+    assert "people decide whether to take the schema back" in called[0].what
+    assert called[0].seen == "3 values are lost"
+    assert "answer ask under the required actions; without an answer in 60 minutes" in called[0].remedy
 
 
 def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:
@@ -448,15 +510,44 @@ def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_as
     assert len(world.asked) == 2
 
 
+SILENCE = {"error": "The timeout has passed", "error_type": "timeout"}
+
+
 @pytest.mark.parametrize(
-    "given", [answer(way_back.KEEP, "d1"), {"error": "The timeout has passed", "error_type": "timeout"}]
+    ("given", "by"),
+    [
+        (answer(way_back.KEEP, "d1"), "anna"),
+        ({**answer(way_back.KEEP, "d1"), "params_input": None}, "anna"),
+        (SILENCE, "stellwerk"),
+    ],
 )
-def test_a_no_and_silence_keep_the_schema(world: World, given: Any) -> None:
+def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: World, given: Any, by: str) -> None:
+    world.state("d1")
+    asking(world).execute_complete(CONTEXT, answer(way_back.TAKE, "d1", by="bo"))
+    assert confirmation(world.ledger, world.run, "d1") is not None
+    with pytest.raises(AirflowSkipException, match="the schema is kept"):
+        asking(world).execute_complete(CONTEXT, given)
+    assert confirmation(world.ledger, world.run, "d1") is None
+    (refused,) = all_recorded(world.ledger, world.run, LOSS_REFUSED)
+    assert refused.actor == by
+
+
+def test_a_yes_after_a_no_counts_also_by_the_same_person(world: World) -> None:
+    world.state("d1")
+    for hour, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
+        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + hour, tzinfo=UTC)}
+        with suppress(AirflowSkipException):
+            asking(world).execute_complete(CONTEXT, given)
+    assert confirmation(world.ledger, world.run, "d1") is not None
+
+
+def test_a_no_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
     world.state("d1")
     task = asking(world)
-    with pytest.raises(AirflowSkipException, match="the schema is kept"):
-        task.execute_complete(CONTEXT, given)
-    assert world.count(LOSS_CONFIRMED) == 0
+    world.step("confirm.refuse", LedgerUnavailable("no answer"))
+    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
 
 
 # -- the gate ------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class World:
         self.ledger = a_ledger()
         self.instance = Instance()
         self.context = cast(Any, {"ti": self.instance, "task_instance": self.instance, "params": {}})
-        for module in ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.runs"):
+        for module in ("stellwerk.operators.base", "stellwerk.operators.loss", "stellwerk.runs"):
             monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
@@ -195,6 +195,7 @@ def test_people_are_called_to_a_question_for_which_users_are_down(
         with pytest.raises(TaskAwaitingInput):
             AskRestore(task_id="ask_again").execute(world.context)
     assert [matter.what[:14] for matter in called] == ["users are down"]
+    assert called[0].seen.endswith("what would be lost now is not confirmed"), "maybe nothing was"
     assert "answer ask_again under the required actions" in called[0].remedy
 
 

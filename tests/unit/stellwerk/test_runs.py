@@ -13,7 +13,7 @@ from airflow.dag_processing.dagbag import DagBag
 from include.errors import LedgerUnavailable, PlanError
 from include.plan import loader
 from include.plan.loader import Plan, load_plan, plan_folder
-from stellwerk.operators.way_back import AskLoss
+from stellwerk.operators.loss import AskLoss
 from stellwerk.runs import release_run
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from include.errors import ClusterUnreachable, LedgerUnavailable, MetricsRefused
@@ -20,13 +20,15 @@ from include.ledger.store import Ledger
 from include.slo.account import Account
 from include.steps import page as paging
 from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
     MIGRATION_WATCH_CHECKPOINT,
     MIGRATION_WATCH_FAILED,
     MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
 )
+from include.steps.database.watched import to_be_watched
 from include.steps.record import all_recorded, record
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED
 from include.watch import loop
 from include.watch.config import Progress, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -35,7 +37,7 @@ from stellwerk.hooks.prometheus import PrometheusHook
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import Migrate
 from stellwerk.sensors import schema as sensor
-from stellwerk.sensors.schema import SchemaWatch
+from stellwerk.sensors.schema import LeftSchemaWatch, SchemaWatch
 from stellwerk.triggers import showing
 from stellwerk.triggers import world as worlds
 from stellwerk.triggers.schema import SchemaWatchTrigger
@@ -53,6 +55,7 @@ def a_window(**changes: Any) -> SchemaWindow:
         "target": "blue",
         "began_at": T0.timestamp(),
         "deadline": T0.timestamp() + 600,
+        "migrated": 1,
         "baselines": {},
     }
     return SchemaWindow(**{**given, **changes})
@@ -80,7 +83,10 @@ class World:
         async def begin(run: Any, cluster: Any, ledger: Ledger, prometheus: Any) -> SchemaWindow:
             self.began += 1
             assert (run, ledger, prometheus) == (RUN, self.ledger, None)
-            window = a_window(number=len(all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED)))
+            about = to_be_watched(RUN, ledger)
+            assert about is not None
+            number = len(all_recorded(ledger, RUN, MIGRATION_WATCH_STARTED))
+            window = a_window(number=number, migrated=about.sequence)
             record(ledger, RUN, MIGRATION_WATCH_STARTED, {"window": window.dump()}, number=window.number)
             return window
 
@@ -365,3 +371,17 @@ async def test_a_trigger_that_is_cancelled_closes_what_it_has_opened(triggerer: 
     running.cancel()
     await asyncio.wait({running})
     assert (running.cancelled(), triggerer.closed) == (True, 1)
+
+
+# -- what was left -------------------------------------------------------------------------------------------
+
+
+def test_a_migration_that_did_not_come_to_its_watch_is_watched_by_another_task(world: World) -> None:
+    record(world.ledger, RUN, MIGRATION_INTENDED, {})
+    task = LeftSchemaWatch(task_id="watch_left", retries=20)
+    context = cast(Any, {"ti": SimpleNamespace(try_number=1, max_tries=20)})
+    with pytest.raises(TaskDeferred):
+        task.execute(context)
+    record(world.ledger, RUN, MIGRATION_VERIFIED, {})
+    with pytest.raises(AirflowSkipException, match="has come to its watch"):
+        task.execute(context)

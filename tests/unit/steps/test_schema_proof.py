@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.errors import LedgerUnavailable, TrafficError
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
-from include.steps.record import VERIFIED
+from include.steps.record import CUT_OVER, CUTOVER_INTENDED, RELEASED, VERIFIED
 from include.steps.run import open_run
 from include.steps.schema_proof import (
     LEFT_OLD,
@@ -27,6 +30,7 @@ from include.steps.schema_proof import (
     schema_fact,
     schema_proof,
     schema_proof_if_any,
+    standing,
 )
 from tests.memory import MemoryLedger
 
@@ -75,7 +79,7 @@ OURS = ("3.0.0", "production")
         ([(MIGRATED, *OURS), (RESTORE_STOPPED, "3.0.0", "staging")], "unproven"),
     ],
 )
-def test_the_proof_is_what_this_releases_entries_of_this_environment_say(entries, proof) -> None:
+def test_the_proof_is_what_the_entries_of_this_environment_say(entries, proof) -> None:
     assert schema_proof(RUN, a_ledger(*entries)) == proof
     assert schema_proof_if_any(RUN, lambda: a_ledger(*entries)) == proof
 
@@ -172,24 +176,117 @@ def test_only_the_rehearsal_by_which_it_was_decided_proves_this_old_version_on_t
         ([MIGRATED], [], True),
         ([MIGRATED, WAY_BACK_INTENDED, TAKEN_BACK], [], True),
         ([MIGRATED, WAY_BACK_INTENDED], [], False),
-        ([MIGRATED, WAY_BACK_INTENDED], [MIGRATED], True),
+        ([MIGRATED, WAY_BACK_INTENDED], [MIGRATED], False),
         ([MIGRATED, WAY_BACK_INTENDED, WAY_BACK_LEFT], [], True),
         ([MIGRATED], [WAY_BACK_INTENDED, WAY_BACK_LEFT], True),
         ([MIGRATED], [WAY_BACK_INTENDED], False),
         ([MIGRATED], [WAY_BACK_INTENDED, TAKEN_BACK], False),
         ([MIGRATED], [RESTORED], False),
+        ([], [MIGRATION_INTENDED], False),
+        ([], [MIGRATION_INTENDED, MIGRATED], False),
+        ([], [MIGRATION_INTENDED, LEFT_OLD], True),
+        ([MIGRATED], [RESTORE_STOPPED], False),
+        ([MIGRATED], [RESTORE_STOPPED, RESTORE_RESUMED], True),
     ],
 )
+@pytest.mark.parametrize("release", ["3.0.0", "3.0.1"])
 def test_users_are_not_sent_to_a_version_whose_schema_goes_down(
-    before: list[str], after: list[str], goes: bool
+    before: list[str], after: list[str], goes: bool, release: str
 ) -> None:
     memory = MemoryLedger()
     for kind in (MIGRATION_INTENDED, *before, VERIFIED, *after):
-        memory.append(NewEntry(kind, *OURS, "any", "stellwerk", {"began": 1}))
+        whose = "3.0.0" if kind == VERIFIED else release
+        memory.append(NewEntry(kind, whose, "production", "any", "stellwerk", {"began": 1}))
     ledger = cast("Ledger", memory)
     verified = next(entry for entry in memory.written if entry.kind == VERIFIED)
-    with nullcontext() if goes else pytest.raises(TrafficError, match="the schema is being taken back"):
+    with nullcontext() if goes else pytest.raises(TrafficError, match=r"the schema|is being restored") as refused:
         must_not_go_down(RUN, ledger, verified)
+    assert goes or f"of {release}, run any" in refused.value.seen
+
+
+# -- other releases in the same environment ------------------------------------------------------------------
+
+OLD, HOT = ("3.0.0", "2.9.0"), ("3.0.1", "3.0.0")
+UP, THEIRS, KEPT = (
+    [(kind, version) for kind in (REHEARSED, MIGRATION_INTENDED, MIGRATED)]
+    for version in ("3.0.0", "3.0.1", "2.9.9")
+)
+
+
+def of_releases(entries: list[tuple[str, str]]) -> Ledger:
+    """Each release has a schema and a rehearsal of its own."""
+    memory = MemoryLedger()
+    for kind, version in entries:
+        previous = dict((OLD, HOT)).get(version, "2.8.0")
+        told = {"id": version, "rehearsal": version, "fingerprint": version, "previous": previous}
+        memory.append(NewEntry(kind, version, "production", "any", "stellwerk", told))
+    return cast("Ledger", memory)
+
+
+@pytest.mark.parametrize(
+    ("entries", "proofs"),
+    [
+        # What 3.0.1 brings was rehearsed with 3.0.0; that 2.9.0 works on it nobody has seen.
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS], ("unproven", "rehearsed")),
+        ([(CUTOVER_INTENDED, "3.0.0"), *THEIRS], ("unproven", "rehearsed")),
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS[:2]], ("unproven", "unproven")),
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS, (TAKEN_BACK, "3.0.1")], ("rehearsed", "unchanged")),
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS, (RESTORED, "3.0.1")], ("rehearsed", "unchanged")),
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS[:2], (LEFT_OLD, "3.0.1")], ("rehearsed", "unchanged")),
+        # A backup from before 3.0.0 has neither.
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS, (RESTORED, "3.0.0")], ("unchanged", "unchanged")),
+        # 3.0.1 brings no migration: 3.0.0 runs on its own.
+        ([*UP, (CUTOVER_INTENDED, "3.0.0"), (CUTOVER_INTENDED, "3.0.1")], ("rehearsed", "unchanged")),
+        # What is there since before the cutover is what the old version had.
+        ([*KEPT, (CUTOVER_INTENDED, "3.0.0")], ("unchanged", "unchanged")),
+        ([*KEPT, *UP, (CUTOVER_INTENDED, "3.0.0")], ("rehearsed", "unchanged")),
+        # Both are up; what 2.9.0 was tried out on is not what is live.
+        ([*UP, *THEIRS, (CUTOVER_INTENDED, "3.0.0")], ("unproven", "rehearsed")),
+        # Half-way is half-way, until a release was proven on whatever it is.
+        (KEPT[:2], ("unproven", "unproven")),
+        ([*KEPT[:2], (RELEASED, "2.9.0")], ("unchanged", "unchanged")),
+        ([*UP[:2], (RELEASED, "3.0.0")], ("unproven", "unchanged")),
+        # The database is everybody's, too, until another release was cut over.
+        ([*UP, (RESTORE_STOPPED, "3.0.0")], ("restoring", "restoring")),
+        ([*UP, (RESTORE_STOPPED, "3.0.0"), (CUT_OVER, "3.0.0")], ("restoring", "restoring")),
+        ([*UP, (RESTORE_STOPPED, "3.0.0"), (CUT_OVER, "3.0.1")], ("rehearsed", "unchanged")),
+    ],
+)
+def test_what_other_releases_have_done_to_the_schema_counts(
+    entries: list[tuple[str, str]], proofs: tuple[str, str]
+) -> None:
+    ledger = of_releases(entries)
+    for (version, previous), proof in zip((OLD, HOT), proofs, strict=True):
+        release = RUN.release.model_copy(update={"version": version, "previous": previous})
+        assert schema_proof(replace(RUN, release=release), ledger) == proof
+
+
+def test_who_has_left_the_schema_where_it_is_not_proven_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert schema_proof(RUN, of_releases([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS[:2]])) == "unproven"
+    assert "ledger entry 6, migration.intended of 3.0.1, run any" in caplog.text
+
+
+@given(st.lists(st.tuples(st.sampled_from(["up", "back", "restore"]), st.sampled_from("abc")), max_size=12))
+def test_the_course_is_that_of_one_schema_whichever_releases_have_made_it(steps: list[tuple[str, str]]) -> None:
+    memory = MemoryLedger()
+    made: list[str] = []
+
+    def write(version: str, *kinds: str) -> None:
+        for kind in kinds:
+            memory.append(NewEntry(kind, version, "production", "any", "stellwerk", {}))
+
+    for what, version in steps:
+        if what == "up" and version not in made:
+            write(version, MIGRATION_INTENDED, MIGRATED)
+            made.append(version)
+        elif what == "back" and made[-1:] == [version]:
+            write(version, TAKEN_BACK)
+            made.pop()
+        elif what == "restore" and version in made:
+            write(version, RESTORED)
+            del made[made.index(version) :]
+        left = standing(memory.entries())
+        assert [entry.release for entry in left if entry.kind == MIGRATED] == made
 
 
 def test_going_back_waits_for_no_ledger() -> None:

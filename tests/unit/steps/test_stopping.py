@@ -16,9 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from include.clients.kubernetes import Cluster
 from include.errors import LedgerUnavailable, RollbackBlocked, RollbackRefused, SlotNotReady
 from include.ledger.store import Ledger
+from include.steps.database.entries import RESTORE_STATED
+from include.steps.database.full_restore import restore_fully
 from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, schema_proof
+from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, UNDONE, schema_proof
 from include.steps.stopping import (
     open_stop,
     resume_application,
@@ -118,9 +120,13 @@ class Stopping(RuleBasedStateMachine):
         self.application.sizes["blue"] = 2  # the old version is brought back
 
     @precondition(lambda self: self.restored)
-    @rule(step=st.sampled_from([stop_application, resume_application]))
-    def clear_it_afterwards(self, step: Step) -> None:
-        assert not done(step, self.runs[0], self.application, self.ledger)["needed"]
+    @rule(number=st.integers(0, 1), step=st.sampled_from([stop_application, resume_application]))
+    def clear_it_afterwards(self, number: int, step: Step) -> None:
+        if number and step is stop_application:
+            with pytest.raises(RollbackRefused, match="nothing to restore any more"):
+                done(step, self.runs[number], self.application, self.ledger)
+        else:
+            assert not done(step, self.runs[number], self.application, self.ledger)["needed"]
 
     @invariant()
     def the_new_version_never_meets_the_old_database(self) -> None:
@@ -141,6 +147,23 @@ def test_what_another_release_holds_is_not_scaled(step: Step) -> None:
     with pytest.raises(RollbackRefused):
         done(step, run, application, ledger)
     assert application.sizes == AS_IT_WAS
+
+
+@pytest.mark.parametrize("undone", UNDONE)
+def test_a_late_yes_to_what_another_run_has_undone_since_takes_nobody_down(undone: str) -> None:
+    first, second, ledger = a_rollback("rb1"), a_rollback("rb2"), cast("Ledger", MemoryLedger())
+    application = Application(first)
+    record(ledger, second, RESTORE_STATED, {"digest": "d"})
+    record(ledger, first, undone, {})
+    for _ in range(2):
+        with pytest.raises(RollbackRefused, match=r"nothing to restore any more.*of run rb1"):
+            done(stop_application, second, application, ledger)
+        assert application.sizes == AS_IT_WAS
+    with pytest.raises(RollbackRefused, match="nothing to restore any more"):
+        restore_fully(second, cast(Any, None), ledger)
+    third = a_rollback("rb3")
+    record(ledger, third, RESTORE_STATED, {"digest": "of another migration"})
+    assert done(stop_application, third, application, ledger)["needed"]
 
 
 def test_a_slot_that_is_not_there_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:

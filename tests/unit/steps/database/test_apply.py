@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from include.bluegreen.lease import LeaseState
 from include.database.facts import DatabaseIdentity
 from include.errors import MigrationBlocked, MigrationBusy, MigrationRefused, WrongDatabase
 from include.ledger.store import Ledger
 from include.steps.database import apply, backup, rest
 from include.steps.database.apply import gave_up, migrate, migration_key
-from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, note, open_migration
+from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, note, open_migration, own_intent
+from include.steps.database.intent import before_an_attempt
+from include.steps.database.traffic import Seen
 from include.steps.record import all_recorded, record, recorded
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, schema_proof
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -77,6 +81,35 @@ def test_the_old_state_is_recorded_once_nothing_of_the_run_is_left(live: Live) -
     assert entry.payload == {"revisions": ["b"], "fingerprint": "old", "backup": "b1"}
 
 
+IN_BATCHES = {**INTENT, "target": ["c"], "plan": [["c", True]], "unseen": ["c"]}
+
+
+def test_rows_that_may_have_been_changed_unseen_are_not_nothing(live: Live) -> None:
+    ledger = a_ledger()
+    intent = record(ledger, RUN, MIGRATION_INTENDED, IN_BATCHES)
+    before_an_attempt(RUN, ledger, intent)
+    with pytest.raises(MigrationRefused, match=r"rows may have been changed.*clear migrate.*restore backup b1"):
+        gave_up(RUN, SITE, ledger)
+    assert recorded(ledger, RUN, LEFT_OLD) is None
+    assert (schema_proof(RUN, ledger), open_migration(ledger, RUN)) == ("unproven", intent)
+    assert own_intent(ledger, RUN) == intent, "it goes on with the backup that it began with"
+    live.revisions = ["c"]
+    assert gave_up(RUN, SITE, ledger) == {"old": False, "revisions": ["c"]}
+
+
+def test_a_first_step_that_nobody_has_begun_has_changed_no_rows(live: Live) -> None:
+    ledger = a_ledger()
+    record(ledger, RUN, MIGRATION_INTENDED, IN_BATCHES)
+    assert gave_up(RUN, SITE, ledger)["old"]
+
+
+@pytest.mark.parametrize("changed", [{"unseen": []}, {"plan": [["x", True], ["c", True]]}])
+def test_a_first_step_that_is_seen_is_looked_at(live: Live, changed: dict[str, Any]) -> None:
+    ledger = a_ledger()
+    before_an_attempt(RUN, ledger, record(ledger, RUN, MIGRATION_INTENDED, {**IN_BATCHES, **changed}))
+    assert gave_up(RUN, SITE, ledger)["old"]
+
+
 def test_while_another_migration_runs_nothing_is_said(live: Live) -> None:
     ledger = a_ledger()
     record(ledger, RUN, MIGRATION_INTENDED, INTENT)
@@ -126,6 +159,7 @@ class Anew:
             preflight=plan,
             before=SimpleNamespace(fingerprint="old"),
             inspection=SimpleNamespace(env_digest="e"),
+            forward=(),
             job=lambda _: SimpleNamespace(graph=None),
         )
         monkeypatch.setattr(apply, "decided_about", lambda run, _: run)
@@ -178,6 +212,30 @@ def test_after_a_lock_that_was_not_to_be_had_the_same_run_begins_anew(
     began = open_migration(ledger, RUN)
     assert began is not None
     assert (began.payload["backup"], len(all_recorded(ledger, RUN, MIGRATION_INTENDED))) == ("b2", 2)
+
+
+def test_under_a_release_that_is_under_way_nothing_begins_and_nothing_goes_on(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, ledger = Anew(monkeypatch), a_ledger()
+    site = cast(Any, SimpleNamespace(database=None, tree=None, store=None))
+    note(ledger, RUN, TRIED_OUT, {**worlds.TRIED, "schemas": {}})
+    record(ledger, RUN, BACKUP_PROVEN, {"purpose": "safety", "backup": "b1", "sha256": "s"})
+    record(ledger, RUN, BACKED_UP, {"purpose": "safety", "backup": "b1", "sha256": "s"})
+    renewed = datetime(2030, 5, 1, 9, tzinfo=UTC)
+    held = Seen(None, LeaseState("lease", worlds.a_hotfix().release_id, renewed, renewed, 600))
+    seen = held
+    asked = {"traffic": lambda: seen, "now": lambda: renewed}
+    with pytest.raises(MigrationRefused, match="under a release that is under way"):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    assert recorded(ledger, RUN, MIGRATION_INTENDED) is None
+    seen = Seen(None, None)
+    with pytest.raises(MigrationBlocked):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    seen, world.blocked = held, False
+    with pytest.raises(MigrationRefused, match="under a release that is under way"):
+        migrate(RUN, site, ledger, **asked)  # type: ignore[arg-type]
+    assert recorded(ledger, RUN, MIGRATED) is None
 
 
 def prepared(ledger: Ledger) -> str | None:

@@ -34,7 +34,7 @@ from include.steps.database.full_restore import (
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATION_INTENDED, RESTORE_STOPPED, RESTORED
-from tests.unit.steps.database.worlds import a_ledger, a_run
+from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 NOON = datetime(2030, 5, 1, 12, tzinfo=UTC)
 HERE = DatabaseIdentity(system_identifier="7", name="erp")
@@ -143,6 +143,20 @@ def test_what_is_stated_says_whether_users_are_down_and_how_long_the_backup_took
     state(run, ledger, monkeypatch, a_loss({}, minutes=1))
     told = [entry.payload for entry in all_recorded(ledger, run, RESTORE_STATED)]
     assert [(one["stopped"], one["restore_seconds"]) for one in told] == [(False, None), (True, 12.5)]
+
+
+def test_what_is_stated_names_the_releases_that_are_undone_as_well(
+    run: ReleaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = a_ledger()
+    record(ledger, a_hotfix("before"), MIGRATION_INTENDED, {})
+    for whose in (run, a_hotfix()):
+        state(run, ledger, monkeypatch, a_loss({}, minutes=len(ledger.entries())))
+        record(ledger, whose, MIGRATION_INTENDED, {})
+    state(run, ledger, monkeypatch, a_loss({}, minutes=9))
+    told = [entry.payload["sentences"] for entry in all_recorded(ledger, run, RESTORE_STATED)]
+    also = "What 3.0.1 has migrated since then is undone as well."
+    assert [also in sentences for sentences in told] == [False, False, True]
 
 
 def test_a_statement_of_an_hour_ago_covers_nothing(run: ReleaseRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ from include.errors import ApprovalMissing, TrafficError
 from include.gate.form import Frame
 from include.ledger.approvals import GO
 from include.ledger.store import Ledger
-from include.steps.database.entries import SURVEYED, TRIED_OUT, note
+from include.steps.database.entries import MIGRATION_WATCH_FAILED, SURVEYED, TRIED_OUT, note
 from include.steps.database.gate import decided_about, question
 from include.steps.gate import record_decision
-from include.steps.record import require_approval
+from include.steps.record import record, require_approval
 from include.steps.run import ReleaseRun
+from include.steps.schema_proof import MIGRATED
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -85,6 +86,28 @@ def test_a_rehearsal_of_another_old_version_is_none() -> None:
         decided_about(a_run(), ledger_with(tried={"previous": "2.9.1"}))
 
 
+SUITE: dict[str, Any] = {"old_version": {"program": ["/srv/smoke"]}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rehearsal": SUITE},
+        {"rehearsal": {"old_version": {"program": ["/srv/smoke", "--all"]}}},
+        {"migration": {"way_back_needed": False}},
+    ],
+)
+def test_a_rehearsal_that_was_done_in_another_way_than_the_plan_says_is_none(changed: dict[str, Any]) -> None:
+    with pytest.raises(ApprovalMissing, match="in another way than the plan asks for"):
+        decided_about(a_run(**changed), ledger_with())
+
+
+def test_what_makes_a_rehearsal_no_other_one_leaves_it_valid() -> None:
+    ledger = ledger_with()
+    for same in ({"rehearsal": {"largest_bytes": 10**9}}, {"migration": {"rules": {"backfill": "block"}}}):
+        assert decided_about(a_run(**same), ledger).covers["rehearsal"] == worlds.TRIED["id"]
+
+
 def test_the_question_holds_what_matters() -> None:
     ledger = ledger_with(tried={"rows": ["public.orders: 12 rows before, 11 after"]})
     asked = question(decided_about(a_run(), ledger), "technical-lead", ledger, FRAME)
@@ -110,3 +133,13 @@ def test_the_question_warns_of_what_is_not_proven() -> None:
     body = question(decided_about(a_run(), ledger), "on-call-lead", ledger, FRAME).body
     assert "- warning: it is not proven that the old version works on the new schema: no tests" in body
     assert "- warning: going back means restoring the backup: c.py takes nothing back" in body
+
+
+def test_the_question_warns_of_what_an_earlier_run_has_left() -> None:
+    ledger = ledger_with()
+    left = record(ledger, a_run("r0"), MIGRATED, {"revisions": ["c"]})
+    told = {"number": 0, "migrated": left.sequence, "sentence": "half of the answers were errors"}
+    record(ledger, a_run("r0"), MIGRATION_WATCH_FAILED, told)
+    body = question(decided_about(a_run(), ledger), "technical-lead", ledger, FRAME).body
+    assert "- warning: run r0 has migrated, and has not seen the schema that its rehearsal ended with" in body
+    assert "its watch did not pass: half of the answers were errors" in body

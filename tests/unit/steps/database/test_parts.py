@@ -102,7 +102,7 @@ def test_only_who_decides_about_migrations_may_confirm_a_loss_and_says_why() -> 
 
 def test_a_tree_that_changed_after_the_decision_is_refused() -> None:
     graph = Graph((Revision("a", "a.py", digest="1"), Revision("b", "b.py", ("a",), digest="2")))
-    told = described((Step("b", up=True),), graph, "env")
+    told = described((Step("b", up=True),), graph, "env", ())
     assert told["plan"] == [["b", True]]
     _must_be_the_same(told, graph, "env")
     changed = Graph((Revision("a", "a.py", digest="1"), Revision("b", "b.py", ("a",), digest="3")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +15,7 @@ from include.bluegreen.state import ServiceState
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.traffic import Seen, must_not_be_live
+from include.steps.database.traffic import Seen, must_not_be_live, see
 from include.steps.record import CUTOVER_INTENDED, ROLLED_BACK, SWITCHED_BACK, record
 from include.steps.schema_proof import MIGRATION_INTENDED
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -84,6 +86,26 @@ def test_a_cutover_that_has_moved_nothing_yet_may_be_about_to() -> None:
     assert "has begun" in refused(ledger, began, seen(began, holder=RELEASE.release_id, **before))  # type: ignore[arg-type]
     must_not_be_live(RUN, ledger, began, seen(began, holder=None, **before))  # type: ignore[arg-type]
     must_not_be_live(RUN, ledger, began, Seen(None, None))
+
+
+@pytest.mark.parametrize(("minutes", "held"), [(69, True), (71, False)])
+async def test_a_run_whose_lease_has_expired_is_about_to_do_nothing(minutes: float, *, held: bool) -> None:
+    ledger = a_ledger()
+    began = begun(ledger)
+    record(ledger, RELEASE, CUTOVER_INTENDED, {})
+    lease = LeaseState("lease", RELEASE.release_id, began.at, began.at, 70 * 60)
+
+    async def answer(found: object) -> object:
+        return found
+
+    cluster = SimpleNamespace(service=lambda _: answer(None), lease=lambda _: answer(lease))
+    found = await see(RUN, cast(Any, cluster), now=lambda: began.at + timedelta(minutes=minutes))
+    if held:
+        why = refused(ledger, began, found)
+        assert "has begun" in why
+        assert "held by" in why
+    else:
+        must_not_be_live(RUN, ledger, began, found)
 
 
 def test_a_later_release_stands_in_the_way_as_well() -> None:

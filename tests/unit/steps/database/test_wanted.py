@@ -7,7 +7,7 @@ import pytest
 from include.errors import MigrationRefused
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.wanted import must_be_wanted, must_go_down
+from include.steps.database.wanted import must_be_on_top, must_be_wanted, must_go_down
 from include.steps.record import record
 from include.steps.schema_proof import (
     LEFT_OLD,
@@ -20,7 +20,7 @@ from include.steps.schema_proof import (
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
 )
-from tests.unit.steps.database.worlds import a_ledger, a_run
+from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 RUN = a_run("r1")
 
@@ -87,3 +87,54 @@ def test_what_another_run_has_done_for_itself_stops_nobody(
     intent = begun(ledger)
     record(ledger, a_run(run_id), kind, payload)
     must_be_wanted(RUN, ledger, intent)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "why"),
+    [
+        (MIGRATION_INTENDED, {}, "3.0.1 has begun to migrate"),
+        (MIGRATED, {"revisions": ["c"]}, "3.0.1 has begun to migrate"),
+        (MIGRATED, {"revisions": ["d"]}, "another run has migrated since"),
+        (RESTORE_STOPPED, {}, "is being restored"),
+    ],
+)
+def test_what_another_release_does_to_the_schema_stops_it_as_well(
+    kind: str, payload: dict[str, list[str]], why: str
+) -> None:
+    ledger = a_ledger()
+    record(ledger, a_hotfix(), MIGRATION_INTENDED, {}, number="before it began")
+    intent = begun(ledger)
+    must_be_wanted(RUN, ledger, intent)
+    record(ledger, a_hotfix(), kind, payload)
+    with pytest.raises(MigrationRefused, match=why):
+        must_be_wanted(RUN, ledger, intent)
+
+
+def test_what_another_release_has_left_as_it_was_stops_nobody() -> None:
+    ledger = a_ledger()
+    intent = begun(ledger)
+    for kind in (MIGRATION_INTENDED, LEFT_OLD):
+        record(ledger, a_hotfix("r1"), kind, {})
+    must_be_wanted(RUN, ledger, intent)
+    must_be_on_top(intent, ledger.entries())
+
+
+def test_a_restore_of_the_release_before_ends_what_was_on_top_of_it() -> None:
+    ledger = a_ledger()
+    begun(ledger)
+    intent = record(ledger, a_hotfix(), MIGRATION_INTENDED, {"target": ["d"]})
+    must_be_wanted(a_hotfix(), ledger, intent)
+    record(ledger, a_run("rb"), RESTORED, {})
+    with pytest.raises(MigrationRefused, match="has been undone"):
+        must_be_wanted(a_hotfix(), ledger, intent)
+
+
+def test_the_schema_goes_down_from_the_top() -> None:
+    ledger = a_ledger()
+    began = begun(ledger)
+    must_be_on_top(began, ledger.entries())
+    record(ledger, a_hotfix(), MIGRATION_INTENDED, {})
+    with pytest.raises(MigrationRefused, match=r"3\.0\.1 has migrated on top of 3\.0\.0"):
+        must_be_on_top(began, ledger.entries())
+    record(ledger, a_hotfix(), TAKEN_BACK, {})
+    must_be_on_top(began, ledger.entries())

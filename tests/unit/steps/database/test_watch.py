@@ -23,13 +23,15 @@ from include.ledger.store import Ledger
 from include.plan.slots import Slot
 from include.slo.samples import Snapshot
 from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
     MIGRATION_WATCH_FAILED,
     MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
 )
 from include.steps.database.watch import begin_window, called_for, conclude, open_window, settled
+from include.steps.database.watched import not_seen_well
 from include.steps.record import all_recorded, record
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, TAKEN_BACK, UNDONE
+from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, UNDONE
 from include.watch.config import Kept, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
 from tests.memory import MemoryLedger
@@ -124,7 +126,11 @@ class TestBeginning:
 
     async def test_nothing_begins_where_nothing_was_migrated(self) -> None:
         with pytest.raises(TrafficError, match="the watch on the new schema refused"):
-            await begun(migrated("another run"))
+            await begun(a_ledger())
+        undone = migrated("another run")
+        record(undone, a_run("another run"), TAKEN_BACK, {})
+        with pytest.raises(TrafficError, match="the watch on the new schema refused"):
+            await begun(undone)
 
     async def test_after_a_failure_a_human_gets_another_window_that_begins_now(self) -> None:
         ledger = migrated()
@@ -154,8 +160,7 @@ class TestBeginning:
 
 class TestSettled:
     def test_where_nothing_was_migrated_nothing_is_watched(self) -> None:
-        for ledger in (a_ledger(), migrated("another run")):
-            assert settled(RUN, ledger) == {"watched": False, "sentence": "nothing was migrated"}
+        assert settled(RUN, a_ledger()) == {"watched": False, "sentence": "nothing was migrated"}
 
     async def test_what_was_migrated_is_to_be_watched_until_that_has_passed(self) -> None:
         ledger = migrated()
@@ -191,6 +196,95 @@ class TestSettled:
         assert settled(RUN, ledger) is None
 
 
+class TestWhatAnotherRunHasLeft:
+    @pytest.mark.parametrize("kind", [MIGRATED, MIGRATION_INTENDED])
+    async def test_it_is_watched_from_now_on(self, kind: str) -> None:
+        ledger, before = a_ledger(), time.time()
+        left = record(ledger, a_run("another"), kind, {}, at=T0)
+        assert settled(RUN, ledger) is None
+        window = await begun(ledger)
+        assert window.migrated == left.sequence
+        assert before <= window.began_at == window.deadline - 600
+        assert settled(RUN, ledger) is None
+        done = conclude(RUN, ledger, window, outcome("PASSED"))
+        assert settled(RUN, ledger) == settled(a_run("a third"), ledger) == done
+
+    async def test_a_watch_that_has_failed_is_none_that_has_passed(self) -> None:
+        ledger, another = migrated("another"), a_run("another")
+        window = await begin_window(another, cast(Cluster, Traffic()), ledger)
+        with pytest.raises(FailsOnNewSchema):
+            conclude(another, ledger, window, outcome("FIRED"))
+        assert settled(RUN, ledger) is None
+
+    async def test_what_has_passed_on_an_earlier_migration_is_no_pass_for_a_later_one(self) -> None:
+        ledger, another = migrated("another"), a_run("another")
+        window = await begin_window(another, cast(Cluster, Traffic()), ledger)
+        record(ledger, RUN, MIGRATED, {"revisions": ["d"]}, at=T0)
+        conclude(another, ledger, window, outcome("PASSED"))
+        assert settled(RUN, ledger) is None
+
+    async def test_what_is_taken_back_after_its_watch_has_failed_does_not_pass(self) -> None:
+        ledger = migrated("another")
+        with pytest.raises(FailsOnNewSchema):
+            conclude(RUN, ledger, await begun(ledger), outcome("FIRED"))
+        record(ledger, RUN, TAKEN_BACK, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            settled(RUN, ledger)
+
+    async def test_whoever_decides_anew_is_told_what_nobody_has_seen_to_be_well(self) -> None:
+        ledger, another = a_ledger(), a_run("another")
+        assert not_seen_well(RUN, ledger) == ()
+        record(ledger, another, MIGRATION_INTENDED, {})
+        [began, *_] = not_seen_well(RUN, ledger)
+        assert began == "run another has begun to migrate, how far it came is not recorded"
+        record(ledger, another, MIGRATED, {}, at=T0)
+        [differs, unseen, unwatched] = not_seen_well(RUN, ledger)
+        assert differs.startswith("run another has migrated, and has not seen the schema")
+        assert unseen == "nobody has seen the running version work on the schema that run another left"
+        assert unwatched == "its watch has not ended"
+        record(ledger, another, MIGRATION_VERIFIED, {})
+        window = await begin_window(another, cast(Cluster, Traffic()), ledger)
+        with pytest.raises(FailsOnNewSchema):
+            conclude(another, ledger, window, outcome("FIRED"))
+        assert not_seen_well(RUN, ledger) == (unseen, "its watch did not pass: so it was")
+        assert not_seen_well(another, ledger) == ()
+        conclude(RUN, ledger, await begun(ledger), outcome("PASSED"))
+        assert not_seen_well(RUN, ledger) == ()
+
+
+class TestLeftHalfWay:
+    async def test_it_is_watched_from_now_on_and_the_migration_that_goes_on_anew(self) -> None:
+        ledger, before = a_ledger(), time.time()
+        record(ledger, RUN, MIGRATION_INTENDED, {}, at=T0)
+        half = await begun(ledger)
+        assert before <= half.began_at
+        applied = record(ledger, RUN, MIGRATED, {}, at=T0)
+        assert open_window(RUN, ledger, retried=True) is None
+        whole = await begun(ledger)
+        assert (whole.number, whole.migrated, whole.began_at) == (1, applied.sequence, T0.timestamp())
+        conclude(RUN, ledger, half, outcome("PASSED"))
+        assert settled(RUN, ledger) is None
+        conclude(RUN, ledger, whole, outcome("PASSED"))
+        assert settled(RUN, ledger) is not None
+        assert len(all_recorded(ledger, RUN, MIGRATION_WATCHED)) == 2
+
+    async def test_what_was_watched_and_had_changed_nothing_is_no_obstacle_to_another_try(self) -> None:
+        ledger = a_ledger()
+        record(ledger, RUN, MIGRATION_INTENDED, {})
+        await begun(ledger)
+        record(ledger, RUN, LEFT_OLD, {})
+        record(ledger, RUN, MIGRATION_INTENDED, {}, number=2)
+        record(ledger, RUN, MIGRATED, {}, number=2, at=T0)
+        assert settled(RUN, ledger) is None
+        assert (await begun(ledger)).number == 1
+
+    def test_what_has_changed_nothing_is_not_watched(self) -> None:
+        ledger = a_ledger()
+        record(ledger, RUN, MIGRATION_INTENDED, {})
+        record(ledger, RUN, LEFT_OLD, {})
+        assert settled(RUN, ledger) == {"watched": False, "sentence": "nothing was migrated"}
+
+
 class TestEnding:
     async def test_a_pass_is_recorded_with_the_figures_of_the_window(self) -> None:
         ledger = migrated()
@@ -209,6 +303,15 @@ class TestEnding:
             **{name: payload[name] for name in ("slot", "until", "sentence", "measures")},
         }
         assert all_recorded(ledger, RUN, MIGRATION_WATCH_FAILED) == ()
+
+    @pytest.mark.parametrize("kind", UNDONE)
+    async def test_what_was_undone_meanwhile_passes_no_more(self, kind: str) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        record(ledger, a_run("a rollback"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            conclude(RUN, ledger, window, outcome("PASSED"))
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
 
     @pytest.mark.parametrize(
         ("ended", "said", "remedy"),
@@ -232,6 +335,15 @@ class TestEnding:
         assert (entry.payload["result"], entry.payload["measures"]["requests"]) == (ended.result, 9000)
         assert all_recorded(ledger, RUN, MIGRATION_WATCHED) == ()
 
+    @pytest.mark.parametrize("kind", UNDONE)
+    async def test_what_was_undone_during_the_window_does_not_pass(self, kind: str) -> None:
+        ledger = migrated()
+        window = await begun(ledger)
+        record(ledger, a_run("another"), kind, {})
+        with pytest.raises(FailsOnNewSchema, match="has been undone"):
+            conclude(RUN, ledger, window, outcome("PASSED"))
+        assert all_recorded(ledger, RUN, MIGRATION_WATCHED, MIGRATION_WATCH_FAILED) == ()
+
     async def test_the_account_is_not_recorded_twice(self) -> None:
         ledger = migrated()
         window = await begun(ledger)
@@ -248,7 +360,7 @@ class TestEnding:
             def append(self, new: Any) -> Any:
                 raise LedgerUnavailable("out")
 
-        out = cast(Ledger, Out())
+        out = cast(Ledger, Out(list(cast(MemoryLedger, migrated()).written)))
         with pytest.raises(LedgerUnavailable):
             conclude(RUN, out, window, outcome("PASSED"))
         with pytest.raises(FailsOnNewSchema, match="the running version fails"):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.database.facts import DatabaseIdentity
-from include.errors import LossNotConfirmed, MigrationBlocked, MigrationRefused
+from include.errors import LossNotConfirmed, MigrationBlocked, MigrationInterrupted, MigrationRefused
 from include.ledger.entry import Entry
 from include.migration.way_back import Loss, WayBackLoss
 from include.steps.database import way_back
-from include.steps.database.confirm import confirm
+from include.steps.database.confirm import confirm, confirmation, refuse
 from include.steps.database.entries import newest
 from include.steps.database.rest import Rest
 from include.steps.database.schemas import Schemas
@@ -29,7 +31,7 @@ from include.steps.schema_proof import (
     WAY_BACK_LEFT,
     schema_proof,
 )
-from tests.unit.steps.database.worlds import a_ledger, a_run
+from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 RUN = a_run("r1")
 SITE = cast(Any, SimpleNamespace(database=None, store=None, tree=None))
@@ -63,7 +65,7 @@ class World:
     def surveyed(self, *_: object) -> Any:
         statement = WayBackLoss(ERP, frozenset(self.revisions), frozenset("b"), self.losses)
         before = SimpleNamespace(fingerprint=self.fingerprint)
-        return SimpleNamespace(statement=statement, plan=(), graph=None, before=before)
+        return SimpleNamespace(statement=statement, plan=(), graph=None, before=before, rendered=())
 
     @contextmanager
     def at_rest(self, *_: object) -> Iterator[Rest]:
@@ -86,6 +88,10 @@ class World:
         said = {"digest": stated["digest"], "by": "anna", "reason": "the outage is worse"}
         confirm(self.ledger, RUN, said, at=datetime.now(UTC))
 
+    def refuse(self, by: str = "bo") -> None:
+        why = f"{by} said Keep" if by else "no answer: timeout"
+        refuse(self.ledger, RUN, {"by": by, "why": why}, at=datetime.now(UTC))
+
     def cut_over(self) -> Entry:
         return record(self.ledger, a_run("release"), CUTOVER_INTENDED, {})
 
@@ -107,6 +113,38 @@ def test_nothing_goes_down_without_somebodys_word_in_the_ledger(world: World, lo
     assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
 
 
+def test_a_way_back_that_may_have_changed_rows_is_not_said_to_have_changed_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(way_back, "described", lambda *_: {"plan": [["c", False]], "unseen": ["c"]})
+
+    def stopped(*_: object, permit: Callable[[], object]) -> Any:
+        def run() -> Any:
+            permit()
+            raise MigrationInterrupted("the process was killed")
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(way_back, "Migration", stopped)
+    world.confirm()
+    with pytest.raises(MigrationInterrupted):
+        take_back(RUN, SITE, world.ledger)
+    state_way_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, WAY_BACK_LEFT) is None
+    assert schema_proof(RUN, world.ledger) == "unproven"
+    monkeypatch.setattr(way_back, "Migration", world.migration)
+    assert take_back(RUN, SITE, world.ledger)["needed"], "it goes on"
+
+
+def test_under_another_releases_migration_nothing_is_stated_and_nothing_goes_down(world: World) -> None:
+    world.confirm()
+    record(world.ledger, a_hotfix(), MIGRATION_INTENDED, {})
+    for step in (state_way_back, take_back):
+        with pytest.raises(MigrationRefused, match="has migrated on top of"):
+            step(RUN, SITE, world.ledger)
+    assert newest(world.ledger, RUN, WAY_BACK_INTENDED) is None
+
+
 def test_under_a_version_that_was_cut_over_since_nothing_is_stated_and_nothing_goes_down(world: World) -> None:
     world.confirm()
     world.cut_over()
@@ -126,6 +164,49 @@ def test_a_cutover_between_the_intent_and_an_attempt_is_seen(world: World) -> No
 
 def blocked() -> None:
     raise MigrationBlocked("no lock was to be had")
+
+
+@pytest.mark.parametrize("by", ["bo", ""])
+@pytest.mark.parametrize("half_way", [True, False])
+def test_the_last_answer_counts_and_a_yes_after_a_no_is_a_yes(world: World, *, by: str, half_way: bool) -> None:
+    world.confirm()
+    world.meanwhile = blocked
+    with pytest.raises(MigrationBlocked):
+        take_back(RUN, SITE, world.ledger)
+    world.meanwhile = lambda: None
+    if half_way:
+        world.revisions = ["half-way"]
+    stated = state_way_back(RUN, SITE, world.ledger)
+    world.refuse(by)
+    with pytest.raises(LossNotConfirmed, match=r"the schema is kept.*(bo said Keep|no answer)"):
+        take_back(RUN, SITE, world.ledger)
+    assert confirmation(world.ledger, RUN, stated["digest"]) is None
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is None
+    world.confirm()
+    take_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["anna", "bo"]), st.booleans())))
+def test_whoever_said_what_before_the_last_answer_counts(answers: list[tuple[str, bool]]) -> None:
+    ledger = a_ledger()
+    for hour, (by, yes) in enumerate(answers):
+        at = datetime(2030, 5, 1, tzinfo=UTC) + timedelta(hours=hour)
+        if yes:
+            confirm(ledger, RUN, {"digest": "d", "by": by, "reason": "the outage is worse"}, at=at)
+        else:
+            refuse(ledger, RUN, {"digest": "d", "by": by, "why": f"{by} said Keep"}, at=at)
+    given = confirmation(ledger, RUN, "d")
+    last, wanted = answers[-1] if answers else ("", False)
+    assert (given.by if given else None) == (last if wanted else None)
+
+
+def test_a_no_between_two_attempts_ends_the_way_back(world: World) -> None:
+    world.confirm()
+    world.meanwhile = world.refuse
+    with pytest.raises(LossNotConfirmed, match="bo said Keep"):
+        take_back(RUN, SITE, world.ledger)
+    assert recorded(world.ledger, RUN, TAKEN_BACK) is None
 
 
 def test_a_way_back_that_changed_nothing_is_recorded_when_it_is_asked_about_again(world: World) -> None:

@@ -9,6 +9,7 @@ from include.ledger.store import Ledger
 from include.plan.database import DatabasePlan
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import Gate
+from include.steps.database.look import rehearsal_digest
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
@@ -33,6 +34,12 @@ def a_run(run_id: str = "r1", **database: Any) -> ReleaseRun:
     section = DatabasePlan.model_validate({**DATABASE, **database})
     changed = {"database": section, "gate": Gate(roles=ROLES)}
     return replace(run, environment=run.environment.model_copy(update=changed))
+
+
+def a_hotfix(run_id: str = "hot") -> ReleaseRun:
+    """A run of 3.0.1, which replaces 3.0.0, to the same environment."""
+    run = a_run(run_id)
+    return replace(run, release=run.release.model_copy(update={"version": "3.0.1", "previous": "3.0.0"}))
 
 
 def a_ledger() -> Ledger:
@@ -62,7 +69,7 @@ TRIED: dict[str, Any] = {
     "backup": "backup-1",
     "backup_sha256": "a" * 64,
     "bytes": 8_000_000,
-    "asked": True,
+    "plan": rehearsal_digest(DatabasePlan.model_validate(DATABASE)),
     "previous": "2.9.0",
     "survey": SURVEYED["digest"],
     "recorded": ["b"],
