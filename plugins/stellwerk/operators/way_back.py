@@ -12,7 +12,6 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.database import DatabaseOperator
 from stellwerk.runs import release_run
@@ -99,15 +98,19 @@ class AskLoss(HITLOperator):
     stated meanwhile. Silence loses nothing. A yes without a reason confirms nothing: the question comes back.
     """
 
-    #: what is asked, the ledger's kind of statement, and the answers
+    #: what is asked, and the answers
     question: ClassVar[str]
-    statement: ClassVar[str]
     yes: ClassVar[str]
     no: ClassVar[str]
 
     def __init__(self, **kwargs: Any) -> None:
         fixed = {"subject": self.question, "options": [self.yes, self.no], "params": self._form()}
         super().__init__(**{**kwargs, **fixed})
+
+    @property
+    @abstractmethod
+    def statement(self) -> str:
+        """The ledger's kind of what is shown."""
 
     @abstractmethod
     def subject_of(self, run: ReleaseRun) -> str:
@@ -227,8 +230,14 @@ class AskTakeBack(AskLoss):
     """Ask whether the schema is taken back; silence keeps it."""
 
     question = "Take the schema back?"
-    statement = WAY_BACK_STATED
     yes, no = TAKE, KEEP
+
+    @property
+    def statement(self) -> str:
+        """What going back would lose."""
+        from include.steps.database.entries import WAY_BACK_STATED
+
+        return WAY_BACK_STATED
 
     def subject_of(self, run: ReleaseRun) -> str:
         """Which schema."""

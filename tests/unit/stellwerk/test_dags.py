@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from airflow.dag_processing.dagbag import DagBag
 from include.bluegreen.eligibility import documentation
 from include.messages.rollback import GIVE_UP_AFTER
 from include.plan.loader import load_plan, plan_folder
+
+DAGS = plan_folder().parent / "dags"
 
 
 @pytest.fixture(scope="module")
@@ -235,4 +239,33 @@ def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
     assert "within the release day of release 3.0.0" in error
     assert "do: correct the file" in error
     releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]
-    assert releases == ["3.0.2", "3.0.0"], "a broken file offers nothing"
+    assert releases == ["3.0.2", "3.0.1", "3.0.0"], "the first task of a run says what is wrong with a broken one"
+
+
+_WHAT_A_FILE_LOADS = """
+import importlib, runpy, sys
+importlib.import_module("airflow.sdk").DAG
+before = set(sys.modules)
+runpy.run_path(sys.argv[1])
+print("\\n".join(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_dag_file_loads_no_more_than_its_form_and_its_tasks(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WHAT_A_FILE_LOADS, str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    loaded = set(done.stdout.split())
+    domain = {name for name in loaded if name.startswith("include.")}
+    light = {"include.version", "include.errors", "include.ledger.entry", "include.ledger.approvals"}
+    light |= {"include.plan.files", "include.ledger", "include.plan", "include.steps", "include.bluegreen"}
+    light |= {"include.steps.feedback_form", "include.bluegreen.eligibility"}
+    deadlines = {"include.plan.deadlines", "include.plan.rules", "include.plan.queries", "include.plan.source"}
+    allowed = {"rollback": light | deadlines, "plan_validation": domain}.get(file.stem, light)
+    assert domain <= allowed, "import it where it is used: the DAG processor pays for it at every parse"
+    assert not {"matplotlib", "jinja2.sandbox", "markdown_it", "psycopg"} & loaded
