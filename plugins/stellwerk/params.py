@@ -1,8 +1,8 @@
 """The trigger form: which release goes to which environment.
 
-The form offers what has a file in the plan when the DAG file is parsed; the first task reads the files, so a release
-that was removed meanwhile, or whose file is broken, is refused there with what is wrong (Airflow accepts unknown keys
-in a run's conf: FACTS, Humans).
+The form offers what has a file in the plan when the DAG file is parsed; the first task reads the files, so a
+release that was removed meanwhile, or whose file is broken, is refused there with what is wrong (Airflow accepts
+unknown keys in a run's conf: FACTS, Humans).
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from typing import Final
 from include.ledger.approvals import DECISION
 from include.ledger.entry import Entry
 from include.messages.deliver import FAILED, SENT
+from include.report.names import INTERNAL, details, name_of
 from include.report.postmortem.answers import ANSWERS, FEEDBACK, answer_in
 from include.report.postmortem.incident import Incident
 from include.report.postmortem.marks import person
 from include.report.postmortem.model import Event, Mark
-from include.report.summary import INTERNAL, STEPS, details
 from include.report.text import happened
 
 _QUIET: Final = (*INTERNAL, "preflight.preview")
@@ -27,15 +27,6 @@ _RESULTS: Final[Mapping[str, str]] = {
     "FENCED": "der Traffic-Service gehört nicht mehr zu diesem Release",
     "UNDECIDED": "angehalten, und niemand hat entschieden",
     "ACCEPTED": "von einem Menschen angenommen",
-}
-_KINDS: Final[Mapping[str, str]] = {
-    "watch.rollback-ordered": "Rückschaltung angeordnet",
-    "watch.extended": "Beobachtung verlängert",
-    "watch.accepted": "Release angenommen",
-    "watch.answer-refused": "Antwort war nicht ausführbar",
-    "watch.answered-late": "Antwort kam zu spät",
-    "feedback.decided": "Über eine kritische Rückmeldung entschieden",
-    "feedback.silence": "Keine Antwort auf eine kritische Rückmeldung",
 }
 _MORE: Final[Mapping[str, str]] = {
     "seen": "beobachtet",
@@ -103,7 +94,7 @@ def _event(entry: Entry) -> Event | None:
         detail = f"{_RESULTS.get(result, result)}: {payload.get('sentence') or 'ohne Befund'}"
         return Event(happened(entry), what, entry.actor, detail, entry.sequence)
     return Event(
-        happened(entry), _name(entry.kind), person(entry.actor), details(entry.payload, _MORE), entry.sequence
+        happened(entry), name_of(entry.kind), person(entry.actor), details(entry.payload, _MORE), entry.sequence
     )
 
 
@@ -121,7 +112,7 @@ def _answer(entry: Entry) -> Event:
     parts = [answer.choice, answer.why or "ohne Begründung"]
     parts += [f"{payload['minutes']:g} Minuten"] if isinstance(payload.get("minutes"), int | float) else []
     parts += [str(payload[name]) for name in ("refused", "late") if payload.get(name)]
-    return Event(answer.at, _name(entry.kind), answer.who, "; ".join(parts), entry.sequence)
+    return Event(answer.at, name_of(entry.kind), answer.who, "; ".join(parts), entry.sequence)
 
 
 def _message(entry: Entry) -> Event:
@@ -135,7 +126,3 @@ def _message(entry: Entry) -> Event:
     if entry.kind == FAILED:
         detail += f": {payload.get('error') or 'ohne Grund'}"
     return Event(entry.at, what, entry.actor, detail, entry.sequence)
-
-
-def _name(kind: str) -> str:
-    return _KINDS.get(kind) or STEPS.get(kind, kind)

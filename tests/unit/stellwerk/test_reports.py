@@ -33,7 +33,8 @@ def story(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Story:
 
 
 @pytest.mark.parametrize(
-    ("operator", "kinds"), [(PostMortemDraft, {"md", "html", "svg"}), (ReleaseReport, {"md", "html"})]
+    ("operator", "kinds"),
+    [(PostMortemDraft, {"md", "html", "svg"}), (ReleaseReport, {"md", "html", "svg"})],
 )
 def test_the_report_is_written_to_the_folder_that_the_variable_names(
     story: Story, tmp_path: Path, operator: Any, kinds: set[str]
