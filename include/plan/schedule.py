@@ -13,7 +13,8 @@ def schedule(release: Release, environment: Environment) -> Mapping[str, Any]:
     """The promises of a release in one environment.
 
     :return: ``steps`` (the top-level phases, then the hours of T-0), ``status`` and ``mails`` with their times in
-        UTC, ``checklists`` with who settles each point, and what the release says of itself
+        UTC, ``checklists`` with the role that ticks each point (None where a record settles it), and what the
+        release says of itself
     """
     zone, told = release.zone, release.communication
     steps: dict[str, str] = {due.name: due.at.isoformat() for due in release.phases}
@@ -28,7 +29,7 @@ def schedule(release: Release, environment: Environment) -> Mapping[str, Any]:
         "status": {one.event: moment(release.date, f"T-0 {one.at}", zone).isoformat() for one in told.status},
         "mails": {one.event: moment(release.date, one.at, zone).isoformat() for one in told.mails},
         "checklists": {
-            name: [{"text": item.text, "by": item.role or item.rule or item.task or ""} for item in items]
+            name: [{"text": item.text, "role": item.role} for item in items]
             for name, items in environment.checklists.items()
         },
     }

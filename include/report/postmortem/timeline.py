@@ -29,6 +29,10 @@ _RESULTS: Final[Mapping[str, str]] = {
     "ACCEPTED": "von einem Menschen angenommen",
 }
 _MORE: Final[Mapping[str, str]] = {
+    "phase": "Phase",
+    "checklist": "Liste",
+    "points": "Punkte",
+    "backup": "Sicherung",
     "seen": "beobachtet",
     "remedy": "zu tun",
     "checks": "geprüft",
@@ -37,8 +41,16 @@ _MORE: Final[Mapping[str, str]] = {
     "noticed": "bemerkt",
 }
 _MESSAGES: Final[Mapping[str, str]] = {
+    "announcement": "Ankündigung",
     "deployment-started": "Auslieferung begonnen",
+    "migration-started": "Migration begonnen",
+    "migration-completed": "Migration abgeschlossen",
+    "migration-failed": "Migration fehlgeschlagen",
+    "slot-deployment-started": "Bereitstellung begonnen",
     "cutover": "Verkehr umgeschaltet",
+    "cleanup": "Alter Slot außer Betrieb",
+    "successful": "Erfolgreich ausgeliefert",
+    "completion": "Abschluss",
     "rollback-alert": "Rollback",
     "rollback-mail": "Rollback",
     "human-needed": "Eingriff nötig",
@@ -68,6 +80,11 @@ def message_name(entry: Entry) -> str:
     """Which message an entry of the delivery is about, for example ``rollback-mail``."""
     key = str(entry.payload.get("message") or "")
     return key.rpartition(":message:")[2] or "ohne Namen"
+
+
+def message_told(name: str) -> str:
+    """What a message is called; what follows a colon tells messages of one run apart."""
+    return _MESSAGES.get(name.partition(":")[0], name)
 
 
 def _event(entry: Entry) -> Event | None:
@@ -119,8 +136,7 @@ def _message(entry: Entry) -> Event:
     payload = entry.payload
     recipients = payload.get("recipients")
     audience = payload.get("channel") or ", ".join(map(str, recipients if isinstance(recipients, list) else ()))
-    name = message_name(entry)
-    told = _MESSAGES.get(name.partition(":")[0], name)  # what follows tells pages of one run apart
+    told = message_told(message_name(entry))
     what = f"Nachricht „{told}“ {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
     detail = f"{'Slack' if payload.get('via') == 'slack' else 'E-Mail'} an {audience or 'niemanden'}"
     if entry.kind == FAILED:

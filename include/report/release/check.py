@@ -11,7 +11,7 @@ from include.errors import ReportError, StellwerkError
 from include.ledger.entry import Entry, Head
 from include.ledger.examination import examine
 from include.report.folder import sealed, untouched
-from include.report.release.document import documents
+from include.report.release.document import documents, markdown
 from include.report.release.draft import release_report
 from include.version import VERSION
 
@@ -85,7 +85,7 @@ def _problems(text: str, name: str, head: Head, entries: Sequence[Entry]) -> Ite
     stem, _, kind = name.rpartition(".")
     try:
         found = release_report([entry for entry in known if entry.release == newest.release])
-        again = documents(found, stem=stem).get(f"{stem}.{kind}")
+        again = markdown(found, stem=stem) if kind == "md" else documents(found, stem=stem).get(name)
     except StellwerkError as error:
         yield f"no report can be made from the ledger: {error.what}"
         return

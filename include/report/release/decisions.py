@@ -93,14 +93,26 @@ def _switch(entry: Entry) -> Decision | None:
 
 
 def _user_test(entry: Entry) -> Decision:
-    choice = text(entry, "choice") or text(entry, "verdict") or "beantwortet"
-    return _of(entry, about="Abnahmetest", choice=choice, why=text(entry, "comment"), who=text(entry, "user"))
+    cases, findings = entry.payload.get("cases"), entry.payload.get("findings")
+    outcomes = ", ".join(f"{name}: {value}" for name, value in cases.items()) if isinstance(cases, dict) else ""
+    found = [one for one in findings if isinstance(one, dict)] if isinstance(findings, list) else []
+    why = "; ".join(f"{one.get('severity', '?')}: {one.get('text', '')}" for one in found)
+    return _of(entry, about="Abnahmetest", choice=outcomes or "beantwortet", why=why, who=text(entry, "user"))
+
+
+def _tick(entry: Entry) -> Decision:
+    points = entry.payload.get("points")
+    ticked = ", ".join(map(str, points)) if isinstance(points, list) else "nichts"
+    about = f"Checkliste {text(entry, 'checklist')}".strip()
+    return _of(entry, about=about, choice=f"abgehakt: {ticked}", why=text(entry, "comment"))
 
 
 _TOLD: Final[Mapping[str, Callable[[Entry], Decision | None]]] = {
     DECISION: _gate,
     "gate.silence": _silence,
     "gate.delegated": _delegation,
+    "gate.answer-refused": _answer,
+    "checklist.ticked": _tick,
     "watch.extended": _answer,
     "watch.accepted": _answer,
     "watch.rollback-ordered": _answer,

@@ -15,7 +15,9 @@ from include.report.text import duration
 _TOLD_TO_USERS: Final = ("database_migration", "cutover")
 """Steps that must not come earlier than announced, either."""
 
-_TICKED: Final = ("gate.ticked", "checklist.ticked", "checklist.settled")
+_LISTS: Final = {"preparation": "release-preparation", "final-check": "final-check", "standby": "release-day"}
+"""Checklist → the phase that begins with it."""
+
 _MESSAGE_PATIENCE: Final = timedelta(minutes=15)
 _A_DAY: Final = timedelta(days=1)
 
@@ -86,17 +88,20 @@ def _times(history: History, steps: tuple[Step, ...]) -> Iterator[Deviation]:
 
 
 def _ticks(history: History) -> Iterator[Deviation]:
-    """Points of a checklist that somebody had to tick, where others of the same list were ticked."""
+    """Points that a role had to tick and did not, of every list that was begun."""
     ticked: dict[str, set[str]] = {}
-    for entry in history.of(*_TICKED):
-        ticked.setdefault(text(entry, "checklist"), set()).add(text(entry, "text"))
+    for entry in history.of("checklist.ticked"):
+        points = entry.payload.get("points")
+        found = map(str, points) if isinstance(points, list) else ()
+        ticked.setdefault(text(entry, "checklist"), set()).update(found)
+    begun = {text(entry, "phase") for entry in history.of("phase.started")}
     lists = history.plan.get("checklists")
     for name, items in lists.items() if isinstance(lists, dict) else ():
-        wanted = (
-            [str(one.get("text")) for one in items if isinstance(one, dict)] if isinstance(items, list) else []
+        points = (
+            [one for one in items if isinstance(one, dict) and one.get("role")] if isinstance(items, list) else []
         )
-        missing = [point for point in wanted if point not in ticked.get(name, set())]
-        if name in ticked and missing:
+        missing = [str(one.get("text")) for one in points if str(one.get("text")) not in ticked.get(name, set())]
+        if missing and (name in ticked or _LISTS.get(name) in begun):
             yield Deviation("Haken fehlt", f"{name}: {', '.join(missing)}")
 
 
@@ -104,10 +109,10 @@ def _messages(messages: tuple[Message, ...]) -> Iterator[Deviation]:
     for message in messages:
         if message.at is None:
             tried = f", {message.failed} Versuche" if message.failed else ""
-            yield Deviation("Nachricht nicht zugestellt", f"{message.name} an {message.audience}{tried}")
+            yield Deviation("Nachricht nicht zugestellt", f"{message.told} an {message.audience}{tried}")
         elif message.planned and _MESSAGE_PATIENCE < message.at - message.planned < _A_DAY:
             late = duration(message.at - message.planned)
-            yield Deviation("Nachricht später als geplant", f"{message.name} an {message.audience}: {late} später")
+            yield Deviation("Nachricht später als geplant", f"{message.told} an {message.audience}: {late} später")
 
 
 def _unrecorded(steps: tuple[Step, ...]) -> Iterator[Deviation]:

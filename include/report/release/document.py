@@ -31,35 +31,26 @@ def documents(found: ReleaseReport, *, stem: str) -> dict[str, str]:
 
     :param stem: name of the files without suffix; letters, digits, ``.``, ``_``, ``-`` only
     """
-    pictures: dict[str, str] = {}
-    told: dict[str, str] = {}
-    if drawn := plot.day(found, name="tag"):
-        pictures[f"{stem}-tag.svg"], told[f"{stem}-tag.svg"] = drawn, plot.description(found)
-    windows = []
+    text = markdown(found, stem=stem)
+    pictures = {}
+    if plot.drawable(found):
+        pictures[_day(stem)] = plot.day(found, name="tag")
     for number, window in enumerate(found.windows, 1):
-        name = f"{stem}-beobachtung-{number}.svg"
+        name = _window(stem, number)
         pictures[name] = svg(window, timezone=found.timezone, name=f"beobachtung-{number}") or ""
-        told[name] = description(window, found.timezone)
-        windows.append((window, name))
-    text = markdown(found, day=f"{stem}-tag.svg" if drawn else None, windows=windows, told=told)
     heading = f"Release-Bericht: {found.release}"
     return {f"{stem}.md": text, f"{stem}.html": page(text, title=heading, pictures=pictures), **pictures}
 
 
-def markdown(
-    found: ReleaseReport, *, day: str | None = None, windows: object = (), told: dict[str, str] | None = None
-) -> str:
-    """The report in German Markdown.
-
-    :param day: the picture of T-0; None when there is none
-    :param windows: pairs of a window and its picture
-    :param told: each picture in words
-    """
+def markdown(found: ReleaseReport, *, stem: str) -> str:
+    """The report in German Markdown, which names the pictures that :func:`documents` draws."""
     facts = {
         "it": found,
-        "day": day,
-        "windows": windows,
-        "told": told or {},
+        "day": (_day(stem), plot.description(found)) if plot.drawable(found) else None,
+        "windows": [
+            (window, _window(stem, number), description(window, found.timezone))
+            for number, window in enumerate(found.windows, 1)
+        ],
         "states": _STATES,
         "version": VERSION,
         "cell": cell,
@@ -69,6 +60,14 @@ def markdown(
         "loss": _loss,
     }
     return render("release.md.j2", facts, timezone=found.timezone)
+
+
+def _day(stem: str) -> str:
+    return f"{stem}-tag.svg"
+
+
+def _window(stem: str, number: int) -> str:
+    return f"{stem}-beobachtung-{number}.svg"
 
 
 def _clock(found: ReleaseReport) -> Callable[[datetime], str]:

@@ -65,10 +65,10 @@ def _migrated(told: Mapping[str, Any]) -> str:
 
 
 def _checks(told: Mapping[str, Any]) -> str:
-    checks = told.get("checks")
+    checks = told.get("checks") or told.get("results")
     if not isinstance(checks, list):
         return _any(told)
-    return f"{len(checks)} Prüfungen bestanden: {'; '.join(map(str, checks))}"
+    return f"{len(checks)} Prüfungen: {'; '.join(map(str, checks))}"
 
 
 def _approved(told: Mapping[str, Any]) -> str:
@@ -90,6 +90,27 @@ def _window(told: Mapping[str, Any]) -> str:
     return f"{told.get('result', '?')}: {told.get('sentence') or 'ohne Befund'}{judged}"
 
 
+def _result(told: Mapping[str, Any]) -> str:
+    parts = [str(told.get("result") or "ohne Ergebnis")]
+    figures = told.get("figures")
+    parts += [f"{name} {value}" for name, value in figures.items()] if isinstance(figures, dict) else []
+    for name in ("reasons", "silent"):
+        parts += [str(one) for one in told.get(name) or ()] if isinstance(told.get(name), list) else []
+    findings = told.get("findings")
+    parts += [f"{len(findings)} Befunde"] if isinstance(findings, list) else []
+    return "; ".join(parts)
+
+
+def _settled(told: Mapping[str, Any]) -> str:
+    lists = told.get("lists")
+    points = (
+        {name: list(found) for name, found in lists.items() if isinstance(found, dict)}
+        if isinstance(lists, dict)
+        else {}
+    )
+    return "; ".join(f"{name}: {', '.join(found)}" for name, found in points.items()) or "festgehalten"
+
+
 _FOUND: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "image.resolved": _image,
     "gate.approved": _approved,
@@ -99,12 +120,14 @@ _FOUND: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "migration.verified": _migrated,
     "migration.watched": _any,
     "staging.urls-verified": _checks,
-    "staging.load-measured": _any,
-    "uat.concluded": _any,
+    "staging.load-measured": _result,
+    "uat.concluded": _result,
+    "checklist.settled": _settled,
     "verify.passed": _checks,
     "drain.done": _any,
     "watch.ended": _window,
     "release.verified": _checks,
+    "release.signed-off": _approved,
     "rollback.verified": _checks,
     "restore.done": _any,
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 from include.ledger.entry import Entry
 from include.messages.deliver import FAILED, SENT
-from include.report.postmortem.timeline import message_name
+from include.report.postmortem.timeline import message_name, message_told
 from include.report.release.history import History
 from include.report.release.model import Message, Step
 
@@ -37,6 +37,7 @@ def _told(history: History, entries: list[Entry]) -> Message:
     sent = next((entry for entry in entries if entry.kind == SENT), None)
     return Message(
         name=name,
+        told=message_told(name),
         audience=_audience(first),
         environment=first.environment,
         planned=history.planned("status", name) or history.planned("mails", name),
@@ -51,10 +52,11 @@ def _unsaid(history: History, steps: tuple[Step, ...], said: set[str]) -> Iterat
         planned = history.plan.get(group)
         for name in planned if isinstance(planned, dict) else ():
             due = history.planned(group, name)
-            told_step = _AFTER.get(name)
-            if name in said or due is None or due > history.ended or (told_step and told_step not in happened):
+            step = _AFTER.get(name)
+            if name in said or due is None or due > history.ended or (step and step not in happened):
                 continue
-            yield Message(name, "Slack" if group == "status" else "E-Mail", history.main, due, None, 0)
+            via = "Slack" if group == "status" else "E-Mail"
+            yield Message(name, message_told(name), via, history.main, due, None, 0)
 
 
 def _audience(entry: Entry) -> str:

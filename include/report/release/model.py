@@ -110,12 +110,14 @@ class Window:
 class Message:
     """Something that was said to people.
 
+    :param name: as the plan has it
     :param planned: when the plan has it; None where it has no time for it
     :param at: when it went out; None when it did not
     :param failed: attempts that the server did not take
     """
 
     name: str
+    told: str
     audience: str
     environment: str
     planned: datetime | None

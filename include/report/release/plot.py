@@ -18,14 +18,17 @@ _A_DAY: Final = timedelta(days=1)
 _PLANNED, _ACTUAL, _LATE = "#5f6368", "#0b3d91", "#b26a00"
 
 
-def day(found: ReleaseReport, *, name: str) -> str | None:
-    """Draw the steps of T-0; None when the ledger does not hold at least two with both times on that day.
+def drawable(found: ReleaseReport) -> bool:
+    """Whether the ledger holds at least two steps with both times on that day."""
+    return sum(_both(found, step) is not None for step in found.steps) >= _FEWEST
+
+
+def day(found: ReleaseReport, *, name: str) -> str:
+    """Draw the steps of T-0.
 
     :param name: tells pictures of one page apart
     """
     shown = [(step, *both) for step in found.steps if (both := _both(found, step))]
-    if len(shown) < _FEWEST:
-        return None
     zone = ZoneInfo(found.timezone)
     return drawn(
         lambda: _figure(shown, zone),

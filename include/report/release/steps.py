@@ -77,14 +77,11 @@ def _last(*kinds: str) -> Find:
     return find
 
 
-def _approval(*phases: str) -> Find:
-    def find(history: History) -> Entry | None:
-        approved = history.of("gate.approved", environment=history.main)
-        # An entry from before phases were recorded with it is of the release.
-        found = [one for one in approved if str(one.payload.get("phase", _RELEASE)) in phases]
-        return found[-1] if found else None
-
-    return find
+def _go(history: History) -> Entry | None:
+    approved = history.of("gate.approved", environment=history.main)
+    # An entry from before phases were recorded with it is of the release.
+    found = [one for one in approved if one.payload.get("phase", _RELEASE) == _RELEASE]
+    return found[-1] if found else None
 
 
 _STEPS: Final = (
@@ -94,13 +91,13 @@ _STEPS: Final = (
     _Kind("release-day", "Bereitschaft am Tag (T-0)", _begun("release-day")),
     _Kind("database_migration", "Datenbank: Sicherung und Migration", _migration),
     _Kind("staging_deploy", "Staging: letzter Test", _on_the_day("deploy.done"), ended=True),
-    _Kind("smoke_tests", "Staging: Smoke-Tests", _on_the_day("verify.passed"), ended=True),
-    _Kind("go_no_go", "Go/No-Go", _approval(_RELEASE), ended=True),
+    _Kind("smoke_tests", "Staging: Smoke-Tests", _on_the_day("verify.passed", "release.verified"), ended=True),
+    _Kind("go_no_go", "Go/No-Go", _go, ended=True),
     _Kind("production_deploy", "Bereitstellung der neuen Version", _last("deploy.done"), ended=True),
     _Kind("cutover", "Umschaltung", _last("cutover.done")),
     _Kind("clean_up", "Alter Slot außer Betrieb", _last("cleanup.done"), ended=True),
     _Kind("verification", "Abschließende Prüfung", _last("release.verified"), ended=True),
-    _Kind("sign_off", "Abnahme", _approval("sign-off", "release-day"), ended=True),
+    _Kind("sign_off", "Abnahme", _last("release.signed-off"), ended=True),
     _Kind("post-release", "Nachbetreuung", _begun("post-release")),
 )
 

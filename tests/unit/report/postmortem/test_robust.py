@@ -116,7 +116,7 @@ def test_any_record_makes_a_draft(facts: list[tuple[int, str, dict[str, Any], st
     assert all(gap.end > gap.start for gap in found.series.gaps)
     assert markdown(found, picture=None, timezone="Europe/Berlin").startswith("# Post-Mortem (Entwurf): 3.0.0")
     report = release_report(entries)
-    assert document.markdown(report).startswith("# Release-Bericht: 3.0.0")
+    assert document.markdown(report, stem="bericht").startswith("# Release-Bericht: 3.0.0")
     assert report.short
 
 
