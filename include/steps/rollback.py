@@ -114,6 +114,21 @@ def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) ->
     )
 
 
+def _told_later(found: Held) -> dict[str, Any]:
+    moved = found.moved
+    observed = none_because("it was recorded after the fact: the ledger gave no answer when it was made")
+    return {
+        "from": other(moved.to),
+        "to": moved.to,
+        "by": moved.by,
+        "reason": moved.reason,
+        "at": moved.at.isoformat(),
+        "release_id": found.holder,
+        "observation": observed,
+        "sentence": observed["sentence"],
+    }
+
+
 def switch_key(holder: str) -> str:
     """The ledger's key of the entry that tells of a release's switch back."""
     return f"{holder}:{SWITCHED_BACK}"
@@ -168,9 +183,16 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
 
 
 async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: str) -> dict[str, Any]:
-    """Write the end of the rollback to the ledger and give the environment free."""
+    """Write the end of the rollback to the ledger and give the environment free.
+
+    The switch itself is written, too, where the ledger gave no answer when it was made: nothing waited for that.
+
+    :raises LedgerUnavailable: it still gives none
+    """
     found = await held(run, cluster)
     moved = found.moved
+    if moved.direction == "back":
+        record_switch_back(run, ledger, _told_later(found))
     payload = {
         "release_id": found.holder,
         "slot": moved.to,
