@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -61,13 +62,17 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
             observed = await account(witness, to=moved.to, at=moved.at)
         else:
             observed = none_because("the traffic had been switched back before this step began")
+    return _told(found.holder, moved, observed, noticed)
+
+
+def _told(holder: str, moved: LastSwitch, observed: Mapping[str, Any], noticed: Sequence[str]) -> dict[str, Any]:
     return {
         "from": other(moved.to),
         "to": moved.to,
         "by": moved.by,
         "reason": moved.reason,
         "at": moved.at.isoformat(),
-        "release_id": found.holder,
+        "release_id": holder,
         "noticed": list(noticed),
         "observation": observed,
         "sentence": observed["sentence"],
@@ -112,21 +117,6 @@ def record_switch_back(run: ReleaseRun, ledger: Ledger, done: dict[str, Any]) ->
             key=switch_key(str(done["release_id"])),
         )
     )
-
-
-def _told_later(found: Held) -> dict[str, Any]:
-    moved = found.moved
-    observed = none_because("it was recorded after the fact: the ledger gave no answer when it was made")
-    return {
-        "from": other(moved.to),
-        "to": moved.to,
-        "by": moved.by,
-        "reason": moved.reason,
-        "at": moved.at.isoformat(),
-        "release_id": found.holder,
-        "observation": observed,
-        "sentence": observed["sentence"],
-    }
 
 
 def switch_key(holder: str) -> str:
@@ -191,8 +181,9 @@ async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: s
     """
     found = await held(run, cluster)
     moved = found.moved
-    if moved.direction == "back":
-        record_switch_back(run, ledger, _told_later(found))
+    if moved.direction == "back" and ledger.find(switch_key(found.holder)) is None:
+        why = "it was recorded after the fact: the ledger gave no answer when it was made"
+        record_switch_back(run, ledger, _told(found.holder, moved, none_because(why), ()))
     payload = {
         "release_id": found.holder,
         "slot": moved.to,
