@@ -1,8 +1,8 @@
 """What the plan costs the DAG processor: writes ``build/evidence/parse.json``.
 
 Each DAG file is imported in a fresh fork of a process that has loaded the SDK and nothing of Stellwerk's, over the
-plan that ships and over one with 200 releases; processor seconds, the least of some rounds, since whatever else the
-machine does can only add to them. Half a minute, no cluster, no Airflow.
+plan that ships and over one with 200 releases; processor seconds, the least of some rounds: whatever else the
+machine does only adds to them. Half a minute, no cluster, no Airflow.
 """
 
 from __future__ import annotations
