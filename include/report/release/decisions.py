@@ -152,4 +152,6 @@ def _of(entry: Entry, *, about: str, choice: str, why: str = "", who: str = "") 
 
 def _phase(entry: Entry) -> str:
     phase = text(entry, "phase")
+    if phase.endswith(".sign-off"):
+        return "Abnahme"
     return _PHASES.get(phase, phase or "Go/No-Go")

@@ -93,7 +93,7 @@ def _window(told: Mapping[str, Any]) -> str:
 def _result(told: Mapping[str, Any]) -> str:
     parts = [str(told.get("result") or "ohne Ergebnis")]
     figures = told.get("figures")
-    parts += [f"{name} {value}" for name, value in figures.items()] if isinstance(figures, dict) else []
+    parts += [f"{name} {_figure(value)}" for name, value in figures.items()] if isinstance(figures, dict) else []
     for name in ("reasons", "silent"):
         parts += [str(one) for one in told.get(name) or ()] if isinstance(told.get(name), list) else []
     findings = told.get("findings")
@@ -131,6 +131,12 @@ _FOUND: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "rollback.verified": _checks,
     "restore.done": _any,
 }
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nichts"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _list(value: object) -> str:

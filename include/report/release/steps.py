@@ -90,7 +90,12 @@ _STEPS: Final = (
     _Kind("final-check", "Letzte Prüfung (T-1)", _begun("final-check")),
     _Kind("release-day", "Bereitschaft am Tag (T-0)", _begun("release-day")),
     _Kind("database_migration", "Datenbank: Sicherung und Migration", _migration),
-    _Kind("staging_deploy", "Staging: letzter Test", _on_the_day("deploy.done"), ended=True),
+    _Kind(
+        "staging_deploy",
+        "Staging: letzter Test",
+        _on_the_day("deploy.done", "staging.deployed-already"),
+        ended=True,
+    ),
     _Kind("smoke_tests", "Staging: Smoke-Tests", _on_the_day("verify.passed", "release.verified"), ended=True),
     _Kind("go_no_go", "Go/No-Go", _go, ended=True),
     _Kind("production_deploy", "Bereitstellung der neuen Version", _last("deploy.done"), ended=True),
