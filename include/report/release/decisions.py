@@ -8,7 +8,7 @@ from typing import Final
 from include.ledger.approvals import DECISION, GO
 from include.ledger.entry import Entry
 from include.report.names import name_of
-from include.report.postmortem.marks import person
+from include.report.postmortem.marks import STELLWERK, person
 from include.report.release.history import History
 from include.report.release.model import Decision
 from include.report.release.recorded import text
@@ -87,7 +87,7 @@ def _switch(entry: Entry) -> Decision | None:
     """Who switched back by hand; the watch's own switches, and those that were ordered, are told elsewhere."""
     by = text(entry, "by")
     who = person(by)
-    if not by.startswith("rollback (") or who == person(""):
+    if not by.startswith("rollback (") or who in (STELLWERK, person("")):
         return None
     return _of(entry, about="Rollback von Hand", choice="zurückgeschaltet", why=text(entry, "reason"), who=who)
 

@@ -251,6 +251,12 @@ def test_messages_that_failed_came_late_or_were_never_tried() -> None:
 # -- decisions -----------------------------------------------------------------------------------------------
 
 
+def test_what_stellwerk_did_by_itself_is_nobodys_decision() -> None:
+    story = automatic()
+    story.note(20, "switch.back", {"by": "rollback (scheduler)"}, run=story.rollback_run("later"))
+    assert {one.about for one in release_report(story.entries).decisions} == {"Go/No-Go für das Release"}
+
+
 def test_who_decided_what() -> None:
     story = by_hand()
     story.answered(30, "watch.extended", "Extend", "otto", "slow", minutes=30)
