@@ -48,8 +48,7 @@ def _lost(switches: tuple[Switch, ...]) -> Iterator[Deviation]:
 
 
 def _moved(history: History) -> Iterator[Deviation]:
-    plans = [entry for entry in history.plans if entry.environment == history.plans[-1].environment]
-    for before, after in pairwise(plans):
+    for before, after in pairwise(history.plans):
         old, new = day_of(before.payload), day_of(after.payload)
         if old != new and old and new:
             yield Deviation("Termin verschoben", f"von {old:%d.%m.%Y} auf {new:%d.%m.%Y}", after.sequence)
@@ -95,12 +94,9 @@ def _ticks(history: History) -> Iterator[Deviation]:
         found = map(str, points) if isinstance(points, list) else ()
         ticked.setdefault(text(entry, "checklist"), set()).update(found)
     begun = {text(entry, "phase") for entry in history.of("phase.started")}
-    lists = history.plan.get("checklists")
-    for name, items in lists.items() if isinstance(lists, dict) else ():
-        points = (
-            [one for one in items if isinstance(one, dict) and one.get("role")] if isinstance(items, list) else []
-        )
-        missing = [str(one.get("text")) for one in points if str(one.get("text")) not in ticked.get(name, set())]
+    for name, items in history.checklists.items():
+        wanted = [str(one.get("text")) for one in items if one.get("role")]
+        missing = [point for point in wanted if point not in ticked.get(name, set())]
         if missing and (name in ticked or _LISTS.get(name) in begun):
             yield Deviation("Haken fehlt", f"{name}: {', '.join(missing)}")
 

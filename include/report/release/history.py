@@ -78,6 +78,17 @@ class History:
         return self.plans[-1].payload if self.plans else {}
 
     @cached_property
+    def checklists(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Checklist → its points, as the plan in force has them where the release is to go."""
+        own = [entry.payload for entry in self.plans if entry.environment == self.main]
+        lists = own[-1].get("checklists") if own else None
+        return {
+            str(name): [point for point in points if isinstance(point, dict)]
+            for name, points in (lists if isinstance(lists, dict) else {}).items()
+            if isinstance(points, list)
+        }
+
+    @cached_property
     def zone(self) -> ZoneInfo:
         """In which times are told."""
         try:

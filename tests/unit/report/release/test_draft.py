@@ -221,6 +221,22 @@ def test_a_tick_that_is_missing_is_named_once_its_list_was_begun() -> None:
     assert "Rollback-Plan" not in missing
 
 
+def test_the_lists_are_those_of_production_whatever_staging_recorded_last() -> None:
+    story = Release()
+    run = story.of("final-check")
+    story.phase(-DAY, run).planned(-1.8 * HOUR, story.of("staging-deploy", environment="staging"))
+    (missing,) = deviations(story)["Haken fehlt"]
+    assert missing.startswith("final-check: PRE-DEPLOYMENT-CHECK.md durchgegangen")
+
+
+def test_a_date_that_moved_is_said_whichever_environment_recorded_it() -> None:
+    story = Release(planned_run(date(2026, 6, 1)))
+    story.planned(-9 * DAY)
+    story.run = planned_run(date(2026, 7, 1))
+    story.planned(-8 * DAY, story.of("staging-deploy", environment="staging"))
+    assert deviations(story)["Termin verschoben"] == ["von 01.06.2026 auf 01.07.2026"]
+
+
 def test_points_that_a_record_settles_need_no_tick() -> None:
     story = Release()
     run = story.of("release-day")
