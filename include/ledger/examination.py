@@ -6,6 +6,7 @@ a chain that was written anew from some entry on: for those, heads noted outside
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -162,10 +163,8 @@ class _Numbers:
     def _look(self, entry: Entry) -> int | None:
         if digest(entry) == entry.hash:
             return entry.sequence
-        if self._tries <= 0:
-            return None
-        others: list[int] = [entry.sequence + self._moved, *range(1, self._last + _FARTHEST)]
-        for number in others:
+        # Whoever closes a gap moves all that is behind it by as much.
+        for number in itertools.chain((entry.sequence + self._moved,), range(1, self._last + _FARTHEST)):
             if self._tries <= 0:
                 return None
             self._tries -= 1
@@ -194,12 +193,8 @@ def _head_faults(chain: Sequence[Entry], heads: Sequence[Head]) -> Iterable[Faul
 
 def _fitting(chain: Sequence[Entry], heads: Sequence[Head]) -> set[Head]:
     """The heads that the chain has; that of the empty ledger always."""
-    hashes = {entry.sequence: entry.hash for entry in chain}
-    return {
-        head
-        for head in heads
-        if hashes.get(head.sequence, GENESIS if head.sequence == 0 else "").startswith(head.hash)
-    }
+    hashes = {0: GENESIS, **{entry.sequence: entry.hash for entry in chain}}
+    return {head for head in heads if hashes.get(head.sequence, "").startswith(head.hash)}
 
 
 def _range(first: int, last: int) -> str:
