@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reor
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down validate calendar schemas test faults lint check format bench evidence clean
+.PHONY: help setup programs demo up down validate calendar report schemas test faults lint check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ validate: setup ## check the plan's files: releases, environments, whether they 
 
 calendar: setup ## what is due when (STELLWERK_LEDGER_URL: and what has been started; ARGS=--all)
 	$(PYTHON) -m include.report.calendar $(ARGS)
+
+report: setup ## the report of a release from the ledger alone (STELLWERK_LEDGER_URL; ARGS="write 3.0.0 --out FOLDER", or "check FILE")
+	$(PYTHON) -m include.report.release $(ARGS)
 
 schemas: setup ## write the JSON Schemas of the plan's files, for editors
 	$(PYTHON) -m include.plan schemas

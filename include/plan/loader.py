@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +13,13 @@ from pydantic import ValidationError
 
 from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
 from include.plan.checks import conflicts
+from include.plan.files import plan_folder
 from include.plan.models import FROM_FILE, Environment, PlanModel, Release
 from include.plan.remedies import words
 from include.plan.rules import Misplaced
 from include.plan.source import Source
+
+__all__ = ["Plan", "conflicts_of", "load_plan", "plan_folder"]
 
 Model = TypeVar("Model", bound=PlanModel)
 
@@ -83,12 +85,6 @@ class Plan:
         )
 
 
-def plan_folder() -> Path:
-    """Where the plan is: ``$STELLWERK_PLAN``, else the one that ships with Stellwerk."""
-    configured = os.environ.get("STELLWERK_PLAN", "")
-    return Path(configured).absolute() if configured else Path(__file__).resolve().parent.parent
-
-
 def load_plan(folder: Path) -> Plan:
     """Read every release and environment below ``folder``.
 
@@ -108,11 +104,6 @@ def load_plan(folder: Path) -> Plan:
     releases = _load(folder / "releases", Release, "version", problems)
     environments = _load(folder / "environments", Environment, "name", problems)
     return Plan(folder, releases, environments, tuple(problems))
-
-
-def load_environments(folder: Path) -> dict[str, Environment]:
-    """The environments alone, for whom hundreds of releases do not matter; broken ones are left out."""
-    return _load(folder / "environments", Environment, "name", [])
 
 
 def conflicts_of(plan: Plan, now: datetime) -> dict[str, tuple[InvalidPlan, ...]]:

@@ -17,7 +17,6 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.errors import LedgerError, PlanError, StellwerkError
-from include.plan.loader import load_environments, load_plan, plan_folder
 
 if TYPE_CHECKING:
     from include.bluegreen.state import ServiceState
@@ -33,11 +32,10 @@ _PATIENCE: Final = timedelta(seconds=20)
 
 def rollback_deadlines() -> list[DeadlineAlert]:
     """One alert for each deadline that any environment of the plan has."""
-    seconds = {
-        value
-        for environment in load_environments(plan_folder()).values()
-        for value in environment.messages.deadlines.model_dump().values()
-    }
+    from include.plan.deadlines import message_deadlines
+    from include.plan.files import plan_folder
+
+    seconds = {value for told in message_deadlines(plan_folder()) for value in told.model_dump().values()}
     return [
         DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
@@ -89,6 +87,7 @@ def _desk(run: ReleaseRun, asked_at: datetime) -> Desk:
 
 
 def _run(dag_run: Mapping[str, Any]) -> ReleaseRun | None:
+    from include.plan.loader import load_plan, plan_folder
     from include.steps.run import open_run
 
     conf = dag_run.get("conf") or {}

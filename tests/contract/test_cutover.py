@@ -14,6 +14,7 @@ from include.bluegreen.fence import last_switch
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, switch
 from include.errors import (
+    LedgerUnavailable,
     ReleaseFenced,
     RolledBack,
     TrafficError,
@@ -28,14 +29,14 @@ from include.steps import cutover
 from include.steps.arming import answer_cutover, arm, begun, watch_awake
 from include.steps.cutover import cut_over
 from include.steps.drain import drain_left_slot
-from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
+from include.steps.record import CUT_OVER, CUTOVER_INTENDED, STARTED, VERIFIED, record
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
 from include.steps.schema_proof import MIGRATION_INTENDED, WAY_BACK_INTENDED
 from include.watch.arming import Post, until_cut_over
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
-from tests.memory import MemoryLedger
+from tests.memory import DyingLedger, MemoryLedger
 
 
 def traffic(url: str) -> Traffic:
@@ -198,6 +199,30 @@ async def test_without_a_watch_that_is_awake_nothing_moves(
     assert service is not None
     assert (service.selector["version"], last_switch(service)) == ("blue", None)
     assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind.startswith("cutover.intended")]
+
+
+async def test_a_ledger_that_goes_down_at_any_moment_lets_nothing_move_unrecorded(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger
+) -> None:
+    written = cast(MemoryLedger, ledger).written
+    attempts = 0
+    for answers in range(40):
+        try:
+            done = await cut_over(
+                run, cluster_client, cast(Ledger, DyingLedger(written, answers=answers)), watched=False
+            )
+        except LedgerUnavailable:
+            attempts += 1
+            service = await cluster_client.service(run.environment.traffic.service)
+            assert service is not None
+            intended = any(entry.kind == CUTOVER_INTENDED for entry in written)
+            assert service.selector["version"] == "blue" or intended
+        else:
+            break
+    assert attempts >= 5
+    assert done["to"] == "green", "it goes on by itself when the ledger is back"
+    kinds = [entry.kind for entry in written]
+    assert (kinds.count(CUTOVER_INTENDED), kinds.count(CUT_OVER)) == (1, 1)
 
 
 async def test_while_the_schema_is_taken_back_nothing_moves(

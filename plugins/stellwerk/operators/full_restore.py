@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import RollbackBlocked
-from include.steps.database.entries import RESTORE_STATED
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.loss import AskLoss
 from stellwerk.operators.rollback import GROUP, RollbackOperator
@@ -180,9 +179,15 @@ class AskRestore(AskLoss):
     """
 
     question = "Restore the database?"
-    statement = RESTORE_STATED
     yes: ClassVar[str] = "Restore"
     no: ClassVar[str] = "Leave"
+
+    @property
+    def statement(self) -> str:
+        """What a restore would lose."""
+        from include.steps.database.entries import RESTORE_STATED
+
+        return RESTORE_STATED
 
     def execute(self, context: Context) -> Any:
         """Ask, unless the newest statement is confirmed."""

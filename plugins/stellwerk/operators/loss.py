@@ -34,15 +34,19 @@ class AskLoss(HITLOperator):
     stated meanwhile. Silence loses nothing. A yes without a reason confirms nothing: the question comes back.
     """
 
-    #: what is asked, the ledger's kind of statement, and the answers
+    #: what is asked, and the answers
     question: ClassVar[str]
-    statement: ClassVar[str]
     yes: ClassVar[str]
     no: ClassVar[str]
 
     def __init__(self, **kwargs: Any) -> None:
         fixed = {"subject": self.question, "options": [self.yes, self.no], "params": self._form()}
         super().__init__(**{**kwargs, **fixed})
+
+    @property
+    @abstractmethod
+    def statement(self) -> str:
+        """The ledger's kind of what is shown."""
 
     @abstractmethod
     def subject_of(self, run: ReleaseRun) -> str:

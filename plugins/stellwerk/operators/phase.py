@@ -44,8 +44,11 @@ class ClaimPhase(_PhaseOperator):
     def act(self, run: ReleaseRun) -> int:
         """See :func:`include.steps.phase.claim`."""
         from include.steps.phase import claim
+        from include.steps.planned import record_plan
 
-        attempt = claim(run, self.ledger(run), self.name_of(run), self.repeat_reason)
+        ledger = self.ledger(run)
+        attempt = claim(run, ledger, self.name_of(run), self.repeat_reason)
+        record_plan(run, ledger)
         self.log.info("attempt %d of %s", attempt, self.name_of(run))
         return attempt
 

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from include.errors import HelmUnusable, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.message import FIRST_WAIT, LONGEST_WAIT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -207,7 +208,14 @@ class VerifyTraffic(RollbackOperator):
 
 
 class RollbackSummary(RollbackOperator):
-    """Write the rollback's end to the ledger and the whole story to the log."""
+    """Write the rollback's end to the ledger and the whole story to the log.
+
+    Going back has waited for no ledger: this waits for it, for hours, since what was done has to be recorded.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        waits = {"retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT, "retry_exponential_backoff": 2}
+        super().__init__(**{"retries": 1500, **waits, **kwargs})
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.summarise`."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.database import DatabaseOperator
 from stellwerk.operators.loss import AskLoss
 from stellwerk.paging import call_people
@@ -108,8 +107,14 @@ class AskTakeBack(AskLoss):
     """Ask whether the schema is taken back; silence keeps it."""
 
     question = "Take the schema back?"
-    statement = WAY_BACK_STATED
     yes, no = TAKE, KEEP
+
+    @property
+    def statement(self) -> str:
+        """What going back would lose."""
+        from include.steps.database.entries import WAY_BACK_STATED
+
+        return WAY_BACK_STATED
 
     def subject_of(self, run: ReleaseRun) -> str:
         """Which schema."""

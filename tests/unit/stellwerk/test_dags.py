@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,8 @@ from include.messages.rollback import GIVE_UP_AFTER
 from include.plan.loader import load_plan, plan_folder
 from include.steps.announce import Event
 from tests.unit.stellwerk.trigger_rules import states
+
+DAGS = plan_folder().parent / "dags"
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +340,7 @@ def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
     assert "within the release day of release 3.0.0" in error
     assert "do: correct the file" in error
     releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]
-    assert releases == ["3.0.2", "3.0.0"], "a broken file offers nothing"
+    assert releases == ["3.0.2", "3.0.1", "3.0.0"], "the first task of a run says what is wrong with a broken one"
 
 
 def test_a_question_with_other_words_has_a_task_of_its_own_and_a_gate_that_needs_none_goes_on(
@@ -357,3 +361,33 @@ def test_what_people_vouch_for_at_the_end_holds_up_neither_report_nor_lease(dags
     assert {dag.get_task(f"sign_off.{name}").about for name in ("roles", "open_roles", "approve")} == {"sign-off"}
     for task in ("report", "release_lease", "announce_success"):
         assert not any(name.startswith(("checklist.", "sign_off.")) for name in _all_upstream(dag, task))
+
+
+HEAVY = {
+    *("include.plan.models", "include.plan.release", "include.plan.loader"),
+    *("include.ledger.store", "include.steps.run", "include.steps.record", "include.bluegreen.slots"),
+    *("include.clients.kubernetes", "include.messages.render", "include.report.release.draft"),
+    *("matplotlib", "markdown_it", "psycopg", "locust"),
+}
+
+_WHAT_A_FILE_LOADS = """
+import importlib, runpy, sys
+importlib.import_module("airflow.sdk").DAG
+before = set(sys.modules)
+runpy.run_path(sys.argv[1])
+print("\\n".join(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_dag_file_loads_no_more_than_its_form_and_its_tasks(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WHAT_A_FILE_LOADS, str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    loaded = set(done.stdout.split())
+    if file.stem != "plan_validation":  # it reads the whole plan, that is what it is for
+        assert not HEAVY & loaded, "import it where it is used: the DAG processor pays for it at every parse"
