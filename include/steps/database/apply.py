@@ -37,7 +37,7 @@ from include.steps.schema_proof import (
     MIGRATION_INTENDED,
     WAY_BACK_INTENDED,
     course_of,
-    standing,
+    standing_of,
 )
 
 log = logging.getLogger(__name__)
@@ -243,5 +243,4 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
 
 def _going_back(run: ReleaseRun, ledger: Ledger) -> bool:
     """Whether a way back of this release has begun, and has neither ended nor changed nothing."""
-    ours = (entry for entry in standing(course_of(run, ledger)) if entry.release == run.release.version)
-    return any(entry.kind == WAY_BACK_INTENDED for entry in ours)
+    return any(entry.kind == WAY_BACK_INTENDED for entry in standing_of(run, ledger))
