@@ -1,7 +1,7 @@
 """Measure backup, verification and restore: writes ``build/evidence/database.json``.
 
 On a PostgreSQL of its own, beside PostgreSQL's programs called by hand, with more and more data; and whether
-generated schemas come back as they were. About a quarter of an hour and 6 GB of disk on two cores.
+generated schemas come back as they were. About eight minutes and 6 GB of disk on two cores.
 """
 
 from __future__ import annotations

@@ -64,26 +64,23 @@ def lint(
 ) -> tuple[Finding, ...]:
     """The findings of the own rules over everything that is pending, in its order.
 
-    :param backward: the way down, of which only that counts which is about others than the database: a rehearsal
-        goes down, too
+    :param backward: the way down, of which only that counts which is about others than the database (a rehearsal
+        goes down, too) or which no retry of a stopped way down comes past; what it takes away is stated elsewhere
     :param before: the schema that they meet; None where foreign tables play no part
     """
     made, foreign = Made(), Foreign(before)
     found: list[Finding] = []
     for one in forward:
         found += _Revision(one, made, foreign).findings()
-    for one in backward:
-        found += [each for each in _Revision(one, made, foreign).findings() if each.rule in BEYOND]
-    return tuple(found)
+    down = [each for one in backward for each in _Revision(one, made, foreign).findings()]
+    found += [each for each in down if each.rule in BEYOND]
+    return (*found, *(_of_way_back(each) for each in down if each.rule in _ONCE))
 
 
-def lint_way_back(revisions: Iterable[Rendered]) -> tuple[Finding, ...]:
-    """What no retry of a stopped way down comes past; what it takes away is stated elsewhere."""
+def _of_way_back(found: Finding) -> Finding:
     rule = RULES["way-back-not-repeatable"]
-    return tuple(
-        replace(one, rule="way-back-not-repeatable", severity=rule.severity, what=rule.what, remedy=rule.remedy)
-        for one in lint(revisions)
-        if one.rule in _ONCE
+    return replace(
+        found, rule="way-back-not-repeatable", severity=rule.severity, what=rule.what, remedy=rule.remedy
     )
 
 

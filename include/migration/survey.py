@@ -25,7 +25,7 @@ from include.migration.job import Job, Limits, concurrent_indexes
 from include.migration.observe import connection, schema_now, state
 from include.migration.preflight import Preflight, examine, not_recorded, the_table
 from include.migration.reading import TreeReader
-from include.migration.rules import lint, lint_way_back
+from include.migration.rules import lint
 from include.migration.sqltext import statements
 from include.migration.tree import Inspection, Rendered, Step, Tree
 from include.migration.way_back import WayBackLoss, losses, refuse_unknown_way, reverse
@@ -170,8 +170,7 @@ def survey(
     seen = examine(tree, found, now, database=database, backup=backup, target=target)
     forward, backward = (reader.render(plan) for plan in (seen.plan, reverse(seen.plan)))
     asked = squawk.squawk(linter, forward, server_version=now.version) if linter else squawk.not_asked(forward)
-    linted = (*lint(forward, backward, before=before), *lint_way_back(backward))
-    findings = (*seen.findings, *linted, *asked)
+    findings = (*seen.findings, *lint(forward, backward, before=before), *asked)
     way_back = refuse_unknown_way(backward, forward)
     return Survey(tree, found, seen, forward, backward, before, findings, way_back)
 

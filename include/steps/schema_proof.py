@@ -128,6 +128,14 @@ def standing(course: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in left if entry.kind != WAY_BACK_INTENDED or entry.payload.get("began") in began)
 
 
+def standing_of(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
+    """What stands of the run's release, whichever run has done it, see :func:`standing`.
+
+    :raises LedgerError: the ledger gives no answer
+    """
+    return tuple(entry for entry in standing(course_of(run, ledger)) if entry.release == run.release.version)
+
+
 def must_not_go_down(run: ReleaseRun, ledger: Ledger, since: Entry) -> None:
     """Refuse to send users to a version on another schema than the one that it was proven on.
 

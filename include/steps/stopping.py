@@ -23,7 +23,14 @@ from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record, recorded
 from include.steps.rollback_choice import held
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, UNDONE
+from include.steps.schema_proof import (
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+    STOPS,
+    UNDONE,
+    entries_of_release,
+)
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +83,7 @@ def must_not_be_undone_since(run: ReleaseRun, ledger: Ledger) -> None:
     """
     stated = recorded(ledger, run, RESTORE_STATED)
     since = stated.sequence if stated else 0
-    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=UNDONE)
-    for done in found:
+    for done in entries_of_release(run, ledger, *UNDONE):
         if done.sequence > since and done.run_id != run.run_id:
             raise RollbackRefused(
                 "there is nothing to restore any more",
@@ -123,11 +129,7 @@ async def resume_application(
 
 def open_stop(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     """The stop of this release's application that nothing has ended yet, whichever run began it."""
-    found = ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED),
-    )
+    found = entries_of_release(run, ledger, *STOPS)
     return found[-1] if found and found[-1].kind == RESTORE_STOPPED else None
 
 
@@ -153,11 +155,7 @@ def stands_still(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     None where it was taken up again, brought back, cut over to, or proven after a rollback since then.
     """
     stopped: Entry | None = None
-    for entry in ledger.entries(
-        release=run.release.version,
-        environment=run.environment.name,
-        kinds=(RESTORE_STOPPED, RESTORE_RESUMED, RESTORED, BROUGHT_BACK, ROLLBACK_VERIFIED, CUT_OVER),
-    ):
+    for entry in entries_of_release(run, ledger, *STOPS, BROUGHT_BACK, ROLLBACK_VERIFIED, CUT_OVER):
         if entry.kind in (RESTORE_STOPPED, RESTORED):
             stopped = entry
         elif entry.kind == RESTORE_RESUMED or (stopped and stopped.kind == RESTORED):

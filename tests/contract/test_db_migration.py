@@ -214,8 +214,8 @@ def test_killed_at_every_record_it_converges(demo: Place) -> None:
     assert (demo.count(BACKED_UP), demo.count(MIGRATED)) == (2, 1)
     insistently(lambda: state_way_back(run, site, ledger))
     stated = state_way_back(run, site, ledger)
-    said = {"digest": stated["digest"], "by": "anna", "reason": "drill"}
-    insistently(lambda: confirm(ledger, run, said, at=datetime.now(UTC)))
+    said, at = {"digest": stated["digest"], "by": "anna", "reason": "drill"}, datetime.now(UTC)
+    insistently(lambda: confirm(ledger, run, said, at=at))
     insistently(lambda: take_back(run, site, ledger))
     assert (demo.erp.revisions(), demo.rows("orders")) == (OLD, 10)
 

@@ -31,7 +31,14 @@ from include.steps.database.turn import must_be_its_turn
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
 from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, course_of
+from include.steps.schema_proof import (
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    WAY_BACK_INTENDED,
+    course_of,
+    standing_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +224,8 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         return {"old": True}
     told = intent.payload
     with found_at_rest(site, migration_key(run), identity_in(told)) as rest:
-        if recorded(ledger, run, MIGRATED):
+        # Where a way back has begun the old state may be its doing, with a part of another run in between.
+        if recorded(ledger, run, MIGRATED) or _going_back(run, ledger):
             return {"old": False, "revisions": rest.revisions}
         old = (rest.revisions, rest.fingerprint) == (told["current"], told["before"])
         if old and (revision := rows_at_risk(run, ledger, intent)):
@@ -231,3 +239,8 @@ def gave_up(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
             payload = {"revisions": rest.revisions, "fingerprint": rest.fingerprint, "backup": told["backup"]}
             record(ledger, run, LEFT_OLD, payload, number=intent.sequence)
     return {"old": old, "revisions": rest.revisions}
+
+
+def _going_back(run: ReleaseRun, ledger: Ledger) -> bool:
+    """Whether a way back of this release has begun, and has neither ended nor changed nothing."""
+    return any(entry.kind == WAY_BACK_INTENDED for entry in standing_of(run, ledger))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, course_of, given_up, standing
+from include.steps.schema_proof import (
+    MIGRATION_INTENDED,
+    course_of,
+    entries_of_release,
+    given_up,
+    standing,
+    standing_of,
+)
 
 BACKED_UP: Final = "backup.taken"
 BACKUP_PROVEN: Final = "backup.verified"
@@ -45,10 +52,19 @@ def note(ledger: Ledger, run: ReleaseRun, kind: str, payload: Mapping[str, Any])
 
 def newest(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entry | None:
     """The run's newest entry of this kind whose payload has these values."""
+    return _newest(all_recorded(ledger, run, kind), wanted)
+
+
+def newest_of_release(ledger: Ledger, run: ReleaseRun, kind: str, **wanted: object) -> Entry | None:
+    """The same among the entries of every run of the release."""
+    return _newest(entries_of_release(run, ledger, kind), wanted)
+
+
+def _newest(found: Sequence[Entry], wanted: Mapping[str, object]) -> Entry | None:
     return next(
         (
             entry
-            for entry in reversed(all_recorded(ledger, run, kind))
+            for entry in reversed(found)
             if all(entry.payload.get(name) == value for name, value in wanted.items())
         ),
         None,
@@ -72,9 +88,7 @@ def open_migration(ledger: Ledger, run: ReleaseRun) -> Entry | None:
     It is the first intent that is not undone: what it has recorded is what to return to, also when a second run
     went on with what a first one had left half-way, or has changed nothing. None when all is undone.
     """
-    left = standing(course_of(run, ledger))
-    ours = (entry for entry in left if entry.release == run.release.version)
-    return next((entry for entry in ours if entry.kind == MIGRATION_INTENDED), None)
+    return next((entry for entry in standing_of(run, ledger) if entry.kind == MIGRATION_INTENDED), None)
 
 
 def to_return_to(ledger: Ledger, run: ReleaseRun) -> Entry | None:

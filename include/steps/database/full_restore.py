@@ -17,7 +17,14 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.database.confirm import confirmation
-from include.steps.database.entries import BACKUP_PROVEN, RESTORE_STATED, newest, open_migration, to_return_to
+from include.steps.database.entries import (
+    BACKUP_PROVEN,
+    RESTORE_STATED,
+    newest,
+    newest_of_release,
+    open_migration,
+    to_return_to,
+)
 from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
@@ -157,8 +164,7 @@ def _took(run: ReleaseRun, ledger: Ledger, backup: str) -> float | None:
 
 
 def _proof(run: ReleaseRun, ledger: Ledger, backup: str) -> Entry | None:
-    found = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=(BACKUP_PROVEN,))
-    return next((entry for entry in reversed(found) if entry.payload.get("backup") == backup), None)
+    return newest_of_release(ledger, run, BACKUP_PROVEN, backup=backup)
 
 
 def _covered(run: ReleaseRun, ledger: Ledger, before: Entry, now: RestoreLoss) -> bool:

@@ -17,7 +17,7 @@ from include.steps.database.intent import named
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED
+from include.steps.schema_proof import RESTORED, entries_of_release
 from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,7 @@ def settle_restores(run: ReleaseRun, ledger: Ledger, open_site: Callable[[], Sit
 
 def _unrecorded(run: ReleaseRun, ledger: Ledger) -> dict[str, Entry]:
     """The statements of restores that are not known to be done, by the mark that the server's databases bear."""
-    found = ledger.entries(
-        release=run.release.version, environment=run.environment.name, kinds=(RESTORE_STATED, RESTORED)
-    )
+    found = entries_of_release(run, ledger, RESTORE_STATED, RESTORED)
     done = {entry.payload.get("digest") for entry in found if entry.kind == RESTORED}
     open_ones = (one for one in found if one.kind == RESTORE_STATED and one.payload["digest"] not in done)
     return {names(statement_in(one)).mark: one for one in open_ones}

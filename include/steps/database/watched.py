@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
+from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCHED,
+    newest_of_release,
+)
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import (
     MIGRATED,
     MIGRATION_INTENDED,
     course_of,
     entries_of_release,
-    standing,
+    standing_of,
     undone_by,
 )
 
@@ -25,8 +30,7 @@ def to_be_watched(run: ReleaseRun, ledger: Ledger) -> Entry | None:
     :raises LedgerError: the ledger gives no answer
     """
     ups = (MIGRATION_INTENDED, MIGRATED)
-    stands = standing(course_of(run, ledger))
-    left = [entry for entry in stands if entry.kind in ups and entry.release == run.release.version]
+    left = [entry for entry in standing_of(run, ledger) if entry.kind in ups]
     ours = [entry for entry in left if entry.run_id == run.run_id]
     found = ours or left
     return found[-1] if found else None
@@ -45,7 +49,7 @@ def undone_since(run: ReleaseRun, ledger: Ledger, migrated: int) -> Entry | None
 
 def passed_on(run: ReleaseRun, ledger: Ledger, migration: Entry) -> Entry | None:
     """The watch that a migration has passed, whichever run has watched; None while there is none."""
-    return _newest(run, ledger, MIGRATION_WATCHED, migration)
+    return newest_of_release(ledger, run, MIGRATION_WATCHED, migrated=migration.sequence)
 
 
 def not_seen_well(run: ReleaseRun, ledger: Ledger) -> tuple[str, ...]:
@@ -62,14 +66,9 @@ def not_seen_well(run: ReleaseRun, ledger: Ledger) -> tuple[str, ...]:
     elif not any(one.sequence > left.sequence for one in entries_of_release(run, ledger, MIGRATION_VERIFIED)):
         found.append(f"run {left.run_id} has migrated, and has not seen the schema that its rehearsal ended with")
     if passed_on(run, ledger, left) is None:
-        failed = _newest(run, ledger, MIGRATION_WATCH_FAILED, left)
+        failed = newest_of_release(ledger, run, MIGRATION_WATCH_FAILED, migrated=left.sequence)
         found.append(f"nobody has seen the running version work on the schema that run {left.run_id} left")
         found.append(
             f"its watch did not pass: {failed.payload['sentence']}" if failed else "its watch has not ended"
         )
     return tuple(found)
-
-
-def _newest(run: ReleaseRun, ledger: Ledger, kind: str, migration: Entry) -> Entry | None:
-    found = entries_of_release(run, ledger, kind)
-    return next((one for one in reversed(found) if one.payload.get("migrated") == migration.sequence), None)

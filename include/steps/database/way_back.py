@@ -32,7 +32,7 @@ from include.steps.schema_proof import (
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
     course_of,
-    standing,
+    standing_of,
     undone_by,
 )
 
@@ -77,8 +77,7 @@ def way_back_unknown(run: ReleaseRun, ledger: Ledger, why: DatabaseError) -> dic
     if began is None:
         facts.append("the ledger says that the migration has been undone")
     else:
-        told, stands = began.payload, standing(course_of(run, ledger))
-        left = [entry.kind for entry in stands if entry.release == run.release.version]
+        told, left = began.payload, [entry.kind for entry in standing_of(run, ledger)]
         facts.append(f"the migration began at revisions {_set(told['current'])}, towards {_set(told['target'])}")
         facts.append("it is recorded as applied" if MIGRATED in left else "how far it came is not recorded")
         if left[-1] == WAY_BACK_INTENDED:

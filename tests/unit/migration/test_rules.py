@@ -9,7 +9,7 @@ import pytest
 from include.database.schema import Schema
 from include.migration.policy import Acceptance, Policy, decide
 from include.migration.rulebook import BEYOND, NEVER_ACCEPTED, RULES
-from include.migration.rules import lint, lint_way_back
+from include.migration.rules import lint
 from include.migration.tree import Rendered
 
 
@@ -343,7 +343,7 @@ def test_of_the_way_down_only_what_reaches_beyond_is_found() -> None:
     ],
 )
 def test_of_the_way_down_is_told_what_no_retry_comes_past(sql: tuple[str, ...], found: int) -> None:
-    told = lint_way_back([Rendered("0002", "a.py", tuple((one, 3) for one in sql))])
+    told = lint([], [Rendered("0002", "a.py", tuple((one, 3) for one in sql))])
     assert [(one.rule, one.severity, one.line) for one in told] == [("way-back-not-repeatable", "warn", 3)] * found
 
 

@@ -25,6 +25,7 @@ from include.steps.schema_proof import (
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
     schema_fact,
+    standing,
     undone_by,
 )
 from tests.unit.steps.database.worlds import a_ledger, a_run
@@ -65,6 +66,8 @@ class Course:
     def giving_up(self, run: ReleaseRun) -> Step | None:
         intent = self.own(run, MIGRATION_INTENDED)
         if intent is None or all_recorded(self.ledger, run, MIGRATED) or at(intent) != self.at:
+            return None
+        if any(entry.kind == WAY_BACK_INTENDED for entry in standing(self.ledger.entries(kinds=COURSE))):
             return None
         return lambda: self.write(run, LEFT_OLD, {})
 
@@ -168,6 +171,12 @@ def test_whatever_the_runs_do_the_ledger_says_where_the_schema_is(
             *((0, way) for way in (Course.intending_back, Course.going_down)),
             *((1, way) for way in (Course.intending, Course.going_up, Course.going_up)),
             (0, Course.going_down),
+        ],
+        # What the first has left half-way is taken back, and the first is asked whether it has changed anything.
+        [
+            *((0, way) for way in (Course.intending, Course.going_up)),
+            (1, Course.intending),
+            *((0, way) for way in (Course.intending_back, Course.going_down, Course.giving_up)),
         ],
     ],
 )
