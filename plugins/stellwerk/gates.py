@@ -16,7 +16,8 @@ from stellwerk.operators.checklist import ChecklistPoints, ChecklistSettled, Tic
 from stellwerk.operators.decision import RoleDecision
 from stellwerk.operators.gate import About, Approve, GateRoles
 
-_NAMED: Final = "{{ task.role }}{{ ' (over)' if task.over else '' }}"
+#: how a place that a question is asked at is called
+NAMED: Final = "{{ task.role }}{{ ' (over)' if task.over else '' }}"
 # What was not needed was skipped; what has failed ends the gate.
 _CONCLUDES: Final = "none_failed_min_one_success"
 
@@ -32,11 +33,11 @@ def go_no_go(*, evidence_from: str = "", about: About = "release", group_id: str
     with TaskGroup(group_id, tooltip="Every role has to say Go; silence is No-Go") as group:
         first = GateRoles(task_id="roles", asks="decide", about=about)
         decide = RoleDecision.partial(
-            task_id="decide", evidence_from=evidence_from, about=about, map_index_template=_NAMED
+            task_id="decide", evidence_from=evidence_from, about=about, map_index_template=NAMED
         ).expand_kwargs(first.output)
         second = GateRoles(task_id="open_roles", asks="decide_again", about=about, again=True)
         again = RoleDecision.partial(
-            task_id="decide_again", evidence_from=evidence_from, about=about, again=True, map_index_template=_NAMED
+            task_id="decide_again", evidence_from=evidence_from, about=about, again=True, map_index_template=NAMED
         ).expand_kwargs(second.output)
         decide >> second >> again
         [second, again] >> Approve(task_id="approve", about=about, trigger_rule=_CONCLUDES)
@@ -59,7 +60,7 @@ def checklist(*names: str, group_id: str = "checklist", patience: timedelta = ti
     with TaskGroup(group_id, tooltip=f"Every point of {', '.join(names)} is settled") as group:
         points = ChecklistPoints(task_id="points", names=names, asks="tick")
         tick = TickPoints.partial(
-            task_id="tick", names=names, patience=patience.total_seconds(), map_index_template=_NAMED
+            task_id="tick", names=names, patience=patience.total_seconds(), map_index_template=NAMED
         ).expand_kwargs(points.output)
         [points, tick] >> ChecklistSettled(task_id="settled", names=names, trigger_rule=_CONCLUDES)
     return group

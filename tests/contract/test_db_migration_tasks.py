@@ -167,7 +167,7 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
     assert ended is not None
     assert ended.payload["slot"] == "blue"
     results.append(dict(ended.payload))
-    stated = StateWayBack(task_id="state").execute(CONTEXT)
+    stated = StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
     with pytest.raises(AirflowException, match="LossNotConfirmed"):
         TakeBack(task_id="take_back").execute(CONTEXT)
     form = {"reason": "the outage is worse", "statement": stated["digest"]}

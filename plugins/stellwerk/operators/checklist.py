@@ -9,7 +9,7 @@ from airflow.sdk import Param
 
 from include.errors import ApprovalRefused
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
-from stellwerk.operators.question import Form, GateQuestion
+from stellwerk.operators.question import Form, GateQuestion, beside
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
@@ -52,7 +52,7 @@ class ChecklistPoints(StellwerkOperator):
         for name, found in lists.items():
             for point in found:
                 self.log.info("%s: %s", name, point.line)
-        task = f"{self.task_id.rpartition('.')[0]}.{self.asks}"
+        task = beside(self.task_id, self.asks)
         return to_ask(all_recorded(ledger, run, ASKED), task, roles_of(lists))
 
 
@@ -86,7 +86,8 @@ class TickPoints(GateQuestion):
             going = before is not None and not before.wait.is_over(now)
             wait = before.wait if before and going else waiting(now, self.patience)
             asked = checklist_question(run, self.role, lists, Frame(wait.deadline))
-            form = Form(asked, [DONE, NOT_DONE], _fields(open_for(lists, self.role)), people)
+            fields = _fields(open_for(lists, self.role))
+            form = Form(asked, [DONE, NOT_DONE], fields, people, about=run.fingerprint, parts=run.parts)
             return self._ask(context, run, ledger, form, wait)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:

@@ -234,6 +234,8 @@ def _form(state: GateState, role: str, asked: Question) -> Form:
         options=[option for option in OPTIONS if names or option != DELEGATE],
         fields={**fields, SHOWN: shown},
         people=state.holders[role],
+        about=state.run.fingerprint,
+        parts=state.run.parts,
     )
 
 

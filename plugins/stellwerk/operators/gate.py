@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.question import beside
 
 if TYPE_CHECKING:
     from include.ledger.store import Ledger
@@ -46,7 +47,7 @@ class GateRoles(StellwerkOperator):
         state = state_of(bound(run, ledger, self.about), ledger)
         for point in state.points:
             self.log.info("%s", point.line)
-        found = round_of(state, f"{self.task_id.rpartition('.')[0]}.{self.asks}", again=self.again)
+        found = round_of(state, beside(self.task_id, self.asks), again=self.again)
         for one in found:
             if not one["over"]:
                 self.log.info("%s: %s may answer", one["role"], " or ".join(state.holders[one["role"]]))

@@ -6,10 +6,9 @@ no task stands beside it (docs/adr/0014).
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.definitions.param import ParamsDict
@@ -36,12 +35,16 @@ class Form:
 
     :param fields: to be filled in beside the answer
     :param people: as the plan names them
+    :param about: digest of what an answer is about
+    :param parts: what that digest covers, in words
     """
 
     question: Question
     options: Sequence[str]
     fields: Mapping[str, Param]
     people: Sequence[str]
+    about: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 class GateQuestion(HITLOperator):
@@ -51,6 +54,9 @@ class GateQuestion(HITLOperator):
     :param over: not empty: it was asked here before, and another place has taken over
     """
 
+    #: what gives a question with other words a place of its own
+    asks_anew: ClassVar[str] = "clear the first task of this gate, with what comes after it: it asks anew"
+
     def __init__(self, *, role: str = "", over: str = "", **kwargs: Any) -> None:
         # A mapped operator is made again with every argument of the class it was mapped from.
         fixed = {"subject": "A question", "options": ["Yes", "No"], "params": {}}
@@ -58,9 +64,8 @@ class GateQuestion(HITLOperator):
         self.role = role
         self.over = over
 
-    @abstractmethod
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
-        """Remind people."""
+        """Remind people; only of a question whose wait says when."""
 
     def _is_over(self, context: Context) -> NoReturn:
         """Close what was asked here and may still be open: nobody is to answer into the void."""
@@ -80,6 +85,11 @@ class GateQuestion(HITLOperator):
 
         :raises ApprovalMissing: Airflow would show other words
         """
+        self._prepare(context, run, ledger, form, wait)
+        return HITLOperator.execute(self, context)
+
+    def _prepare(self, context: Context, run: ReleaseRun, ledger: Ledger, form: Form, wait: Wait) -> None:
+        """Record the question, so that it can be asked; see :meth:`_ask`."""
         from include.gate.asked import Asked, must_say_the_same, words
 
         fields = {name: field.serialize() for name, field in form.fields.items()}
@@ -89,12 +99,12 @@ class GateQuestion(HITLOperator):
             place=_place(context),
             role=self.role,
             words=words(form.question.subject, form.question.body, list(form.options), fields, list(form.people)),
-            fingerprint=run.fingerprint,
+            fingerprint=form.about,
             wait=wait,
-            parts=run.parts,
+            parts=form.parts,
         )
         before = self._asked_before(context, run, ledger)
-        must_say_the_same(before, asked.words)
+        must_say_the_same(before, asked.words, self.asks_anew)
         if before != asked:
             entry = asked.entry(release=run.release.version, environment=run.environment.name, run_id=run.run_id)
             ledger.append(entry)
@@ -104,7 +114,6 @@ class GateQuestion(HITLOperator):
         self.assigned_users = assigned(run.environment, form.people)
         self.response_timeout = wait.next(datetime.now(UTC))
         self.log.info("asked of %s:\n%s\n%s", " or ".join(form.people), self.subject, self.body)
-        return super().execute(context)
 
     def _asked(self, context: Context, run: ReleaseRun, ledger: Ledger) -> Asked:
         """What was asked here.
@@ -119,7 +128,7 @@ class GateQuestion(HITLOperator):
                 "an answer to nothing that was asked",
                 expected="a question in the ledger",
                 seen="none",
-                remedy="clear the first task of this gate, with what comes after it",
+                remedy=self.asks_anew,
             )
         return found
 
@@ -155,3 +164,9 @@ class GateQuestion(HITLOperator):
 
 def _place(context: Context) -> int:
     return max(int(getattr(context["ti"], "map_index", -1) or 0), 0)
+
+
+def beside(task_id: str, name: str) -> str:
+    """The id of another task in the group of a task."""
+    group = task_id.rpartition(".")[0]
+    return f"{group}.{name}" if group else name
