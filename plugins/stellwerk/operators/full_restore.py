@@ -264,7 +264,10 @@ class AskRestore(AskLoss):
         """Fail, which ends the rollback: the database is left as it is."""
         from include.errors import RestoreUnconfirmed, RollbackRefused
 
-        what, remedy = "the database is not restored", "trigger the rollback again, or take another option"
+        what, remedy = (
+            "the database is not restored",
+            "clear state_loss to be asked again, or trigger the rollback with another option",
+        )
         error = (
             RollbackRefused(what, seen=why, remedy=remedy)
             if said_no
