@@ -15,14 +15,21 @@ About = Literal["release", "migration", "sign-off"]
 """What a gate decides about, which says who decides and what exactly a Go is bound to."""
 
 
-def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
-    """The run with the gate and the fingerprint of what is decided about."""
-    from include.steps.database.gate import decided_about
+def gated(run: ReleaseRun, about: About) -> ReleaseRun:
+    """The run with the gate of what is decided about: who decides, whatever it is by now."""
+    from include.steps.database.gate import decided_by
     from include.steps.sign_off import signed_off
 
     if about == "migration":
-        return decided_about(run, ledger)
+        return decided_by(run)
     return signed_off(run) if about == "sign-off" else run
+
+
+def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
+    """The run with the gate and the fingerprint of what is decided about."""
+    from include.steps.database.gate import decided_about
+
+    return decided_about(run, ledger) if about == "migration" else gated(run, about)
 
 
 class GateRoles(StellwerkOperator):

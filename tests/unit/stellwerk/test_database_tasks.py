@@ -697,6 +697,19 @@ def test_an_answer_about_a_rehearsal_that_is_not_there_any_more_is_kept_all_the_
     assert (entry.actor, entry.payload["choice"]) == ("anna", NO_GO)
 
 
+@pytest.mark.parametrize("given", [{"by": "carl"}, {"by": "bo"}, {"by": "anna", "fingerprint": "made up"}])
+def test_a_go_that_would_not_count_is_none_either_where_the_rehearsal_is_not_there_any_more(
+    world: World, given: dict[str, str]
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    said = given_at_gate(world, **given)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, said)
+    assert world.count(DECISION) == 0
+
+
 def test_a_go_that_does_not_say_what_was_shown_is_asked_again(world: World) -> None:
     world.surveyed()
     task = asked_at_gate(about="migration")

@@ -221,8 +221,9 @@ def test_a_gate_that_is_cleared_asks_with_new_words_at_new_places(world: World) 
     world.all_go()
     world.changed(seconds=60)
     world.later(60)
-    with pytest.raises(AirflowFailException, match="clear the first task of this gate"):
-        world.decision(LEAD).execute(world.context(0))
+    kept = world.decision(LEAD).execute(world.context(0))
+    assert kept["choice"] == "Go", "it counts for what was shown, and the second round asks about what is so now"
+    assert world.roles(again=True) == [{"role": role, "over": ""} for role in ROLES]
     again = world.roles()
     assert [(one["role"], one["over"]) for one in again] == [
         *((role, "yes") for role in ROLES),
@@ -261,6 +262,50 @@ def test_an_approval_is_not_of_a_run_that_was_begun_anew_under_its_id(world: Wor
     world.run = replace(world.run, born="2030-01-16T10:00:00+00:00 release-manager")
     with pytest.raises(AirflowFailException, match="no Go from technical-lead"):
         world.approve()
+
+
+# -- a task that is stopped between record and end -----------------------------------------------------------
+
+
+def test_a_go_that_is_recorded_is_not_asked_for_again_nor_turned_into_silence(world: World) -> None:
+    world.ask(LEAD)
+    world.resume(LEAD, world.says("tina"))
+    world.later(1801)
+    assert world.decision(LEAD).execute(world.context())["choice"] == "Go"
+    assert len(world.asked) == 1
+    assert SILENCE not in world.kinds()
+
+
+def test_a_no_go_that_is_recorded_still_fails_and_is_asked_for_again_at_another_place(world: World) -> None:
+    world.ask(LEAD)
+    for act in (lambda: world.resume(LEAD, world.says("tina", "No-Go")), lambda: world.ask(LEAD)):
+        with pytest.raises(AirflowFailException, match="No-Go of technical-lead"):
+            act()
+    assert len(world.asked) == 1
+    world.ask(LEAD, 1)
+    assert world.resume(LEAD, world.says("tina"), 1)["choice"] == "Go"
+
+
+def test_a_delegation_that_is_recorded_stands_and_the_second_round_asks_the_delegate(world: World) -> None:
+    world.ask(LEAD)
+    world.resume(LEAD, world.says("tina", "Delegate", delegate="sue"))
+    assert world.decision(LEAD).execute(world.context()) == {
+        "role": LEAD, "choice": "Delegate", "user": "tina", "to": "sue"
+    }  # fmt: skip
+    assert world.roles(again=True) == [{"role": LEAD, "over": ""}]
+    world.ask(LEAD, again=True)
+    assert [user["name"] for user in world.asked[-1]["assigned_users"]] == ["tina", "sue"]
+
+
+def test_a_question_whose_go_was_for_something_else_is_asked_again_in_the_second_round_only(world: World) -> None:
+    world.all_go()
+    world.changed(seconds=60)
+    world.later(60)
+    world.ask(LEAD, again=True)
+    world.resume(LEAD, world.says("tina"), again=True)
+    world.changed(seconds=61)
+    with pytest.raises(AirflowFailException, match="what was asked about has changed"):
+        world.decision(LEAD, again=True).execute(world.context())
 
 
 # -- what can be overwritten ---------------------------------------------------------------------------------
