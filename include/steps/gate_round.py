@@ -10,7 +10,7 @@ from typing import Final
 from include.errors import ApprovalMissing
 from include.gate.answers import DELEGATE, Given, Rules
 from include.gate.asked import ASKED, Asked, at_place, to_ask
-from include.gate.checklist import RECORDS, TICKED, Point, points, unsettled
+from include.gate.checklist import EVIDENCE, Point, points, unsettled
 from include.gate.timing import Wait
 from include.gate.timing import wait as waiting
 from include.ledger.approvals import DECISION, GO, Decision, standing
@@ -67,7 +67,7 @@ def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
     """
     version, environment = run.release.version, run.environment
     entries = ledger.entries(
-        release=version, environment=environment.name, kinds=(DECISION, DELEGATED, ASKED, TICKED, *_evidence())
+        release=version, environment=environment.name, kinds=(DECISION, DELEGATED, ASKED, *EVIDENCE)
     )
     given = delegations(entries, environment.gate.roles, environment.everybody)
     items = environment.checklists.get(CHECKLIST, ()) if run.phase == DECIDES else ()
@@ -209,7 +209,3 @@ def _delegated(state: GateState, role: str, since: int) -> Entry | None:
         and (entry.payload.get("role"), entry.payload.get("phase")) == (role, state.run.phase)
     )
     return next((entry for entry in found if entry.sequence > since), None)
-
-
-def _evidence() -> tuple[str, ...]:
-    return tuple(sorted({kind for record, voids in RECORDS.values() for kind in (record, *voids)}))
