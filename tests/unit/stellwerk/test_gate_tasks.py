@@ -101,6 +101,33 @@ def test_people_are_reminded_once_and_then_silence_is_a_no_go(world: World) -> N
     assert len(world.asked) == 3, "waking up for the reminder does not touch the question"
 
 
+def test_a_delegate_is_reminded_in_the_second_round_too(world: World) -> None:
+    world.ask(LEAD)
+    world.ask("business-owner", 1)
+    world.later(1351)
+    for place, role in enumerate((LEAD, "business-owner")):
+        world.waits(role, SILENT, place)
+    assert len(world.sent) == 1
+    world.resume(LEAD, world.says("tina", "Delegate", delegate="sue"))
+    world.resume("business-owner", world.says("bert"), 1)
+    assert world.ask(LEAD, again=True) == timedelta(seconds=1350), "a whole wait of its own"
+    world.later(1351)
+    world.waits(LEAD, SILENT, again=True)
+    _, told, reminder = world.sent
+    assert "sue entscheidet für technical-lead" in told.text
+    assert "• technical-lead: tina, sue" in reminder.text
+
+
+def test_people_are_reminded_again_after_a_gate_was_cleared(world: World) -> None:
+    for place in range(2):
+        world.ask(LEAD, 2 * place)
+        world.ask("business-owner", 2 * place + 1)
+        world.later(1351)
+        world.waits(LEAD, SILENT, 2 * place)
+        world.waits("business-owner", SILENT, 2 * place + 1)
+        assert len(world.sent) == place + 1
+
+
 @pytest.mark.parametrize("error", [MessageError("down"), LedgerUnavailable("down")])
 def test_who_cannot_be_reminded_is_waited_for_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
