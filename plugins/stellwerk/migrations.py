@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from airflow.sdk import TaskGroup
 
-from stellwerk.gates import NAMED, go_no_go
+from stellwerk.gates import NAMED, PATIENCE, go_no_go
 from stellwerk.operators.database import (
     BackUp,
     Migrate,
@@ -18,12 +18,6 @@ from stellwerk.operators.database import (
 )
 from stellwerk.operators.way_back import AskTakeBack, StateWayBack, TakeBack
 
-#: A migration that was stopped goes on where it was: what breaks around it costs a try and must not end it.
-PATIENCE: Final[dict[str, Any]] = {
-    "retries": 5,
-    "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": 2,
-}
 #: Whoever has to be asked is not kept waiting for longer: then people are called.
 SOON: Final[dict[str, Any]] = {"retries": 8, "retry_delay": timedelta(seconds=10)}
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import BaseOperator, TaskGroup
 
-from stellwerk.gates import NAMED
-from stellwerk.migrations import PATIENCE
+from stellwerk.gates import NAMED, PATIENCE
 from stellwerk.operators.full_restore import (
     AskRestore,
     RestoreDatabase,

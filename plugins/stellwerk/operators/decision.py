@@ -68,40 +68,39 @@ class RoleDecision(GateQuestion):
             asked = self._question(context, run, ledger, frame_of(state, self.role, wait))
             return self._ask(context, run, ledger, decision_form(state, self.role, asked), wait)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Record the answer; a No-Go and silence fail the gate."""
         from include.gate.answers import AskAgain, Decided, Delegates, meaning
         from include.steps.gate import record_refused
         from include.steps.gate_reminder import tell_delegate
         from include.steps.gate_round import record_delegation, rules_of
 
-        with airflow_errors(self.log):
-            try:
-                run, ledger, state = self._gate(context)
-            except (ApprovalMissing, TrafficError):
-                self._keep(context, event)
-                raise
-            asked = self._asked(context, run, ledger)
-            self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
-            if "error" in event:
-                self._woken(run, ledger, asked.wait)
-                raise self._silence(run, ledger, str(event["error"]))
-            given = self._given(state, event)
-            user, choice = given.user, given.choice
-            self.log.info("%s: %s by %s: %s", self.role, choice, user, given.comment or "(no comment)")
-            meant = meaning(given, rules_of(state, self.role, asked))
-            if isinstance(meant, Decided):
-                self._recorded(run, ledger, given, asked)
-                return self._follows(run, replace(given, shown=asked.fingerprint))
-            if isinstance(meant, Delegates):
-                record_delegation(ledger, run, self.role, given)
-                tell_delegate(run, ledger, self.role, given, _transports(run))
-                return self._follows(run, given)
-            why = meant.why if isinstance(meant, AskAgain) else "it came after the deadline"
-            record_refused(ledger, run, role=self.role, user=user, choice=choice, why=why, at=given.at)
-            if isinstance(meant, AskAgain):
-                self._again(context, asked.wait, why)
-            raise self._silence(run, ledger, f"{choice} of {user} came after the deadline")
+        try:
+            run, ledger, state = self._gate(context)
+        except (ApprovalMissing, TrafficError):
+            self._keep(context, event)
+            raise
+        asked = self._asked(context, run, ledger)
+        self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
+        if "error" in event:
+            self._woken(run, ledger, asked.wait)
+            raise self._silence(run, ledger, str(event["error"]))
+        given = self._given(state, event)
+        user, choice = given.user, given.choice
+        self.log.info("%s: %s by %s: %s", self.role, choice, user, given.comment or "(no comment)")
+        meant = meaning(given, rules_of(state, self.role, asked))
+        if isinstance(meant, Decided):
+            self._recorded(run, ledger, given, asked)
+            return self._follows(run, replace(given, shown=asked.fingerprint))
+        if isinstance(meant, Delegates):
+            record_delegation(ledger, run, self.role, given)
+            tell_delegate(run, ledger, self.role, given, _transports(run))
+            return self._follows(run, given)
+        why = meant.why if isinstance(meant, AskAgain) else "it came after the deadline"
+        record_refused(ledger, run, role=self.role, user=user, choice=choice, why=why, at=given.at)
+        if isinstance(meant, AskAgain):
+            self._again(context, asked.wait, why)
+        raise self._silence(run, ledger, f"{choice} of {user} came after the deadline")
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """See :func:`include.steps.gate_reminder.remind`."""

@@ -29,7 +29,10 @@ def decision_form(state: GateState, role: str, asked: Question) -> Form:
         fields[box(text)] = Param(False, type="boolean", title=text, description="A Go needs it")
     names: Sequence[str] = may_name(state, role)
     if names:
-        instead = f"Only for {DELEGATE}: who speaks for {role}, too, for this release"
+        instead = (
+            f"Only for {DELEGATE}: who speaks for {role}, too, at every gate of this release. Can be replaced, "
+            "not taken back; gives no part in its watch, nor in what is asked about a loss"
+        )
         fields[TO] = Param("", type="string", title="Delegate to", description=instead, enum=["", *names])
     return Form(
         question=asked,

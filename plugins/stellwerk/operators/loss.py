@@ -54,6 +54,8 @@ class AskLoss(GateQuestion):
     """
 
     asks_anew = "clear the task that states the loss, with what comes after it: it asks anew"
+    #: users may be down, or on a schema that does not do: people are to learn soon that nobody can go on
+    ledger_patience = timedelta(minutes=2)
     #: the answers
     yes: ClassVar[str]
     no: ClassVar[str]
@@ -111,38 +113,37 @@ class AskLoss(GateQuestion):
         self._call(run, ledger, stated)  # nobody is called to a question that is not asked
         return HITLOperator.execute(self, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Record a confirmation of what was shown; anything else loses nothing."""
         from include.errors import AnswerIncomplete
         from include.watch.steer import comment_of
         from stellwerk.hooks.ledger import open_ledger
 
-        with airflow_errors(self.log):
-            run = release_run(context, with_digest=False)
-            ledger = open_ledger(run.environment.connections.ledger)
-            wait = self._asked(context, run, ledger).wait
-            if "error" in event:
-                self._woken(run, ledger, wait)
-                why = f"no answer: {event['error']}"
-                self._refused(run, ledger, {"why": why}, datetime.now(UTC))
-                self.kept(run, why, said_no=False)
-            # Whoever answers past the form may leave its fields out, or write anything into them.
-            form = {name: comment_of(value) for name, value in (event["params_input"] or {}).items()}
-            said = {
-                "digest": form.get("statement", ""),
-                "by": answerer(run.environment, event["responded_by_user"]) or "",
-            }
-            at = event["responded_at"] or datetime.now(UTC)
-            if event["chosen_options"] != [self.yes]:
-                why = f"{said['by'] or 'nobody'} said {self.no}"
-                self._refused(run, ledger, {**said, "why": why}, at)
-                self.kept(run, why, said_no=True)
-            said["reason"] = form.get("reason", "")
-            try:
-                return self._confirmed(run, ledger, said, at)
-            except AnswerIncomplete as error:
-                self._incomplete(run, ledger, said, error, at)
-                self._again(context, wait, str(error))
+        run = release_run(context, with_digest=False)
+        ledger = open_ledger(run.environment.connections.ledger)
+        wait = self._asked(context, run, ledger).wait
+        if "error" in event:
+            self._woken(run, ledger, wait)
+            why = f"no answer: {event['error']}"
+            self._refused(run, ledger, {"why": why}, datetime.now(UTC))
+            self.kept(run, why, said_no=False)
+        # Whoever answers past the form may leave its fields out, or write anything into them.
+        form = {name: comment_of(value) for name, value in (event["params_input"] or {}).items()}
+        said = {
+            "digest": form.get("statement", ""),
+            "by": answerer(run.environment, event["responded_by_user"]) or "",
+        }
+        at = event["responded_at"] or datetime.now(UTC)
+        if event["chosen_options"] != [self.yes]:
+            why = f"{said['by'] or 'nobody'} said {self.no}"
+            self._refused(run, ledger, {**said, "why": why}, at)
+            self.kept(run, why, said_no=True)
+        said["reason"] = form.get("reason", "")
+        try:
+            return self._confirmed(run, ledger, said, at)
+        except AnswerIncomplete as error:
+            self._incomplete(run, ledger, said, error, at)
+            self._again(context, wait, str(error))
 
     def _wait_for(self, run: ReleaseRun, stated: Mapping[str, Any], before: Asked | None) -> Wait:
         """How long the question waits; one that was asked here before its deadline waits no longer."""

@@ -6,15 +6,18 @@ no task stands beside it (docs/adr/0014).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from time import sleep
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
+from stellwerk.operators.base import airflow_errors
 from stellwerk.people import assigned
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from include.ledger.store import Ledger
     from include.steps.gate import Question
     from include.steps.run import ReleaseRun
+
+#: between two looks whether the ledger is back
+PAUSE: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,45 @@ class GateQuestion(HITLOperator):
     #: what gives a question with other words a place of its own
     asks_anew: ClassVar[str] = "clear the first task of this gate, with what comes after it: it asks anew"
 
+    #: for how long an answer is held for a ledger that is out
+    ledger_patience: ClassVar[timedelta] = timedelta(minutes=30)
+
     def __init__(self, *, role: str = "", over: str = "", **kwargs: Any) -> None:
         # A mapped operator is made again with every argument of the class it was mapped from.
         fixed = {"subject": "A question", "options": ["Yes", "No"], "params": {}}
         super().__init__(**{**kwargs, **fixed})
         self.role = role
         self.over = over
+
+    @abstractmethod
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Act on an answer, or on the end of a wait.
+
+        :param event: with ``error`` when the wait has ended without an answer
+        """
+
+    def execute_complete(self, context: Context, event: dict[str, Any], since: str = "") -> Any:
+        """Go on where the question was left; a ledger that is out is waited for.
+
+        To fail instead would ask again, and asking takes the answer away.
+
+        :param since: since when the ledger is out, as ISO text
+        """
+        from include.errors import LedgerUnavailable
+
+        with airflow_errors(self.log):
+            try:
+                return self.heard(context, event)
+            except LedgerUnavailable as error:
+                now = datetime.now(UTC)
+                began = datetime.fromisoformat(since) if since else now
+                if now - began > self.ledger_patience:
+                    raise
+                self.log.warning("held until the ledger is back: %s", error)
+        sleep(PAUSE.total_seconds())
+        # Airflow still holds the answer, if there was one, and resumes the task with it at once.
+        again = {"since": began.isoformat()}
+        raise TaskAwaitingInput(method_name="execute_complete", kwargs=again, timeout=PAUSE)
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """Remind people; only of a question whose wait says when."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -596,12 +596,18 @@ def test_a_yes_whose_task_was_killed_before_its_end_stands_and_is_not_asked_for_
     assert len(world.asked) == 2, "who clears the statement is asked, whatever was said before"
 
 
-def test_a_no_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
+def test_a_no_that_cannot_be_recorded_is_held_for_two_minutes(world: World) -> None:
     world.state("d1")
     task = asking(world)
+    world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
     world.step("confirm.refuse", LedgerUnavailable("no answer"))
-    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+    with pytest.raises(TaskAwaitingInput) as held:
         task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    assert world.reopened == 0, "Airflow still holds the answer"
+    [since] = (held.value.kwargs or {}).values()
+    long_since = (datetime.fromisoformat(since) - timedelta(minutes=3)).isoformat()
+    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), since=long_since)
     assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
 
 

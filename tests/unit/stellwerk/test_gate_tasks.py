@@ -15,6 +15,7 @@ from include.ledger.approvals import DECISION
 from include.ledger.delegations import DELEGATED
 from include.steps.gate import REFUSED, SILENCE
 from include.steps.record import APPROVED, SIGNED_OFF, all_recorded
+from stellwerk.operators import question
 from stellwerk.triggers.question import CloseQuestionTrigger
 from tests.unit.stellwerk.gate_tasks import ROLES, SILENT, World
 
@@ -333,6 +334,26 @@ def test_a_question_whose_go_was_for_something_else_is_asked_again_in_the_second
     world.changed(seconds=61)
     with pytest.raises(AirflowFailException, match="what was asked about has changed"):
         world.decision(LEAD, again=True).execute(world.context())
+
+
+@pytest.mark.parametrize("event", ["answer", "silence"])
+def test_a_ledger_that_is_out_is_waited_for_with_the_answer_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    def out(_: str) -> Any:
+        raise LedgerUnavailable("down")
+
+    world.ask(LEAD)
+    said = world.says("tina") if event == "answer" else SILENT
+    monkeypatch.setattr(question, "sleep", lambda _: None)
+    with monkeypatch.context() as down:
+        down.setattr("stellwerk.hooks.ledger.open_ledger", out)
+        assert world.waits(LEAD, said) == question.PAUSE
+    assert world.reopened == [], "asking again would take the answer away"
+    if event == "answer":
+        assert world.resume(LEAD, said)["choice"] == "Go"
+    else:
+        assert world.waits(LEAD, said) > question.PAUSE, "the rest of its time"
 
 
 # -- what can be overwritten ---------------------------------------------------------------------------------
