@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.question import beside
+from stellwerk.people import without_account
 
 if TYPE_CHECKING:
     from include.ledger.store import Ledger
@@ -55,9 +56,17 @@ class GateRoles(StellwerkOperator):
         for point in state.points:
             self.log.info("%s", point.line)
         found = round_of(state, beside(self.task_id, self.asks), again=self.again)
-        for one in found:
-            if not one["over"]:
-                self.log.info("%s: %s may answer", one["role"], " or ".join(state.holders[one["role"]]))
+        asked = [one["role"] for one in found if not one["over"]]
+        for role in asked:
+            self.log.info("%s: %s may answer", role, " or ".join(state.holders[role]))
+        everybody = [person for role in asked for person in state.holders[role]]
+        if unknown := without_account(run.environment, everybody):
+            self.log.warning(
+                "%s: `accounts` of %s has no id of theirs; unless Airflow's auth manager knows them by these very "
+                "names, they cannot answer, and silence is No-Go",
+                ", ".join(unknown),
+                run.environment.name,
+            )
         return found
 
 
