@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -10,7 +11,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 
 from stellwerk.operators.base import airflow_errors
-from stellwerk.operators.question import Form, GateQuestion, beside
+from stellwerk.operators.question import Form, GateQuestion, beside, place_of
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
@@ -110,7 +111,7 @@ class AskLoss(GateQuestion):
                 self.log.info("%s has confirmed it: %s", given.by, given.reason)
                 return given.model_dump()
             self._prepare(context, run, ledger, self._form(run, stated), self._wait_for(run, stated, before))
-        self._call(run, ledger, stated)  # nobody is called to a question that is not asked
+        self._call(context, run, ledger, stated)  # nobody is called to a question that is not asked
         return HITLOperator.execute(self, context)
 
     def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -154,8 +155,8 @@ class AskLoss(GateQuestion):
             return before.wait
         return waiting(now, self.answer_within(run, stated).total_seconds(), reminder_seconds=0)
 
-    def _call(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> None:
-        """Call people to the question: once for each statement."""
+    def _call(self, context: Context, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> None:
+        """Call people to the question: once for each statement, and for each place that it is asked about at."""
         from include.steps.page import page
         from stellwerk.notifiers.transport import transports
 
@@ -163,6 +164,8 @@ class AskLoss(GateQuestion):
         with airflow_errors(self.log):
             matter = self.matter_of(run, ledger, stated)
         if matter is not None:
+            if place := place_of(context):
+                matter = replace(matter, key=f"{matter.key}:{place}")
             page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def _confirmed(self, run: ReleaseRun, ledger: Ledger, said: dict[str, str], at: datetime) -> dict[str, str]:

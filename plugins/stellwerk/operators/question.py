@@ -135,7 +135,7 @@ class GateQuestion(HITLOperator):
         asked = Asked(
             phase=run.phase,
             task=self.task_id,
-            place=_place(context),
+            place=place_of(context),
             role=self.role,
             words=words(form.question.subject, form.question.body, list(form.options), fields, list(form.people)),
             fingerprint=form.about,
@@ -177,7 +177,7 @@ class GateQuestion(HITLOperator):
         entries = ledger.entries(
             release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(ASKED,)
         )
-        return at_place(entries, self.task_id, _place(context))
+        return at_place(entries, self.task_id, place_of(context))
 
     def _woken(self, run: ReleaseRun, ledger: Ledger, wait: Wait) -> None:
         """Remind people and go on waiting; return when the wait is over."""
@@ -201,7 +201,8 @@ class GateQuestion(HITLOperator):
         raise TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
 
-def _place(context: Context) -> int:
+def place_of(context: Context) -> int:
+    """Where a task asks: its map index."""
     return max(int(getattr(context["ti"], "map_index", -1) or 0), 0)
 
 
