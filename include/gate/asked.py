@@ -30,6 +30,7 @@ class Asked:
     :param words: digest of all that the form shows
     :param fingerprint: of what is decided about
     :param parts: what the fingerprint covers, in words
+    :param sequence: of its entry; 0 as long as it has none
     """
 
     phase: str
@@ -40,6 +41,7 @@ class Asked:
     fingerprint: str
     wait: Wait
     parts: Mapping[str, str] = field(default_factory=dict)
+    sequence: int = field(default=0, compare=False)
 
     def entry(self, *, release: str, environment: str, run_id: str) -> NewEntry:
         """What is recorded. The same question at the same place, asked anew, waits anew: an entry of its own."""
@@ -68,7 +70,8 @@ class Asked:
             datetime.fromisoformat(remind_at) if remind_at else None,
         )
         texts = {name: str(told[name]) for name in ("phase", "task", "role", "words", "fingerprint")}
-        return cls(place=int(told["place"]), wait=when, parts=told.get("parts") or {}, **texts)
+        parts = told.get("parts") or {}
+        return cls(place=int(told["place"]), wait=when, parts=parts, sequence=entry.sequence, **texts)
 
 
 def words(*shown: Any) -> str:
@@ -85,10 +88,11 @@ def at_place(entries: Iterable[Entry], task: str, place: int) -> Asked | None:
     return found[-1] if found else None
 
 
-def must_say_the_same(before: Asked | None, now: str) -> None:
+def must_say_the_same(before: Asked | None, now: str, remedy: str) -> None:
     """Refuse to ask at a place where Airflow would show the words of another question.
 
     :param now: digest of the words that are to be shown
+    :param remedy: what gives the question a place of its own
     :raises ApprovalMissing: naming the task that gives the question a place of its own
     """
     if before is not None and before.words != now:
@@ -96,7 +100,7 @@ def must_say_the_same(before: Asked | None, now: str) -> None:
             "the question has changed since it was asked here, and Airflow would show its old words",
             expected="a question of its own for what is so now",
             seen=f"one about {before.fingerprint[:16]}",
-            remedy="clear the first task of this gate, with what comes after it: it asks anew",
+            remedy=remedy,
         )
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from include.gate.evidence import JUDGED_BY, Standing, judged
 from include.ledger.entry import Entry
 from include.plan.people import ChecklistItem
 
 TICKED: Final = "checklist.ticked"
 CHECKED: Final = "checklist.settled"
-
-Standing = Literal["settled", "open", "unknown"]
-"""``open``: somebody has yet to tick it, or its evidence speaks against it; ``unknown``: there is no evidence."""
 
 # The record that a task leaves when it has done its work, and what takes it back.
 _BACK: Final = ("switch.back", "rollback.done")
@@ -33,6 +31,15 @@ RECORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "production-blue-green.final_verification": ("release.verified", _BACK),
 }
 WATCHED: Final = RECORDS["production-blue-green.watch"]
+
+OF_THE_RELEASE: Final = frozenset({"preparation", "final-check", "standby", "go-no-go"})
+"""The lists about the release, whichever run brings it. The others are about what it has done: what was ticked of
+them counts no more once that was taken back."""
+
+EVIDENCE: Final = tuple(
+    sorted({TICKED, *JUDGED_BY, *(kind for kept, voids in RECORDS.values() for kind in (kept, *voids))})
+)
+"""The kinds of entries that :func:`points` looks at."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ def _point(index: int, item: ChecklistItem, entries: Sequence[Entry], checklist:
 def _by_tick(item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> tuple[Standing, str]:
     for entry in reversed(entries):
         told = entry.payload
+        if checklist not in OF_THE_RELEASE and entry.kind in (*_BACK, *_UNDONE):
+            return "open", f"{item.role} has not ticked it since {entry.kind} at {entry.at:%Y-%m-%d %H:%M} UTC"
         of_list = entry.kind == TICKED and (told.get("checklist"), told.get("role")) == (checklist, item.role)
         if of_list and item.text in told.get("points", ()):
             said = f": {told['comment']}" if told.get("comment") else ""
@@ -99,7 +108,7 @@ def _by_task(task: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
     after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
     if after is not None:
         return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
-    return "settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC"
+    return judged(found, entries) or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
 
 
 def _by_rule(rule: str, entries: Sequence[Entry]) -> tuple[Standing, str]:

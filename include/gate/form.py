@@ -55,8 +55,8 @@ def framed(head: str, rows: Sequence[str], facts: Sequence[str], frame: Frame, r
     until = frame.deadline.astimezone(ZoneInfo(frame.timezone))
     lines += [
         "",
-        f"Every role has to say Go, at least {frame.people} different people.",
-        f"**No answer until {until:%H:%M} ({until:%Z}) is No-Go.**",
+        f"Every role has to say Go, at least {frame.people} different people; one No-Go ends the gate.",
+        f"**No answer until {until:%Y-%m-%d %H:%M} ({until:%Z}) is No-Go.**",
     ]
     return "\n".join(cut(line) for line in lines)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from include.errors import ApprovalMissing
-from include.gate.checklist import CHECKED, RECORDS, TICKED, Point, points, unsettled
+from include.gate.checklist import CHECKED, EVIDENCE, TICKED, Point, points, unsettled
 from include.gate.form import Frame, cut, shortened
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
@@ -23,10 +23,7 @@ Lists = Mapping[str, tuple[Point, ...]]
 
 def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
     """How every point of the lists stands; a list that the environment does not have has no points."""
-    kinds = {kind for kept, voids in RECORDS.values() for kind in (kept, *voids)}
-    entries = ledger.entries(
-        release=run.release.version, environment=run.environment.name, kinds=(TICKED, *sorted(kinds))
-    )
+    entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=EVIDENCE)
     return {name: points(_items(run, name), entries, checklist=name) for name in names}
 
 
@@ -95,7 +92,8 @@ def conclude(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> dict[str,
             expected="; ".join(point.text for point in missing),
             seen="; ".join(point.line for point in missing),
             remedy="do what leaves the record, or have the role tick it: clear the first task of this gate, with "
-            "what comes after it",
+            "what comes after it; a point that its evidence speaks against is given to a role in "
+            f"environments/{run.environment.name}.yaml, so that somebody answers for it",
         )
     settled = {name: {point.text: point.why for point in found} for name, found in lists.items()}
     payload = {"lists": settled}

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from include.errors import LedgerError, MessageError
 from include.gate.answers import Given
+from include.gate.asked import ASKED
 from include.gate.timing import Wait
 from include.ledger.approvals import NO_GO
 from include.ledger.store import Ledger
@@ -15,10 +16,8 @@ from include.messages.deliver import deliver
 from include.messages.model import Message
 from include.messages.reminder import gate_delegated, gate_reminder
 from include.steps.announce import Transports, occasion_of
-from include.steps.gate import SILENCE
 from include.steps.gate_round import GateState
 from include.steps.page import within
-from include.steps.record import all_recorded
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -38,12 +37,10 @@ def remind(state: GateState, ledger: Ledger, wait: Wait, send: Transports, now: 
     missing = {role: people for role, people in state.holders.items() if role not in answered}
     if not missing or any(given.choice == NO_GO for given in state.standing.values()):
         return False
-    # What was asked before in vain is another asking of the same gate.
-    try:
-        number = f"{run.phase}:{run.fingerprint[:16]}:{len(all_recorded(ledger, run, SILENCE))}"
-    except LedgerError as error:
-        log.warning("nobody could be reminded: %s", error)
-        return False
+    # What is asked later, of whomever, is another asking of the same gate, with a wait of its own.
+    asked = (entry for entry in reversed(state.own) if entry.kind == ASKED and entry.payload["phase"] == run.phase)
+    newest = next(asked, None)
+    number = f"{run.phase}:{newest.sequence if newest else 0}"
     return _send(run, ledger, missing, wait, send, now, what=run.phase, number=number)
 
 

@@ -8,15 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from include.errors import ApprovalMissing
-from include.gate.answers import Given, Rules
-from include.gate.asked import ASKED, Asked, at_place, shown_for, to_ask
-from include.gate.checklist import RECORDS, TICKED, Point, points, unsettled
-from include.gate.form import Frame
-from include.gate.parts import difference
+from include.gate.answers import DELEGATE, Given, Rules
+from include.gate.asked import ASKED, Asked, at_place, to_ask
+from include.gate.checklist import EVIDENCE, Point, points, unsettled
 from include.gate.timing import Wait
 from include.gate.timing import wait as waiting
 from include.ledger.approvals import DECISION, GO, Decision, standing
-from include.ledger.delegations import DELEGATED, Delegation, delegate_of, delegated, delegations, holders
+from include.ledger.delegations import DELEGATED, Delegation, delegated, delegations, holders
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.run import ReleaseRun
@@ -69,7 +67,7 @@ def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
     """
     version, environment = run.release.version, run.environment
     entries = ledger.entries(
-        release=version, environment=environment.name, kinds=(DECISION, DELEGATED, ASKED, TICKED, *_evidence())
+        release=version, environment=environment.name, kinds=(DECISION, DELEGATED, ASKED, *EVIDENCE)
     )
     given = delegations(entries, environment.gate.roles, environment.everybody)
     items = environment.checklists.get(CHECKLIST, ()) if run.phase == DECIDES else ()
@@ -133,22 +131,6 @@ def wait_for(state: GateState, task: str, place: int, now: datetime) -> Wait:
     return waiting(now, gate.timeout_seconds, gate.reminder_seconds)
 
 
-def frame_of(state: GateState, role: str, wait: Wait) -> Frame:
-    """What belongs to the question of a role, whatever it is about."""
-    run, delegate = state.run, delegate_of(role, state.delegations)
-    by = next((one.by for one in reversed(state.delegations) if one.role == role), "")
-    approved, changed = _before(state)
-    return Frame(
-        deadline=wait.deadline,
-        timezone=run.release.timezone,
-        people=run.environment.gate.quorum,
-        changed=changed,
-        approved=approved,
-        points=state.points,
-        delegate=f"{by} has named **{delegate}** to speak for {role}, too." if delegate else "",
-    )
-
-
 def own_points(state: GateState, role: str) -> tuple[str, ...]:
     """The points that a Go of the role vouches for."""
     return tuple(point.text for point in state.points if point.role == role)
@@ -175,6 +157,25 @@ def rules_of(state: GateState, role: str, asked: Asked) -> Rules:
     )
 
 
+def answered(state: GateState, role: str, asked: Asked | None) -> Given | None:
+    """The answer to a question that the ledger holds already: its task was stopped after that, before its end.
+
+    A Go to what is so now is one wherever it was asked for.
+
+    :param asked: the question; None where nothing was asked
+    """
+    decided = state.standing.get(role)
+    if decided and role not in state.said_go and not (asked and decided.sequence > asked.sequence):
+        decided = None
+    named = _delegated(state, role, asked.sequence) if asked else None
+    if named and (decided is None or named.sequence > decided.sequence):
+        told = named.payload
+        return Given(DELEGATE, named.actor, named.at, str(told.get("comment", "")), to=str(told.get("to", "")))
+    if decided is None:
+        return None
+    return Given(decided.choice, decided.user, decided.at, decided.comment, shown=decided.fingerprint)
+
+
 def record_delegation(ledger: Ledger, run: ReleaseRun, role: str, given: Given) -> Entry:
     """Write who speaks for the role from now on."""
     return ledger.append(
@@ -196,40 +197,15 @@ def _needs_another(state: GateState, role: str) -> bool:
     given = state.standing.get(role)
     if given is not None and given.choice == GO:
         return True  # it is not for what is so now, or the role would not be open
-    since = given.sequence if given else 0
-    return any(
-        entry.kind == DELEGATED
-        and entry.sequence > since
-        and (entry.payload.get("role"), entry.payload.get("phase")) == (role, state.run.phase)
-        for entry in state.own
-    )
+    return _delegated(state, role, given.sequence if given else 0) is not None
 
 
-def _before(state: GateState) -> tuple[str, tuple[str, ...]]:
-    """Who has approved what was to happen before, and what differs from that; nobody: two empty ones."""
-    run = state.run
-    earlier = [
+def _delegated(state: GateState, role: str, since: int) -> Entry | None:
+    """The newest delegation of the role at this gate after an entry."""
+    found = (
         entry
-        for entry in state.entries
-        if entry.kind == DECISION
-        and (entry.payload.get("phase"), entry.payload.get("choice")) == (run.phase, GO)
-        and (entry.run_id, entry.payload.get("fingerprint")) != (run.run_id, run.fingerprint)
-    ]
-    if not earlier:
-        return "", ()
-    last = earlier[-1]
-    then = str(last.payload.get("fingerprint", ""))
-    people = {
-        entry.actor for entry in earlier if (entry.run_id, entry.payload.get("fingerprint")) == (last.run_id, then)
-    }
-    said = f"{', '.join(sorted(people))}, {last.at:%Y-%m-%d %H:%M} UTC"
-    if then == run.fingerprint:
-        return said, ()
-    shown = shown_for(state.entries, run.phase, then)
-    if shown is None:
-        return said, ("what it was is not recorded",)
-    return said, difference(shown.parts, run.parts) or ("something that has no words: the fingerprint is another",)
-
-
-def _evidence() -> tuple[str, ...]:
-    return tuple(sorted({kind for record, voids in RECORDS.values() for kind in (record, *voids)}))
+        for entry in reversed(state.own)
+        if entry.kind == DELEGATED
+        and (entry.payload.get("role"), entry.payload.get("phase")) == (role, state.run.phase)
+    )
+    return next((entry for entry in found if entry.sequence > since), None)

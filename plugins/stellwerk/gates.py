@@ -8,7 +8,7 @@ writes none, and the acting steps find none.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from airflow.sdk import TaskGroup
 
@@ -16,7 +16,14 @@ from stellwerk.operators.checklist import ChecklistPoints, ChecklistSettled, Tic
 from stellwerk.operators.decision import RoleDecision
 from stellwerk.operators.gate import About, Approve, GateRoles
 
-_NAMED: Final = "{{ task.role }}{{ ' (over)' if task.over else '' }}"
+#: What was stopped goes on where it was: what breaks around it costs a try and must not end it.
+PATIENCE: Final[dict[str, Any]] = {
+    "retries": 5,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2,
+}
+#: how a place that a question is asked at is called
+NAMED: Final = "{{ task.role }}{{ ' (over)' if task.over else '' }}"
 # What was not needed was skipped; what has failed ends the gate.
 _CONCLUDES: Final = "none_failed_min_one_success"
 
@@ -30,16 +37,21 @@ def go_no_go(*, evidence_from: str = "", about: About = "release", group_id: str
         comes from the ledger
     """
     with TaskGroup(group_id, tooltip="Every role has to say Go; silence is No-Go") as group:
-        first = GateRoles(task_id="roles", asks="decide", about=about)
+        first = GateRoles(task_id="roles", asks="decide", about=about, **PATIENCE)
         decide = RoleDecision.partial(
-            task_id="decide", evidence_from=evidence_from, about=about, map_index_template=_NAMED
+            task_id="decide", evidence_from=evidence_from, about=about, map_index_template=NAMED, **PATIENCE
         ).expand_kwargs(first.output)
-        second = GateRoles(task_id="open_roles", asks="decide_again", about=about, again=True)
+        second = GateRoles(task_id="open_roles", asks="decide_again", about=about, again=True, **PATIENCE)
         again = RoleDecision.partial(
-            task_id="decide_again", evidence_from=evidence_from, about=about, again=True, map_index_template=_NAMED
+            task_id="decide_again",
+            evidence_from=evidence_from,
+            about=about,
+            again=True,
+            map_index_template=NAMED,
+            **PATIENCE,
         ).expand_kwargs(second.output)
         decide >> second >> again
-        [second, again] >> Approve(task_id="approve", about=about, trigger_rule=_CONCLUDES)
+        [second, again] >> Approve(task_id="approve", about=about, trigger_rule=_CONCLUDES, **PATIENCE)
     return group
 
 
@@ -57,9 +69,9 @@ def checklist(*names: str, group_id: str = "checklist", patience: timedelta = ti
     :param patience: how long people are waited for
     """
     with TaskGroup(group_id, tooltip=f"Every point of {', '.join(names)} is settled") as group:
-        points = ChecklistPoints(task_id="points", names=names, asks="tick")
+        points = ChecklistPoints(task_id="points", names=names, asks="tick", **PATIENCE)
         tick = TickPoints.partial(
-            task_id="tick", names=names, patience=patience.total_seconds(), map_index_template=_NAMED
+            task_id="tick", names=names, patience=patience.total_seconds(), map_index_template=NAMED, **PATIENCE
         ).expand_kwargs(points.output)
-        [points, tick] >> ChecklistSettled(task_id="settled", names=names, trigger_rule=_CONCLUDES)
+        [points, tick] >> ChecklistSettled(task_id="settled", names=names, trigger_rule=_CONCLUDES, **PATIENCE)
     return group

@@ -26,3 +26,12 @@ def answerer(environment: Environment, user: Mapping[str, Any] | None) -> str | 
     from include.plan.accounts import person_of
 
     return person_of(environment.accounts, str(user["id"])) if user else None
+
+
+def without_account(environment: Environment, people: Iterable[str]) -> list[str]:
+    """Those who probably cannot answer: the auth manager has ids of its own, and the plan says none of theirs."""
+    from airflow.sdk.configuration import conf
+
+    if conf.get("core", "auth_manager", fallback="").endswith("SimpleAuthManager"):
+        return []
+    return sorted({person for person in people if person not in environment.accounts})

@@ -22,7 +22,8 @@ from include.bluegreen.state import ServiceState
 from include.ledger.approvals import GO
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
-from include.steps.database.entries import MIGRATION_WATCH_FAILED
+from include.steps.database.confirm import ASKED_OF
+from include.steps.database.entries import MIGRATION_WATCH_FAILED, WAY_BACK_STATED
 from include.steps.database.gate import decided_about
 from include.steps.record import recorded
 from include.steps.run import ReleaseRun
@@ -167,11 +168,13 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
     assert ended is not None
     assert ended.payload["slot"] == "blue"
     results.append(dict(ended.payload))
-    stated = StateWayBack(task_id="state").execute(CONTEXT)
+    assert StateWayBack(task_id="state", asks="ask").execute(CONTEXT) == [{"role": ASKED_OF, "over": ""}]
+    stated = recorded(demo.ledger, demo.run, WAY_BACK_STATED)
+    assert stated is not None
     with pytest.raises(AirflowException, match="LossNotConfirmed"):
         TakeBack(task_id="take_back").execute(CONTEXT)
-    form = {"reason": "the outage is worse", "statement": stated["digest"]}
-    results += [stated, answered(partial(AskTakeBack, task_id="ask"), TAKE, "bo", form)]
+    form = {"reason": "the outage is worse", "statement": stated.payload["digest"]}
+    results += [dict(stated.payload), answered(partial(AskTakeBack, task_id="ask"), TAKE, "bo", form)]
     results.append(TakeBack(task_id="take_back").execute(CONTEXT))
     assert (demo.erp.revisions(), demo.rows("orders"), demo.databases()) == (OLD, 10, databases)
     assert schema_proof(demo.run, demo.ledger) == "unchanged"

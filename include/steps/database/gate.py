@@ -21,6 +21,12 @@ from include.steps.run import ReleaseRun
 GATE = "the migration's gate"
 
 
+def decided_by(run: ReleaseRun) -> ReleaseRun:
+    """The run with the gate of its migration: the roles that decide about it."""
+    gate = run.environment.gate.only(database_plan(run).gate_roles)
+    return replace(run, environment=run.environment.model_copy(update={"gate": gate}))
+
+
 def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     """The run as its migration is decided about: the roles for it, and a fingerprint over survey and rehearsal.
 
@@ -64,8 +70,7 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
         "way back": "proven" if tried["way_back"]["proven"] else "none",
         "watch": f"{plan.watch_seconds:g}",
     }
-    gate = run.environment.gate.only(plan.gate_roles)
-    return replace(run, environment=run.environment.model_copy(update={"gate": gate}), covers=covers)
+    return replace(decided_by(run), covers=covers)
 
 
 def question(run: ReleaseRun, role: str, ledger: Ledger, frame: Frame) -> Question:

@@ -9,12 +9,12 @@ from airflow.sdk import Param
 
 from include.errors import ApprovalRefused
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
-from stellwerk.operators.question import Form, GateQuestion
+from stellwerk.operators.question import Form, GateQuestion, beside
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -52,7 +52,7 @@ class ChecklistPoints(StellwerkOperator):
         for name, found in lists.items():
             for point in found:
                 self.log.info("%s: %s", name, point.line)
-        task = f"{self.task_id.rpartition('.')[0]}.{self.asks}"
+        task = beside(self.task_id, self.asks)
         return to_ask(all_recorded(ledger, run, ASKED), task, roles_of(lists))
 
 
@@ -86,32 +86,32 @@ class TickPoints(GateQuestion):
             going = before is not None and not before.wait.is_over(now)
             wait = before.wait if before and going else waiting(now, self.patience)
             asked = checklist_question(run, self.role, lists, Frame(wait.deadline))
-            form = Form(asked, [DONE, NOT_DONE], _fields(open_for(lists, self.role)), people)
+            fields = _fields(open_for(lists, self.role))
+            form = Form(asked, [DONE, NOT_DONE], fields, people, about=run.fingerprint, parts=run.parts)
             return self._ask(context, run, ledger, form, wait)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Record what was ticked; what is left is asked again, silence and "not done" end the gate."""
         from include.gate.answers import read
         from include.steps.checklist import open_for, record_ticks
 
-        with airflow_errors(self.log):
-            run, ledger, lists = self._lists(context)
-            wait, own = self._asked(context, run, ledger).wait, open_for(lists, self.role)
-            if "error" in event:
-                self._woken(run, ledger, wait)
-                raise self._unsettled(own, f"no answer of {self.role}")
-            user = answerer(run.environment, event["responded_by_user"])
-            at = event["responded_at"] or datetime.now(UTC)
-            given = read(event, user, at, own)
-            if user is None or user not in run.environment.roles.get(self.role, ()):
-                self._again(context, wait, f"{user or 'nobody'} is not of {self.role}")
-            if given.choice != DONE:
-                raise self._unsettled(own, f"{user}: {given.choice}: {given.comment}")
-            if not given.comment:
-                self._again(context, wait, "say in the comment how you know")
-            record_ticks(ledger, run, lists, self.role, given.ticked, user, given.comment, at)
-            if left := [text for text in own if text not in given.ticked]:
-                self._again(context, wait, f"not ticked yet: {'; '.join(left)}")
+        run, ledger, lists = self._lists(context)
+        wait, own = self._asked(context, run, ledger).wait, open_for(lists, self.role)
+        if "error" in event:
+            self._woken(run, ledger, wait)
+            raise self._unsettled(own, f"no answer of {self.role}")
+        user = answerer(run.environment, event["responded_by_user"])
+        at = event["responded_at"] or datetime.now(UTC)
+        given = read(event, user, at, own)
+        if user is None or user not in run.environment.roles.get(self.role, ()):
+            self._again(context, wait, f"{user or 'nobody'} is not of {self.role}")
+        if given.choice != DONE:
+            raise self._unsettled(own, f"{user}: {given.choice}: {given.comment}")
+        if not given.comment:
+            self._again(context, wait, "say in the comment how you know")
+        record_ticks(ledger, run, lists, self.role, given.ticked, user, given.comment, at)
+        if left := [text for text in own if text not in given.ticked]:
+            self._again(context, wait, f"not ticked yet: {'; '.join(left)}")
         return {"role": self.role, "user": user, "points": list(given.ticked)}
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param
-
 from include.errors import ApprovalMissing, ApprovalRefused, TrafficError
 from stellwerk.operators.base import airflow_errors
-from stellwerk.operators.gate import About, bound
-from stellwerk.operators.question import Form, GateQuestion
+from stellwerk.operators.decision_form import decision_form
+from stellwerk.operators.gate import About, bound, gated
+from stellwerk.operators.question import GateQuestion
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from airflow.sdk import Context
 
@@ -51,53 +51,56 @@ class RoleDecision(GateQuestion):
         self.again = again
 
     def execute(self, context: Context) -> Any:
-        """Ask."""
-        from include.steps.gate_round import frame_of, must_be_settled, wait_for
+        """Ask, unless the answer is recorded: asking takes away what Airflow holds of it."""
+        from include.steps.gate_frame import frame_of
+        from include.steps.gate_round import answered, must_be_settled, wait_for
 
         if self.over:
             self._is_over(context)
         with airflow_errors(self.log):
             run, ledger, state = self._gate(context)
             self._must_be(self.role in run.environment.gate.roles, ", ".join(run.environment.gate.roles))
+            if given := answered(state, self.role, self._asked_before(context, run, ledger)):
+                self.log.info("%s: %s by %s is recorded already", self.role, given.choice, given.user)
+                return self._follows(run, given)
             must_be_settled(state)
             wait = wait_for(state, self.task_id, max(context["ti"].map_index or 0, 0), datetime.now(UTC))
             asked = self._question(context, run, ledger, frame_of(state, self.role, wait))
-            return self._ask(context, run, ledger, _form(state, self.role, asked), wait)
+            return self._ask(context, run, ledger, decision_form(state, self.role, asked), wait)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Record the answer; a No-Go and silence fail the gate."""
-        from include.gate.answers import AskAgain, Decided, Delegates, meaning, read
+        from include.gate.answers import AskAgain, Decided, Delegates, meaning
         from include.steps.gate import record_refused
         from include.steps.gate_reminder import tell_delegate
-        from include.steps.gate_round import own_points, record_delegation, rules_of
+        from include.steps.gate_round import record_delegation, rules_of
 
-        with airflow_errors(self.log):
-            try:
-                run, ledger, state = self._gate(context)
-            except (ApprovalMissing, TrafficError):
-                self._keep(context, event)
-                raise
-            asked = self._asked(context, run, ledger)
-            self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
-            if "error" in event:
-                self._woken(run, ledger, asked.wait)
-                raise self._silence(run, ledger, str(event["error"]))
-            user = answerer(run.environment, event["responded_by_user"])
-            at = event["responded_at"] or datetime.now(UTC)
-            given = read(event, user, at, own_points(state, self.role))
-            self.log.info("%s: %s by %s: %s", self.role, given.choice, user, given.comment or "(no comment)")
-            meant = meaning(given, rules_of(state, self.role, asked))
-            if isinstance(meant, Decided):
-                return self._decided(run, ledger, given, asked)
-            if isinstance(meant, Delegates):
-                record_delegation(ledger, run, self.role, given)
-                tell_delegate(run, ledger, self.role, given, _transports(run))
-                return self._delegated(given)
-            why = meant.why if isinstance(meant, AskAgain) else "it came after the deadline"
-            record_refused(ledger, run, role=self.role, user=user, choice=given.choice, why=why, at=at)
-            if isinstance(meant, AskAgain):
-                self._again(context, asked.wait, why)
-            raise self._silence(run, ledger, f"{given.choice} of {user} came after the deadline")
+        try:
+            run, ledger, state = self._gate(context)
+        except (ApprovalMissing, TrafficError):
+            self._keep(context, event)
+            raise
+        asked = self._asked(context, run, ledger)
+        self._must_be(self.role == asked.role and self.role in run.environment.gate.roles, asked.role)
+        if "error" in event:
+            self._woken(run, ledger, asked.wait)
+            raise self._silence(run, ledger, str(event["error"]))
+        given = self._given(state, event)
+        user, choice = given.user, given.choice
+        self.log.info("%s: %s by %s: %s", self.role, choice, user, given.comment or "(no comment)")
+        meant = meaning(given, rules_of(state, self.role, asked))
+        if isinstance(meant, Decided):
+            self._recorded(run, ledger, given, asked)
+            return self._follows(run, replace(given, shown=asked.fingerprint))
+        if isinstance(meant, Delegates):
+            record_delegation(ledger, run, self.role, given)
+            tell_delegate(run, ledger, self.role, given, _transports(run))
+            return self._follows(run, given)
+        why = meant.why if isinstance(meant, AskAgain) else "it came after the deadline"
+        record_refused(ledger, run, role=self.role, user=user, choice=choice, why=why, at=given.at)
+        if isinstance(meant, AskAgain):
+            self._again(context, asked.wait, why)
+        raise self._silence(run, ledger, f"{choice} of {user} came after the deadline")
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """See :func:`include.steps.gate_reminder.remind`."""
@@ -115,31 +118,27 @@ class RoleDecision(GateQuestion):
         run = bound(run, ledger, self.about)
         return run, ledger, state_of(run, ledger)
 
-    def _keep(self, context: Context, event: Mapping[str, Any]) -> None:
-        """Record what was answered about something that is not there any more: it stands for what was shown."""
+    def _given(self, state: GateState, event: Mapping[str, Any]) -> Given:
         from include.gate.answers import read
-        from include.ledger.approvals import GO, NO_GO
-        from include.steps.gate import record_decision
+        from include.steps.gate_round import own_points
+
+        user = answerer(state.run.environment, event["responded_by_user"])
+        return read(event, user, event["responded_at"] or datetime.now(UTC), own_points(state, self.role))
+
+    def _keep(self, context: Context, event: Mapping[str, Any]) -> None:
+        """Record what was decided about something that is not there any more: it stands for what was shown."""
+        from include.gate.answers import Decided, meaning
+        from include.steps.gate_round import rules_of, state_of
         from stellwerk.hooks.ledger import open_ledger
 
-        run = release_run(context)
-        user = answerer(run.environment, event.get("responded_by_user"))
-        if user is None:
-            return
+        run = gated(release_run(context), self.about)
         ledger = open_ledger(run.environment.connections.ledger)
-        given, shown = read(event, user, event["responded_at"], ()), self._asked(context, run, ledger).fingerprint
-        if given.choice not in (GO, NO_GO):
+        state, asked = state_of(run, ledger), self._asked(context, run, ledger)
+        if "error" in event or self.role != asked.role:
             return
-        record_decision(
-            ledger,
-            run,
-            role=self.role,
-            choice=GO if given.choice == GO else NO_GO,
-            user=user,
-            at=given.at,
-            comment=given.comment,
-            shown=shown,
-        )
+        given = self._given(state, event)
+        if isinstance(meaning(given, rules_of(state, self.role, asked)), Decided):
+            self._recorded(run, ledger, given, asked)
 
     def _must_be(self, known: object, expected: str) -> None:
         if not known:
@@ -147,7 +146,7 @@ class RoleDecision(GateQuestion):
                 f"role {self.role!r} is not one that this gate asks here",
                 expected=expected,
                 seen=self.role,
-                remedy="clear the first task of this gate, with what comes after it",
+                remedy=self.asks_anew,
             )
 
     def _question(self, context: Context, run: ReleaseRun, ledger: Ledger, frame: Frame) -> Question:
@@ -169,12 +168,12 @@ class RoleDecision(GateQuestion):
             f"no answer from {self.role}: No-Go",
             expected=f"an answer of {' or '.join(run.environment.gate.roles[self.role])} in time",
             seen=said,
-            remedy="clear the first task of this gate to ask again, or leave the release for another day",
+            remedy=f"{self.asks_anew}; or leave the release for another day",
         )
 
-    def _decided(self, run: ReleaseRun, ledger: Ledger, given: Given, asked: Asked) -> dict[str, Any]:
+    def _recorded(self, run: ReleaseRun, ledger: Ledger, given: Given, asked: Asked) -> None:
         from include.ledger.approvals import GO, NO_GO
-        from include.steps.gate import must_be_as_shown, record_decision
+        from include.steps.gate import record_decision
 
         choice = GO if given.choice == GO else NO_GO
         record_decision(
@@ -188,18 +187,32 @@ class RoleDecision(GateQuestion):
             shown=asked.fingerprint,
             ticked=given.ticked if choice == GO else (),
         )
-        if choice == NO_GO:
+
+    def _follows(self, run: ReleaseRun, given: Given) -> dict[str, Any]:
+        """End with what is recorded.
+
+        :param given: ``shown`` is what it counts for
+        :raises ApprovalRefused: No-Go
+        :raises ApprovalMissing: nobody asks again any more, and it asks for that
+        """
+        from include.gate.answers import DELEGATE
+        from include.ledger.approvals import GO
+        from include.steps.gate import must_be_as_shown
+
+        if given.choice == DELEGATE:
+            return self._delegated(given)
+        if given.choice != GO:
             raise ApprovalRefused(
                 f"No-Go of {self.role}",
                 expected=GO,
-                seen=f"{choice} by {given.user}: {given.comment}",
-                remedy="mend what they object to, then start a new run",
+                seen=f"{given.choice} by {given.user}: {given.comment}",
+                remedy=f"mend what they object to, then {self.asks_anew}; or start a new run",
             )
         if self.again:
-            must_be_as_shown(asked.fingerprint, run.fingerprint)
-        elif asked.fingerprint != run.fingerprint:
+            must_be_as_shown(given.shown, run.fingerprint)
+        elif given.shown != run.fingerprint:
             self.log.warning("what was shown has changed meanwhile: %s is asked again", self.role)
-        return {"role": self.role, "choice": choice, "user": given.user}
+        return {"role": self.role, "choice": given.choice, "user": given.user}
 
     def _delegated(self, given: Given) -> dict[str, Any]:
         self.log.info("%s has named %s to speak for %s, too", given.user, given.to, self.role)
@@ -208,33 +221,9 @@ class RoleDecision(GateQuestion):
                 f"{given.to} has not been asked yet",
                 expected="a Go",
                 seen=f"{given.user} has named {given.to} to speak for {self.role}",
-                remedy="clear the first task of this gate, with what comes after it: it asks them",
+                remedy=self.asks_anew,
             )
         return {"role": self.role, "choice": given.choice, "user": given.user, "to": given.to}
-
-
-def _form(state: GateState, role: str, asked: Question) -> Form:
-    """The question with its fields: why, what is shown, the role's points, who is to decide instead."""
-    from include.gate.answers import COMMENT, DELEGATE, OPTIONS, SHOWN, TO, box
-    from include.steps.gate_round import may_name, own_points
-
-    shown = Param(
-        state.run.fingerprint, type="string", title="Fingerprint", description="Of what is decided about"
-    )
-    shown.schema["enum"] = [state.run.fingerprint]
-    fields = {COMMENT: Param("", type="string", title="Comment", description="Why; kept in the ledger")}
-    for text in own_points(state, role):
-        fields[box(text)] = Param(False, type="boolean", title=text, description="A Go needs it")
-    names: Sequence[str] = may_name(state, role)
-    if names:
-        instead = f"Only for {DELEGATE}: who speaks for {role}, too, for this release"
-        fields[TO] = Param("", type="string", title="Delegate to", description=instead, enum=["", *names])
-    return Form(
-        question=asked,
-        options=[option for option in OPTIONS if names or option != DELEGATE],
-        fields={**fields, SHOWN: shown},
-        people=state.holders[role],
-    )
 
 
 def _transports(run: ReleaseRun) -> Transports:

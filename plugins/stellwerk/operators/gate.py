@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.question import beside
+from stellwerk.people import without_account
 
 if TYPE_CHECKING:
     from include.ledger.store import Ledger
@@ -14,14 +16,21 @@ About = Literal["release", "migration", "sign-off"]
 """What a gate decides about, which says who decides and what exactly a Go is bound to."""
 
 
-def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
-    """The run with the gate and the fingerprint of what is decided about."""
-    from include.steps.database.gate import decided_about
+def gated(run: ReleaseRun, about: About) -> ReleaseRun:
+    """The run with the gate of what is decided about: who decides, whatever it is by now."""
+    from include.steps.database.gate import decided_by
     from include.steps.sign_off import signed_off
 
     if about == "migration":
-        return decided_about(run, ledger)
+        return decided_by(run)
     return signed_off(run) if about == "sign-off" else run
+
+
+def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
+    """The run with the gate and the fingerprint of what is decided about."""
+    from include.steps.database.gate import decided_about
+
+    return decided_about(run, ledger) if about == "migration" else gated(run, about)
 
 
 class GateRoles(StellwerkOperator):
@@ -46,10 +55,18 @@ class GateRoles(StellwerkOperator):
         state = state_of(bound(run, ledger, self.about), ledger)
         for point in state.points:
             self.log.info("%s", point.line)
-        found = round_of(state, f"{self.task_id.rpartition('.')[0]}.{self.asks}", again=self.again)
-        for one in found:
-            if not one["over"]:
-                self.log.info("%s: %s may answer", one["role"], " or ".join(state.holders[one["role"]]))
+        found = round_of(state, beside(self.task_id, self.asks), again=self.again)
+        asked = [one["role"] for one in found if not one["over"]]
+        for role in asked:
+            self.log.info("%s: %s may answer", role, " or ".join(state.holders[role]))
+        everybody = [person for role in asked for person in state.holders[role]]
+        if unknown := without_account(run.environment, everybody):
+            self.log.warning(
+                "%s: `accounts` of %s has no id of theirs; unless Airflow's auth manager knows them by these very "
+                "names, they cannot answer, and silence is No-Go",
+                ", ".join(unknown),
+                run.environment.name,
+            )
         return found
 
 

@@ -7,15 +7,17 @@ no task stands beside it (docs/adr/0014).
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from time import sleep
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
+from stellwerk.operators.base import airflow_errors
 from stellwerk.people import assigned
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from include.steps.gate import Question
     from include.steps.run import ReleaseRun
 
+#: between two looks whether the ledger is back
+PAUSE: Final = timedelta(seconds=10)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -36,12 +41,16 @@ class Form:
 
     :param fields: to be filled in beside the answer
     :param people: as the plan names them
+    :param about: digest of what an answer is about
+    :param parts: what that digest covers, in words
     """
 
     question: Question
     options: Sequence[str]
     fields: Mapping[str, Param]
     people: Sequence[str]
+    about: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 class GateQuestion(HITLOperator):
@@ -51,6 +60,12 @@ class GateQuestion(HITLOperator):
     :param over: not empty: it was asked here before, and another place has taken over
     """
 
+    #: what gives a question with other words a place of its own
+    asks_anew: ClassVar[str] = "clear the first task of this gate, with what comes after it: it asks anew"
+
+    #: for how long an answer is held for a ledger that is out
+    ledger_patience: ClassVar[timedelta] = timedelta(minutes=30)
+
     def __init__(self, *, role: str = "", over: str = "", **kwargs: Any) -> None:
         # A mapped operator is made again with every argument of the class it was mapped from.
         fixed = {"subject": "A question", "options": ["Yes", "No"], "params": {}}
@@ -59,8 +74,37 @@ class GateQuestion(HITLOperator):
         self.over = over
 
     @abstractmethod
+    def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Act on an answer, or on the end of a wait.
+
+        :param event: with ``error`` when the wait has ended without an answer
+        """
+
+    def execute_complete(self, context: Context, event: dict[str, Any], since: str = "") -> Any:
+        """Go on where the question was left; a ledger that is out is waited for.
+
+        To fail instead would ask again, and asking takes the answer away.
+
+        :param since: since when the ledger is out, as ISO text
+        """
+        from include.errors import LedgerUnavailable
+
+        with airflow_errors(self.log):
+            try:
+                return self.heard(context, event)
+            except LedgerUnavailable as error:
+                now = datetime.now(UTC)
+                began = datetime.fromisoformat(since) if since else now
+                if now - began > self.ledger_patience:
+                    raise
+                self.log.warning("held until the ledger is back: %s", error)
+        sleep(PAUSE.total_seconds())
+        # Airflow still holds the answer, if there was one, and resumes the task with it at once.
+        again = {"since": began.isoformat()}
+        raise TaskAwaitingInput(method_name="execute_complete", kwargs=again, timeout=PAUSE)
+
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
-        """Remind people."""
+        """Remind people; only of a question whose wait says when."""
 
     def _is_over(self, context: Context) -> NoReturn:
         """Close what was asked here and may still be open: nobody is to answer into the void."""
@@ -80,21 +124,26 @@ class GateQuestion(HITLOperator):
 
         :raises ApprovalMissing: Airflow would show other words
         """
+        self._prepare(context, run, ledger, form, wait)
+        return HITLOperator.execute(self, context)
+
+    def _prepare(self, context: Context, run: ReleaseRun, ledger: Ledger, form: Form, wait: Wait) -> None:
+        """Record the question, so that it can be asked; see :meth:`_ask`."""
         from include.gate.asked import Asked, must_say_the_same, words
 
         fields = {name: field.serialize() for name, field in form.fields.items()}
         asked = Asked(
             phase=run.phase,
             task=self.task_id,
-            place=_place(context),
+            place=place_of(context),
             role=self.role,
             words=words(form.question.subject, form.question.body, list(form.options), fields, list(form.people)),
-            fingerprint=run.fingerprint,
+            fingerprint=form.about,
             wait=wait,
-            parts=run.parts,
+            parts=form.parts,
         )
         before = self._asked_before(context, run, ledger)
-        must_say_the_same(before, asked.words)
+        must_say_the_same(before, asked.words, self.asks_anew)
         if before != asked:
             entry = asked.entry(release=run.release.version, environment=run.environment.name, run_id=run.run_id)
             ledger.append(entry)
@@ -104,7 +153,6 @@ class GateQuestion(HITLOperator):
         self.assigned_users = assigned(run.environment, form.people)
         self.response_timeout = wait.next(datetime.now(UTC))
         self.log.info("asked of %s:\n%s\n%s", " or ".join(form.people), self.subject, self.body)
-        return super().execute(context)
 
     def _asked(self, context: Context, run: ReleaseRun, ledger: Ledger) -> Asked:
         """What was asked here.
@@ -119,7 +167,7 @@ class GateQuestion(HITLOperator):
                 "an answer to nothing that was asked",
                 expected="a question in the ledger",
                 seen="none",
-                remedy="clear the first task of this gate, with what comes after it",
+                remedy=self.asks_anew,
             )
         return found
 
@@ -129,7 +177,7 @@ class GateQuestion(HITLOperator):
         entries = ledger.entries(
             release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(ASKED,)
         )
-        return at_place(entries, self.task_id, _place(context))
+        return at_place(entries, self.task_id, place_of(context))
 
     def _woken(self, run: ReleaseRun, ledger: Ledger, wait: Wait) -> None:
         """Remind people and go on waiting; return when the wait is over."""
@@ -153,5 +201,12 @@ class GateQuestion(HITLOperator):
         raise TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
 
-def _place(context: Context) -> int:
+def place_of(context: Context) -> int:
+    """Where a task asks: its map index."""
     return max(int(getattr(context["ti"], "map_index", -1) or 0), 0)
+
+
+def beside(task_id: str, name: str) -> str:
+    """The id of another task in the group of a task."""
+    group = task_id.rpartition(".")[0]
+    return f"{group}.{name}" if group else name

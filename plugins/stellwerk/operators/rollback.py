@@ -44,7 +44,7 @@ class RollbackOperator(StellwerkOperator):
         self.reason = reason
         self._ledger_is_out = False
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
+    def act(self, run: ReleaseRun) -> Any:
         """Take the step; why it failed is in the ledger where that is possible."""
         from include.steps.rollback import record_trouble
 
@@ -56,7 +56,7 @@ class RollbackOperator(StellwerkOperator):
             raise
 
     @abstractmethod
-    def step(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> Any:
         """Take the step."""
 
     def in_passing(self, what: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from stellwerk.operators.database import DatabaseOperator
-from stellwerk.operators.loss import AskLoss
+from stellwerk.operators.loss import AskLoss, places
 from stellwerk.paging import call_people
 from stellwerk.runs import release_run
 
@@ -33,7 +33,13 @@ class StateWayBack(DatabaseOperator):
 
     A run that has not begun to migrate, and has not seen the running version fail on what another one has left,
     offers nothing: what an earlier one did well is not taken back because this one has failed to look.
+
+    :param asks: the task that asks about it, in the same group; it is expanded over what this one returns
     """
+
+    def __init__(self, *, asks: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asks = asks
 
     def execute(self, context: Context) -> Any:
         """State it; when the last try has failed, call people: nobody is asked, and somebody has to know.
@@ -100,13 +106,12 @@ class StateWayBack(DatabaseOperator):
         stated = state_way_back(run, site, ledger, traffic=partial(self.traffic, run))
         if not stated["needed"]:
             raise AirflowSkipException(stated["text"])
-        return stated
+        return places(run, ledger, self.task_id, self.asks)
 
 
 class AskTakeBack(AskLoss):
     """Ask whether the schema is taken back; silence keeps it."""
 
-    question = "Take the schema back?"
     yes, no = TAKE, KEEP
 
     @property

@@ -51,18 +51,84 @@ def test_a_task_that_leaves_no_record_settles_nothing() -> None:
     ("state", "expected"), [("HEALTHY", "settled"), ("DEGRADED", "open"), ("UNKNOWN", "unknown")]
 )
 def test_a_rule_settles_by_what_the_watch_found(state: str, expected: str) -> None:
-    watched = {"findings": [["criteria.p95_seconds", "HEALTHY", "fast"], ["criteria.error_rate", state, "0.2 %"]]}
+    watched = {
+        "result": "PASSED",
+        "findings": [["criteria.p95_seconds", "HEALTHY", "fast"], ["criteria.error_rate", state, "0.2 %"]],
+    }
     assert standing(BY_RULE, ("watch.passed", watched)) == (expected, "0.2 %")
 
 
 def test_a_rule_that_was_not_judged_is_unknown() -> None:
     assert standing(BY_RULE)[0] == "unknown"
-    assert standing(BY_RULE, ("watch.passed", {"findings": []})) == (
+    assert standing(BY_RULE, ("watch.passed", {"result": "PASSED", "findings": []})) == (
         "unknown",
         "the watch judged no criteria.error_rate",
     )
-    healthy = {"findings": [["criteria.error_rate", "HEALTHY", "0.2 %"]]}
+    healthy = {"result": "PASSED", "findings": [["criteria.error_rate", "HEALTHY", "0.2 %"]]}
     assert standing(BY_RULE, ("watch.passed", healthy), ("switch.back", {}))[0] == "open"
+
+
+WATCH = ChecklistItem(text="Metrics normal", task="production-blue-green.watch")
+CUTOVER = ChecklistItem(text="Zero-Downtime achieved", task="production-blue-green.cutover")
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"result": "PASSED", "sentence": "all held"}, "settled"),
+        ({"result": "ACCEPTED", "sentence": "accepted by tina: the graph is wrong"}, "open"),
+        ({}, "unknown"),
+    ],
+)
+def test_a_watch_that_somebody_overruled_is_no_proof(payload: dict[str, Any], expected: str) -> None:
+    found, why = standing(WATCH, ("watch.passed", payload))
+    assert found == expected
+    if expected == "open":
+        assert why == "accepted by tina: the graph is wrong"
+        assert standing(BY_RULE, ("watch.passed", payload))[0] == "open"
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        ({"lost": 0, "old_after_new": 0, "sentence": "none lost"}, "settled"),
+        ({"lost": 412, "old_after_new": 0, "sentence": "412 OF 500 REQUESTS LOST"}, "open"),
+        ({"lost": 0, "old_after_new": 3, "sentence": "FLAPPING"}, "open"),
+        ({"sentence": "no observation because the prober could not be started"}, "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_a_cutover_settles_what_users_have_seen_of_it(observation: dict[str, Any] | None, expected: str) -> None:
+    assert standing(CUTOVER, ("cutover.done", {"observation": observation}))[0] == expected
+
+
+def test_a_migrations_watch_is_about_that_migration_and_no_later_one() -> None:
+    done: list[tuple[str, dict[str, Any]]] = [
+        ("migration.intended", {}),
+        ("migration.applied", {}),
+        ("migration.watched", {"migrated": 2}),
+    ]
+    assert standing(BY_TASK, *done)[0] == "settled"
+    failed = ("migration.watch-failed", {"migrated": 2, "sentence": "error rate 30 %"})
+    assert standing(BY_TASK, *done, failed) == ("open", "a later watch did not pass: error rate 30 %")
+    begun, nothing = ("migration.intended", {}), ("migration.changed-nothing", {})
+    assert "has no end" in standing(BY_TASK, *done, begun)[1]
+    assert standing(BY_TASK, *done, begun, nothing)[0] == "settled"
+    again = [*done, begun, ("migration.applied", {})]
+    assert "nobody has watched what was migrated at" in standing(BY_TASK, *again)[1]
+    assert standing(BY_TASK, *again, failed)[0] == "open"
+    assert standing(BY_TASK, *again, ("migration.watched", {"migrated": 5}))[0] == "settled"
+
+
+@pytest.mark.parametrize("back", ["switch.back", "rollback.done", "restore.done"])
+@pytest.mark.parametrize(("name", "expected"), [("business-success", "open"), ("go-no-go", "settled")])
+def test_what_was_ticked_of_a_run_that_was_rolled_back_counts_no_more(back: str, name: str, expected: str) -> None:
+    ticked = {"checklist": name, "role": "technical-lead", "points": ["No critical bugs"], "comment": "looked"}
+    before = entries((TICKED, {**ticked}), (back, {}))
+    [point] = points([BY_ROLE], before, checklist=name)
+    assert point.standing == expected
+    [point] = points([BY_ROLE], entries((TICKED, {**ticked}), (back, {}), (TICKED, {**ticked})), checklist=name)
+    assert point.standing == "settled"
 
 
 def test_a_tick_settles_the_point_of_its_own_list_and_role_only() -> None:

@@ -119,7 +119,7 @@ def test_a_machine_settles_its_points_and_nobody_can_tick_them(world: World) -> 
         settle(world, names)
     rules = ("error_rate", "p95_seconds", "sse_connections", "memory_bytes", "cpu_ratio")
     findings = [[f"criteria.{rule}", "HEALTHY", "well"] for rule in rules]
-    record(world.ledger, world.run, "watch.passed", {"findings": findings})
+    record(world.ledger, world.run, "watch.passed", {"result": "PASSED", "findings": findings})
     assert set(settle(world, names)["lists"]["first-hour"].values()) == {"well"}
 
 

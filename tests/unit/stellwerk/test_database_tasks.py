@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
     TaskAwaitingInput,
+    TaskDeferred,
 )
 from upath import UPath
 
@@ -62,6 +64,7 @@ from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.decision import RoleDecision
 from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.message import Announce
+from stellwerk.triggers.question import CloseQuestionTrigger
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -99,7 +102,15 @@ class World:
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
         monkeypatch.setattr("include.steps.page.page", lambda *_: True)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
-        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", lambda *_: None)
+        self.reopened = 0
+        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", self.reopen)
+
+    def over(self) -> None:
+        """Every deadline is over."""
+        self.monkeypatch.setattr("include.gate.timing.Wait.is_over", lambda *_: True)
+
+    def reopen(self, *_: object) -> None:
+        self.reopened += 1
 
     def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
         return pinned(self.run, self.ledger) if with_digest else self.run
@@ -244,14 +255,15 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
     world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_, **__: done.append("stated") or stated)
-    assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
+    offered = way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
+    assert offered == [{"role": "database", "over": ""}]
     assert done == ["looked", "stated"]
 
 
 @pytest.mark.parametrize(
     ("task", "step"),
     [
-        (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
+        (way_back.StateWayBack(task_id="state", asks="ask"), "way_back.state_way_back"),
         (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
         (tasks.Migrate(task_id="migrate"), "apply.migrate"),
     ],
@@ -288,14 +300,14 @@ def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> No
     world.step("apply.gave_up")
     world.step("way_back.state_way_back", {"needed": False, "text": "no migration is in the database"})
     with pytest.raises(AirflowSkipException, match="no migration is in the database"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
 def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_begun(world: World) -> None:
     record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, {})
     looked = world.step("apply.gave_up")
     with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
     assert looked == []
 
 
@@ -321,7 +333,7 @@ def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_a
     world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
     context = cast(Any, {"ti": SimpleNamespace(try_number=tries, max_tries=2), "params": {}})
     with pytest.raises(AirflowException, match=error.what) as ended:
-        way_back.StateWayBack(task_id="state").execute(context)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(context)
     assert type(ended.value) is kind
     said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
     assert (len(said), len(called)) == (kind is AirflowSkipException, kind is not AirflowException)
@@ -361,7 +373,7 @@ def test_where_nobody_can_be_asked_people_are_called_when_nobody_tries_any_more(
         assert called == []
         context = cast(Any, {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "params": {}})
         with pytest.raises((AirflowException, KeyError)):
-            way_back.StateWayBack(task_id="state").execute(context)
+            way_back.StateWayBack(task_id="state", asks="ask").execute(context)
     [matter] = called
     assert "nobody is asked whether to take the schema back" in matter.what
     assert "read the log of state" in matter.remedy
@@ -371,16 +383,18 @@ def test_what_the_running_version_fails_on_is_offered_by_the_run_that_has_seen_i
     record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, INTENT)
     record(world.ledger, world.run, MIGRATION_WATCH_FAILED, {"number": 0, "migrated": 1})
     world.step("way_back.state_way_back", {"needed": True, "text": "3 values are lost"})
-    assert way_back.StateWayBack(task_id="state").execute(CONTEXT)["needed"]
+    assert way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
-def test_people_are_called_to_the_question_about_the_schema_once_for_each_statement(world: World) -> None:
+def test_people_are_called_to_the_question_about_the_schema_once_for_each_question(world: World) -> None:
     called: list[Any] = []
     world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
-    for digest in ("d1", "d1", "d2"):
+    for place, digest in enumerate(("d1", "d1", "d2")):
         world.state(digest)
-        asking(world)
-    assert [matter.key for matter in called] == [f"way-back-waits:{digest}" for digest in ("d1", "d1", "d2")]
+        asking(world, place)
+        asking(world, place)  # a try that was stopped, and goes on
+    waits = ["way-back-waits:d1", "way-back-waits:d1:1", "way-back-waits:d2:2"]
+    assert [matter.key for matter in called] == [key for key in waits for _ in range(2)]
     assert "people decide whether to take the schema back" in called[0].what
     assert called[0].seen == "3 values are lost"
     assert "answer ask under the required actions; without an answer in 60 minutes" in called[0].remedy
@@ -404,7 +418,7 @@ def test_where_nothing_was_begun_nothing_is_opened(world: World) -> None:
 
     world.monkeypatch.setattr("stellwerk.hooks.database.open_site", refused)
     with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
 def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
@@ -417,11 +431,18 @@ def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str 
     }
 
 
-def asking(world: World) -> way_back.AskTakeBack:
+def at(place: int) -> Any:
+    """The context of a task at one of the places where it is asked."""
+    instance = Instance()
+    instance.map_index = place
+    return {**CONTEXT, "task_instance": instance, "ti": instance}
+
+
+def asking(world: World, place: int = 0) -> way_back.AskTakeBack:
     """A task that has asked about the newest statement."""
     task = way_back.AskTakeBack(task_id="ask")
     with pytest.raises(TaskAwaitingInput) as waiting:
-        task.execute(CONTEXT)
+        task.execute(at(place))
     assert waiting.value.timeout is not None
     return way_back.AskTakeBack(task_id="ask")  # it is resumed by another process
 
@@ -485,14 +506,14 @@ def test_a_yes_without_a_reason_or_its_statement_is_asked_for_again(
 ) -> None:
     world.state("d1")
     task, instance = asking(world), Instance()
-    context = cast(Any, {**CONTEXT, "task_instance": instance})
+    context = cast(Any, {**CONTEXT, "task_instance": instance, "ti": instance})
     given = {**answer(way_back.TAKE, "d1"), "params_input": fields}
     with pytest.raises(TaskAwaitingInput) as waiting:
         task.execute_complete(context, given)
     assert waiting.value.timeout is not None
     assert f"without {lacking}" in instance.pushed["asked_again"]
-    assert "needs a reason; without one the question comes back" in world.asked[1]["body"]
-    assert world.asked[1]["params"]["statement"]["value"] == "d1"
+    assert "needs a reason; without one the question comes back" in world.asked[0]["body"]
+    assert world.reopened == 1
     assert world.count(LOSS_CONFIRMED) == 0
     (refused,) = all_recorded(world.ledger, world.run, LOSS_ANSWER_REFUSED)
     assert (refused.actor, refused.at) == ("anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
@@ -507,7 +528,7 @@ def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_as
     world.step("confirm.record_incomplete", LedgerUnavailable("no answer"))
     with pytest.raises(TaskAwaitingInput):
         task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1", reason=""))
-    assert len(world.asked) == 2
+    assert world.reopened == 1
 
 
 SILENCE = {"error": "The timeout has passed", "error_type": "timeout"}
@@ -525,8 +546,9 @@ def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: Wo
     world.state("d1")
     asking(world).execute_complete(CONTEXT, answer(way_back.TAKE, "d1", by="bo"))
     assert confirmation(world.ledger, world.run, "d1") is not None
+    world.over()
     with pytest.raises(AirflowSkipException, match="the schema is kept"):
-        asking(world).execute_complete(CONTEXT, given)
+        asking(world, 1).execute_complete(at(1), given)
     assert confirmation(world.ledger, world.run, "d1") is None
     (refused,) = all_recorded(world.ledger, world.run, LOSS_REFUSED)
     assert refused.actor == by
@@ -534,19 +556,60 @@ def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: Wo
 
 def test_a_yes_after_a_no_counts_also_by_the_same_person(world: World) -> None:
     world.state("d1")
-    for hour, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
-        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + hour, tzinfo=UTC)}
+    for place, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
+        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + place, tzinfo=UTC)}
         with suppress(AirflowSkipException):
-            asking(world).execute_complete(CONTEXT, given)
+            asking(world, place).execute_complete(at(place), given)
     assert confirmation(world.ledger, world.run, "d1") is not None
 
 
-def test_a_no_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
+def test_what_is_stated_anew_is_asked_anew_with_its_own_words_at_a_place_of_its_own(world: World) -> None:
+    """Airflow keeps the words of a task instance's first question, also when it is cleared."""
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    state = way_back.StateWayBack(task_id="way_back.state", asks="ask")
+    task = partial(way_back.AskTakeBack, task_id="way_back.ask")
+    shown = []
+    for place, digest in enumerate(("d1", "d2")):
+        world.step("way_back.state_way_back", {"needed": True, "text": "rows are lost"})
+        note(world.ledger, world.run, WAY_BACK_STATED, {"digest": digest, "text": f"{place + 3} values are lost"})
+        offered = state.execute(CONTEXT)
+        assert [one["over"] for one in offered] == ["yes"] * place + [""]
+        with pytest.raises(TaskAwaitingInput):
+            task(**offered[place]).execute(at(place))
+        shown.append(world.asked[-1])
+    assert ["3 values are lost" in shown[0]["body"], "4 values are lost" in shown[1]["body"]] == [True, True]
+    assert [one["params"]["statement"]["value"] for one in shown] == ["d1", "d2"]
+    with pytest.raises(AirflowFailException, match="clear the task that states the loss"):
+        task().execute(at(0))
+    with pytest.raises(TaskDeferred) as closing:
+        task(**offered[0]).execute(at(0))
+    assert isinstance(closing.value.trigger, CloseQuestionTrigger), "nobody is to answer into the void"
+    assert task().execute_complete(at(1), answer(way_back.TAKE, "d2"))["digest"] == "d2"
+    assert confirmation(world.ledger, world.run, "d2") is not None
+
+
+def test_a_yes_whose_task_was_killed_before_its_end_stands_and_is_not_asked_for_again(world: World) -> None:
+    world.state("d1")
+    asking(world).execute_complete(at(0), answer(way_back.TAKE, "d1"))
+    assert way_back.AskTakeBack(task_id="ask").execute(at(0))["by"] == "anna"
+    assert len(world.asked) == 1
+    asking(world, 1)
+    assert len(world.asked) == 2, "who clears the statement is asked, whatever was said before"
+
+
+def test_a_no_that_cannot_be_recorded_is_held_for_two_minutes(world: World) -> None:
     world.state("d1")
     task = asking(world)
+    world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
     world.step("confirm.refuse", LedgerUnavailable("no answer"))
-    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+    with pytest.raises(TaskAwaitingInput) as held:
         task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    assert world.reopened == 0, "Airflow still holds the answer"
+    [since] = (held.value.kwargs or {}).values()
+    long_since = (datetime.fromisoformat(since) - timedelta(minutes=3)).isoformat()
+    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), since=long_since)
     assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
 
 
@@ -640,6 +703,19 @@ def test_an_answer_about_a_rehearsal_that_is_not_there_any_more_is_kept_all_the_
         task.execute_complete(CONTEXT, given)
     (entry,) = all_recorded(world.ledger, world.run, DECISION)
     assert (entry.actor, entry.payload["choice"]) == ("anna", NO_GO)
+
+
+@pytest.mark.parametrize("given", [{"by": "carl"}, {"by": "bo"}, {"by": "anna", "fingerprint": "made up"}])
+def test_a_go_that_would_not_count_is_none_either_where_the_rehearsal_is_not_there_any_more(
+    world: World, given: dict[str, str]
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    said = given_at_gate(world, **given)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, said)
+    assert world.count(DECISION) == 0
 
 
 def test_a_go_that_does_not_say_what_was_shown_is_asked_again(world: World) -> None:

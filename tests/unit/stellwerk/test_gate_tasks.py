@@ -15,6 +15,7 @@ from include.ledger.approvals import DECISION
 from include.ledger.delegations import DELEGATED
 from include.steps.gate import REFUSED, SILENCE
 from include.steps.record import APPROVED, SIGNED_OFF, all_recorded
+from stellwerk.operators import question
 from stellwerk.triggers.question import CloseQuestionTrigger
 from tests.unit.stellwerk.gate_tasks import ROLES, SILENT, World
 
@@ -99,6 +100,33 @@ def test_people_are_reminded_once_and_then_silence_is_a_no_go(world: World) -> N
         world.resume("business-owner", SILENT, 1)
     assert world.kinds().count(SILENCE) == 1
     assert len(world.asked) == 3, "waking up for the reminder does not touch the question"
+
+
+def test_a_delegate_is_reminded_in_the_second_round_too(world: World) -> None:
+    world.ask(LEAD)
+    world.ask("business-owner", 1)
+    world.later(1351)
+    for place, role in enumerate((LEAD, "business-owner")):
+        world.waits(role, SILENT, place)
+    assert len(world.sent) == 1
+    world.resume(LEAD, world.says("tina", "Delegate", delegate="sue"))
+    world.resume("business-owner", world.says("bert"), 1)
+    assert world.ask(LEAD, again=True) == timedelta(seconds=1350), "a whole wait of its own"
+    world.later(1351)
+    world.waits(LEAD, SILENT, again=True)
+    _, told, reminder = world.sent
+    assert "sue entscheidet für technical-lead" in told.text
+    assert "• technical-lead: tina, sue" in reminder.text
+
+
+def test_people_are_reminded_again_after_a_gate_was_cleared(world: World) -> None:
+    for place in range(2):
+        world.ask(LEAD, 2 * place)
+        world.ask("business-owner", 2 * place + 1)
+        world.later(1351)
+        world.waits(LEAD, SILENT, 2 * place)
+        world.waits("business-owner", SILENT, 2 * place + 1)
+        assert len(world.sent) == place + 1
 
 
 @pytest.mark.parametrize("error", [MessageError("down"), LedgerUnavailable("down")])
@@ -221,8 +249,9 @@ def test_a_gate_that_is_cleared_asks_with_new_words_at_new_places(world: World) 
     world.all_go()
     world.changed(seconds=60)
     world.later(60)
-    with pytest.raises(AirflowFailException, match="clear the first task of this gate"):
-        world.decision(LEAD).execute(world.context(0))
+    kept = world.decision(LEAD).execute(world.context(0))
+    assert kept["choice"] == "Go", "it counts for what was shown, and the second round asks about what is so now"
+    assert world.roles(again=True) == [{"role": role, "over": ""} for role in ROLES]
     again = world.roles()
     assert [(one["role"], one["over"]) for one in again] == [
         *((role, "yes") for role in ROLES),
@@ -261,6 +290,70 @@ def test_an_approval_is_not_of_a_run_that_was_begun_anew_under_its_id(world: Wor
     world.run = replace(world.run, born="2030-01-16T10:00:00+00:00 release-manager")
     with pytest.raises(AirflowFailException, match="no Go from technical-lead"):
         world.approve()
+
+
+# -- a task that is stopped between record and end -----------------------------------------------------------
+
+
+def test_a_go_that_is_recorded_is_not_asked_for_again_nor_turned_into_silence(world: World) -> None:
+    world.ask(LEAD)
+    world.resume(LEAD, world.says("tina"))
+    world.later(1801)
+    assert world.decision(LEAD).execute(world.context())["choice"] == "Go"
+    assert len(world.asked) == 1
+    assert SILENCE not in world.kinds()
+
+
+def test_a_no_go_that_is_recorded_still_fails_and_is_asked_for_again_at_another_place(world: World) -> None:
+    world.ask(LEAD)
+    for act in (lambda: world.resume(LEAD, world.says("tina", "No-Go")), lambda: world.ask(LEAD)):
+        with pytest.raises(AirflowFailException, match="No-Go of technical-lead"):
+            act()
+    assert len(world.asked) == 1
+    world.ask(LEAD, 1)
+    assert world.resume(LEAD, world.says("tina"), 1)["choice"] == "Go"
+
+
+def test_a_delegation_that_is_recorded_stands_and_the_second_round_asks_the_delegate(world: World) -> None:
+    world.ask(LEAD)
+    world.resume(LEAD, world.says("tina", "Delegate", delegate="sue"))
+    assert world.decision(LEAD).execute(world.context()) == {
+        "role": LEAD, "choice": "Delegate", "user": "tina", "to": "sue"
+    }  # fmt: skip
+    assert world.roles(again=True) == [{"role": LEAD, "over": ""}]
+    world.ask(LEAD, again=True)
+    assert [user["name"] for user in world.asked[-1]["assigned_users"]] == ["tina", "sue"]
+
+
+def test_a_question_whose_go_was_for_something_else_is_asked_again_in_the_second_round_only(world: World) -> None:
+    world.all_go()
+    world.changed(seconds=60)
+    world.later(60)
+    world.ask(LEAD, again=True)
+    world.resume(LEAD, world.says("tina"), again=True)
+    world.changed(seconds=61)
+    with pytest.raises(AirflowFailException, match="what was asked about has changed"):
+        world.decision(LEAD, again=True).execute(world.context())
+
+
+@pytest.mark.parametrize("event", ["answer", "silence"])
+def test_a_ledger_that_is_out_is_waited_for_with_the_answer_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    def out(_: str) -> Any:
+        raise LedgerUnavailable("down")
+
+    world.ask(LEAD)
+    said = world.says("tina") if event == "answer" else SILENT
+    monkeypatch.setattr(question, "sleep", lambda _: None)
+    with monkeypatch.context() as down:
+        down.setattr("stellwerk.hooks.ledger.open_ledger", out)
+        assert world.waits(LEAD, said) == question.PAUSE
+    assert world.reopened == [], "asking again would take the answer away"
+    if event == "answer":
+        assert world.resume(LEAD, said)["choice"] == "Go"
+    else:
+        assert world.waits(LEAD, said) > question.PAUSE, "the rest of its time"
 
 
 # -- what can be overwritten ---------------------------------------------------------------------------------

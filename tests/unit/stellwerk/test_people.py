@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from include.watch.steer import answer_of
-from stellwerk.people import answerer, assigned
+from stellwerk.people import answerer, assigned, without_account
 from tests.unit.steps.watching import release_run
 
 
@@ -24,6 +26,15 @@ def test_who_is_asked_and_who_has_answered() -> None:
         answerer(run.environment, {"id": "technical-lead", "name": "technical-lead"}) == "account:technical-lead"
     )
     assert answerer(run.environment, None) is None
+
+
+@pytest.mark.parametrize(("manager", "known"), [("x.SimpleAuthManager", True), ("x.FabAuthManager", False)])
+def test_who_has_no_account_where_names_are_no_ids_probably_cannot_answer(
+    monkeypatch: pytest.MonkeyPatch, manager: str, known: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", manager)
+    environment = release_run().environment.model_copy(update={"accounts": {"tina": "3"}})
+    assert without_account(environment, ("tina", "bert", "bert")) == ([] if known else ["bert"])
 
 
 def test_a_watch_names_who_steers_it_by_the_plan() -> None:

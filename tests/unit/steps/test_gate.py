@@ -51,7 +51,7 @@ def test_the_question_says_what_will_change_before_what_was_found_and_where_the_
     places = [body.index(part) for part in order]
     assert places == sorted(places), "warnings come before what was found to be well"
     assert "a very long text" not in body
-    assert "**No answer until 11:30 (CET) is No-Go.**" in body
+    assert "**No answer until 2030-01-15 11:30 (CET) is No-Go.**" in body
     assert body_of({}), "an XCom that was taken away is no reason to fail"
 
 
