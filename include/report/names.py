@@ -96,6 +96,7 @@ INTERNAL: Final = (
     "watch.checkpoint",
     "migration.watch-checkpoint",
     "ledger.head",
+    "plan.kept",
     "lease.takeover-intended",
     "gate.asked",
     "uat.asked",

@@ -28,6 +28,7 @@ from include.slo.source import Source
 from include.steps.arming import watch_awake
 from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
+from include.steps.planned import keep_plan
 from include.steps.record import (
     CUT_OVER,
     CUTOVER_INTENDED,
@@ -147,6 +148,7 @@ async def _cut_over(
     if not isinstance(decision, AlreadyThere):
         payload |= prepared.baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.
+    keep_plan(run, ledger)
     intent = record(ledger, run, CUTOVER_INTENDED, payload)
     before = cutover_of(service, run.release_id)
     switched_at = before.at if before else None

@@ -11,6 +11,7 @@ from typing import Any
 from include.bluegreen.lease import Terms, lease_seconds
 from include.gate.parts import covered_parts
 from include.plan.fingerprint import FingerprintInputs, chart_digest, content_of, fingerprint
+from include.plan.kept import Kept
 from include.plan.legacy import Legacy
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
@@ -123,16 +124,24 @@ def open_run(
     run_id: str,
     triggered_by: str | None,
     override_reason: str = "",
+    kept: Kept | None = None,
 ) -> ReleaseRun:
     """Bind a run's parameters to the plan.
 
+    :param kept: what stands in for the files that cannot be read; nothing is deployed then, and no chart needed
     :raises PlanError: unknown release, unknown environment, or an environment without a chart
     """
-    target = plan.environment(environment)
+    if kept is None:
+        target, version = plan.environment(environment), plan.release(release)
+        chart = plan.chart(target)
+    else:
+        target = plan.environments.get(environment, kept.environment)
+        version = plan.releases.get(release, kept.release)
+        chart = plan.folder / target.chart
     return ReleaseRun(
-        release=plan.release(release),
+        release=version,
         environment=target,
-        chart=plan.chart(target),
+        chart=chart,
         phase=phase,
         run_id=run_id,
         triggered_by=triggered_by,

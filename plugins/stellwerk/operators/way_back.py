@@ -35,6 +35,8 @@ class StateWayBack(DatabaseOperator):
     offers nothing: what an earlier one did well is not taken back because this one has failed to look.
     """
 
+    despite_faults = True
+
     def execute(self, context: Context) -> Any:
         """State it; when the last try has failed, call people: nobody is asked, and somebody has to know.
 
@@ -144,6 +146,8 @@ class AskTakeBack(AskLoss):
 
 class TakeBack(DatabaseOperator):
     """Go down to the recorded revision set, after a human has confirmed what that loses."""
+
+    despite_faults = True
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.way_back.take_back`."""
