@@ -35,8 +35,8 @@ class Gate(PlanModel):
                 raise ValueError(f"role {role!r} names no user: its Go could never be given")
         if (most := most_people(self.roles)) < self.quorum:
             raise ValueError(
-                f"quorum is {self.quorum} and the roles can be spoken for by {most} distinct user(s), one for each "
-                "role: the gate could never say Go"
+                f"quorum is {self.quorum} and the roles can be spoken for by {most} distinct user(s), one for "
+                "each role: the gate could never say Go"
             )
         return self
 

@@ -47,7 +47,7 @@ class Kept:
 
 
 def ledgers_of(plan: Plan, environment: str) -> tuple[str, ...]:
-    """The connections behind which an environment's ledger may be, most likely first, though its file is broken."""
+    """The connections behind which an environment's ledger may be, likeliest first, though its file is broken."""
     if environment in plan.environments:
         return (plan.environments[environment].connections.ledger,)
     try:

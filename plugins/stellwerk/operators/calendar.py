@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import (
 )
 
 from stellwerk.operators.base import airflow_errors
+from stellwerk.operators.phase import run_states
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -103,13 +104,8 @@ def _look(context: Context) -> tuple[Plan, tuple[Decision, ...]]:
     from include.steps.calendar import look
     from stellwerk.hooks.ledger import open_ledger
 
-    ti = context["ti"]
-
-    def run_state(dag_id: str, run: str) -> str | None:
-        return ti.get_dagrun_state(dag_id, run) if ti.get_dr_count(dag_id, run_ids=[run]) else None
-
     plan = load_plan(plan_folder())
-    return plan, look(plan, open_ledger, run_state, datetime.now(UTC))
+    return plan, look(plan, open_ledger, run_states(context["ti"]), datetime.now(UTC))
 
 
 def _start(found: Decision) -> DagRunTriggerException:

@@ -146,5 +146,5 @@ def test_the_plan_is_validated_as_a_task(folder: Path) -> None:
     assert task.execute(context()) == {"releases": ["3.0.0"], "environments": ["production", "staging"]}
     file = folder / "releases" / "3.0.1.yaml"
     file.write_text("version: 3.0.1\n")
-    with pytest.raises(AirflowFailException, match=r"3\.0\.1\.yaml:1: date: is missing: add it"):
+    with pytest.raises(AirflowException, match=r"3\.0\.1\.yaml:1: date: is missing: add it"):
         task.execute(context())

@@ -101,7 +101,7 @@ class World:
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
         monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", lambda *_: None)
 
-    def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
+    def release_run(self, _: object, *, with_digest: bool = True, **_more: object) -> ReleaseRun:
         return pinned(self.run, self.ledger) if with_digest else self.run
 
     def step(self, function: str, result: object = None) -> list[tuple[Any, ...]]:
