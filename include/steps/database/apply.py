@@ -65,9 +65,10 @@ def migrate(
         must_not_be_undone(intent, course_of(run, ledger))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
+    # A run that was deleted and begun anew under its id goes on with what it finds, by a Go of its own.
+    if intent is None or intent.payload.get("born", "") != run.born:
+        require_approval(ledger, decided_about(run, ledger))
     if intent is None:
-        bound = decided_about(run, ledger)
-        require_approval(ledger, bound)
         with reading(site.tree) as reader:
             found = must_be_as_surveyed(run, site, ledger, reader)
         if not found.preflight.plan:
@@ -125,6 +126,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
     _must_hold(site, backup, found)
     payload = {
         **named(found.preflight.identity),
+        **({"born": run.born} if run.born else {}),
         "current": sorted(found.preflight.current),
         "target": sorted(found.preflight.target),
         **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest, found.forward),
