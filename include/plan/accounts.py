@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from include.ledger.delegations import identity
+from include.plan.quorum import identity
 from include.plan.rules import Misplaced
 
 STRANGER = "account:"

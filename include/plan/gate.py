@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from include.ledger.delegations import most_people
+from include.plan.quorum import most_people
 from include.plan.rules import PlanModel, Seconds
 from include.plan.staging import AutomaticPhase
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from include.ledger.delegations import most_people
 from include.plan.accounts import doubtful, mistakable
 from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
@@ -29,6 +28,7 @@ from include.plan.people import (
     no_role,
 )
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
+from include.plan.quorum import most_people
 from include.plan.release import ImageRef, Release
 from include.plan.rules import Criteria, Misplaced, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
