@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from include.errors import LedgerError, PhaseTaken
+from include.errors import LedgerError, PhaseTaken, PlanError
 from include.ledger.entry import Entry as Recorded
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.calendar import Entry, PhaseKey, Standing, run_id
+from include.plan.timeline import BY_HAND
 from include.steps.run import ReleaseRun
 
 PHASE_STARTED: Final = "phase.started"
@@ -76,6 +77,35 @@ def complete(run: ReleaseRun, ledger: Ledger, phase: str, by_hand: str = "") -> 
         raise _taken(run, phase, claims[-1])
     facts = {"phase": phase, "attempt": claims[-1].payload["attempt"]}
     _append(ledger, run, PHASE_COMPLETED, {**facts, **({"by_hand": by_hand} if by_hand else {})})
+
+
+def done_by_hand(
+    run: ReleaseRun, ledger: Ledger, phase: str, how: str, run_state: RunState = lambda *_: None
+) -> int:
+    """Record that people have done the steps of a phase themselves; return which attempt it is.
+
+    :param how: how they know, in a sentence
+    :raises PlanError: nobody says so, or not how; or it is no such phase of this environment
+    :raises PhaseTaken: the phase is completed, or a run is at it
+    :raises LedgerUnavailable: it cannot be recorded
+    """
+    known: dict[str, str] = {one.name: one.environment for one in BY_HAND}
+    if known.get(phase) != run.environment.name or not how.strip() or not run.triggered_by:
+        raise PlanError(
+            f"{phase} of {run.release.version} is not recorded as done by hand",
+            expected=f"{', '.join(f'{name} in {place}' for name, place in known.items())}; a reason; a person",
+            seen=f"{phase} in {run.environment.name}; {how.strip() or 'no reason'}; {run.triggered_by}",
+            remedy="trigger it again, by hand, and fill in the form",
+        )
+    claims, completed = (_of(ledger, run, kind, phase) for kind in KINDS)
+    newest = claims[-1] if claims else None
+    if newest and not _by(newest, run):
+        done = [one for one in completed if one.payload.get("attempt") == newest.payload.get("attempt")]
+        if done:
+            raise _taken(run, phase, done[-1], "nothing: it is completed")
+    attempt = claim(run, ledger, phase, how, run_state)
+    complete(run, ledger, phase, by_hand=how.strip())
+    return attempt
 
 
 def has_begun(run: ReleaseRun, ledger: Ledger, phase: str) -> bool:

@@ -81,3 +81,29 @@ class CompletePhase(_PhaseOperator):
         from include.steps.phase import complete
 
         complete(run, self.ledger(run), self.name_of(run))
+
+
+class RecordDoneByHand(_PhaseOperator):
+    """Record that people have done the steps of a phase themselves.
+
+    :param phase: which
+    :param how: how they know
+    """
+
+    template_fields = ("phase", "how")
+
+    def __init__(self, *, phase: str = "{{ params.phase }}", how: str = "{{ params.how }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.phase = phase
+        self.how = how
+
+    def execute(self, context: Context) -> Any:
+        """Record it."""
+        self._runs = context["ti"]
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> int:
+        """See :func:`include.steps.phase.done_by_hand`."""
+        from include.steps.phase import done_by_hand
+
+        return done_by_hand(run, self.ledger(run), self.phase, self.how, run_states(self._runs))

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from include.errors import LedgerError, PhaseTaken
+from include.errors import LedgerError, PhaseTaken, PlanError
 from include.ledger.store import Ledger
 from include.plan.calendar import PhaseKey, Standing, entries, run_id
 from include.plan.loader import load_plan, plan_folder
-from include.steps.phase import KINDS, claim, complete, has_begun, standings
+from include.steps.phase import KINDS, claim, complete, done_by_hand, has_begun, standings
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
@@ -109,6 +109,51 @@ def test_another_variant_another_release_and_another_environment_are_other_phase
 def test_what_was_never_begun_is_not_completed(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="was never begun"):
         complete(a_run("r1"), ledger, "staging-deploy")
+
+
+class TestByHand:
+    def run(self, name: str = "hand", by: str | None = "rm") -> ReleaseRun:
+        production = PLAN.environment("production")
+        return replace(a_run(name, by), environment=production, phase="phase-by-hand")
+
+    def test_what_people_say_that_they_have_done_is_completed_with_their_name(self, ledger: Ledger) -> None:
+        for _ in range(2):
+            assert done_by_hand(self.run(), ledger, "release-preparation", " all 31 TODOs are done ") == 1
+        started, completed = ledger.entries()
+        assert (started.actor, completed.actor) == ("rm", "rm")
+        assert completed.payload["by_hand"] == "all 31 TODOs are done"
+        key = PhaseKey("3.0.0", "release-preparation")
+        wanted = [entry for entry in entries(PLAN.releases.values()) if entry.key == key]
+        assert standings(wanted, ledger.entries(kinds=KINDS), lambda *_: None)[key] is Standing.SUCCEEDED
+
+    @pytest.mark.parametrize(
+        ("phase", "how", "by"),
+        [
+            ("staging-deploy", "it went well", "rm"),
+            ("release-preparation", " ", "rm"),
+            ("release-preparation", "done", None),
+            ("no-such-phase", "done", "rm"),
+        ],
+    )
+    def test_nobody_no_reason_and_a_rehearsal_are_refused(
+        self, ledger: Ledger, phase: str, how: str, by: str | None
+    ) -> None:
+        with pytest.raises(PlanError):
+            done_by_hand(self.run(by=by), ledger, phase, how)
+        assert ledger.entries() == ()
+
+    def test_a_run_that_is_at_it_and_what_is_completed_stay(self, ledger: Ledger) -> None:
+        at_it = replace(self.run("r1"), phase="final-check")
+        claim(at_it, ledger, "final-check")
+        with pytest.raises(PhaseTaken, match="end it first"):
+            done_by_hand(self.run(), ledger, "final-check", "done", lambda *_: "running")
+        complete(at_it, ledger, "final-check")
+        with pytest.raises(PhaseTaken, match="it is completed"):
+            done_by_hand(self.run(), ledger, "final-check", "done", lambda *_: "success")
+
+    def test_what_a_failed_run_has_left_people_may_finish(self, ledger: Ledger) -> None:
+        claim(replace(self.run("r1"), phase="final-check"), ledger, "final-check")
+        assert done_by_hand(self.run(), ledger, "final-check", "done", lambda *_: "failed") == 2
 
 
 class TestStandings:
