@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from include.errors import ApprovalMissing
-from include.gate.checklist import CHECKED, RECORDS, TICKED, Point, points, unsettled
+from include.gate.checklist import CHECKED, KINDS, TICKED, Point, points, unsettled
 from include.gate.form import Frame, cut, shortened
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
@@ -23,9 +23,8 @@ Lists = Mapping[str, tuple[Point, ...]]
 
 def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
     """How every point of the lists stands; a list that the environment does not have has no points."""
-    kinds = {kind for kept, voids in RECORDS.values() for kind in (kept, *voids)}
     entries = ledger.entries(
-        release=run.release.version, environment=run.environment.name, kinds=(TICKED, *sorted(kinds))
+        release=run.release.version, environment=run.environment.name, kinds=(TICKED, *sorted(KINDS))
     )
     return {name: points(_items(run, name), entries, checklist=name) for name in names}
 

@@ -10,7 +10,7 @@ from typing import Final
 from include.errors import ApprovalMissing
 from include.gate.answers import Given, Rules
 from include.gate.asked import ASKED, Asked, at_place, shown_for, to_ask
-from include.gate.checklist import RECORDS, TICKED, Point, points, unsettled
+from include.gate.checklist import KINDS, TICKED, Point, points, unsettled
 from include.gate.form import Frame
 from include.gate.parts import difference
 from include.gate.timing import Wait
@@ -232,4 +232,4 @@ def _before(state: GateState) -> tuple[str, tuple[str, ...]]:
 
 
 def _evidence() -> tuple[str, ...]:
-    return tuple(sorted({kind for record, voids in RECORDS.values() for kind in (record, *voids)}))
+    return tuple(sorted(KINDS))

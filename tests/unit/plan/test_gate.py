@@ -62,6 +62,12 @@ def test_what_nobody_could_answer_is_refused(more: dict[str, Any], why: str) -> 
         environment(**more)
 
 
+def test_a_point_whose_task_leaves_no_record_is_refused() -> None:
+    points = [{"text": "Migrated", "task": "db-migration.wach"}]
+    with pytest.raises(ValidationError, match=r"db-migration.wach leaves no record .* db-migration.watch"):
+        environment(checklists={"verification": points})
+
+
 def test_everybody_is_whoever_has_a_role() -> None:
     known = environment(people={"tester": ["tim", "anna"]}, accounts={"tim": "9"})
     assert known.everybody == {"anna", "bo", "tim"}
