@@ -77,7 +77,7 @@ def misplaced(checklists: Checklists, roles: frozenset[str], rules: frozenset[st
             if item.task is not None and item.task not in TASKS:
                 yield Misplaced(
                     ("checklists", name, index, "task"),
-                    f"{item.task} leaves no record to settle it: take one of {', '.join(sorted(TASKS))}, or a role",
+                    f"{item.task} leaves no record: take one of {', '.join(sorted(TASKS))}, or a role",
                 )
 
 

@@ -26,6 +26,7 @@ from include.ledger.store import Ledger
 from include.plan.rules import SourceName
 from include.slo.source import Source
 from include.steps.arming import watch_awake
+from include.steps.decided import require_release
 from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
 from include.steps.planned import keep_plan
@@ -37,7 +38,6 @@ from include.steps.record import (
     record,
     recorded,
     require,
-    require_approval,
     slots_of,
 )
 from include.steps.run import ReleaseRun
@@ -76,7 +76,7 @@ async def cut_over(
     :raises VerificationFailed: the traffic was moved, and users do not get right answers
     :raises RolledBack: the watch has switched back while this was proven
     """
-    require_approval(ledger, run)
+    require_release(ledger, run)
     verified = require(ledger, run, VERIFIED, before="cutover")
     sources = sources_if_any(run.environment, cluster, prometheus)
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from include.bluegreen.lease import Terms, lease_seconds
 from include.gate.parts import covered_parts
@@ -80,6 +80,7 @@ class ReleaseRun:
             roles=environment.gate.roles,
             stellwerk_version=VERSION,
             covers=dict(self.covers),
+            settings={"previous": self.release.previous, **_settings(environment)},
             accounts={who: account for who, account in environment.accounts.items() if who in deciders},
         )
 
@@ -98,6 +99,19 @@ class ReleaseRun:
             f"{self.phase}: release {self.release.version} (after {self.release.previous}) to "
             f"{self.environment.name}, namespace {self.environment.namespace}, run {self.run_id} started by {who}"
         )
+
+
+_DECIDED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("namespace", "helm_release", "traffic", "replicas", "deploy_timeout_seconds"), True),
+    **dict.fromkeys(("smoke", "watch", "prober", "drain", "cleanup", "chart_accept"), True),
+    "connections": {"kubernetes", "prometheus", "registry"},
+}
+"""What of an environment says how a release is done and judged, besides what a fingerprint names itself."""
+
+
+def _settings(environment: Environment) -> dict[str, Any]:
+    # An adopted installation is bound on the way: the same plan has one fingerprint with and without it.
+    return environment.adopting(None).model_dump(mode="json", include=_DECIDED)
 
 
 def lease_name(environment: Environment) -> str:

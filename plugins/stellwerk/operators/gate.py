@@ -17,11 +17,12 @@ About = Literal["release", "migration", "sign-off"]
 def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
     """The run with the gate and the fingerprint of what is decided about."""
     from include.steps.database.gate import decided_about
+    from include.steps.decided import release_decided
     from include.steps.sign_off import signed_off
 
     if about == "migration":
         return decided_about(run, ledger)
-    return signed_off(run) if about == "sign-off" else run
+    return signed_off(run) if about == "sign-off" else release_decided(run, ledger)
 
 
 class GateRoles(StellwerkOperator):
