@@ -64,7 +64,7 @@ def test_what_nobody_could_answer_is_refused(more: dict[str, Any], why: str) -> 
 
 def test_a_point_whose_task_leaves_no_record_is_refused() -> None:
     points = [{"text": "Migrated", "task": "db-migration.wach"}]
-    with pytest.raises(ValidationError, match=r"db-migration.wach leaves no record .* db-migration.watch"):
+    with pytest.raises(ValidationError, match=r"db-migration.wach leaves no record: .* db-migration.watch"):
         environment(checklists={"verification": points})
 
 
