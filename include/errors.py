@@ -153,7 +153,9 @@ class PlanError(StellwerkError):
 
 
 class InvalidPlan(PlanError):
-    """A release or environment file does not fit its schema."""
+    """A release or environment file does not fit its schema; whoever saves it in two steps may be in between."""
+
+    retryable = True
 
 
 class UnknownRelease(PlanError):

@@ -29,16 +29,27 @@ RECORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "production-blue-green.watch": ("watch.passed", _BACK),
     "production-blue-green.clean_up": ("cleanup.done", _BACK),
     "production-blue-green.final_verification": ("release.verified", _BACK),
+    "production-blue-green.report": ("report.written", ()),
 }
+_MIGRATION: Final = ("db-migration.migration.migrate", "db-migration.migration.verify", "db-migration.watch")
+_BEGUN: Final = ("migration.intended", "migration.applied", *_UNDONE)
+NEEDLESS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = dict.fromkeys(
+    _MIGRATION, ("migration.needless", _BEGUN)
+)
+"""The record that says instead that there was nothing to do: the release has no migration."""
+
+KINDS: Final = frozenset(
+    kind for kept, voids in (*RECORDS.values(), *NEEDLESS.values()) for kind in (kept, *voids)
+)
+"""Every kind of record that settles a point or takes it back."""
+
 WATCHED: Final = RECORDS["production-blue-green.watch"]
 
 OF_THE_RELEASE: Final = frozenset({"preparation", "final-check", "standby", "go-no-go"})
 """The lists about the release, whichever run brings it. The others are about what it has done: what was ticked of
 them counts no more once that was taken back."""
 
-EVIDENCE: Final = tuple(
-    sorted({TICKED, *JUDGED_BY, *(kind for kept, voids in RECORDS.values() for kind in (kept, *voids))})
-)
+EVIDENCE: Final = tuple(sorted({TICKED, *JUDGED_BY, *KINDS}))
 """The kinds of entries that :func:`points` looks at."""
 
 
@@ -103,12 +114,21 @@ def _by_task(task: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
     found = _newest(entries, kind)
+    if needless := _needless(task, entries):
+        return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:
         return "unknown", f"no record of {task}"
     after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
     if after is not None:
         return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
     return judged(found, entries) or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
+
+
+def _needless(task: str, entries: Sequence[Entry]) -> Entry | None:
+    """What says that the task had nothing to do, unless something was begun or undone since."""
+    kind, voids = NEEDLESS.get(task, (None, ()))
+    newest = next((entry for entry in reversed(entries) if entry.kind == kind or entry.kind in voids), None)
+    return newest if newest is not None and newest.kind == kind else None
 
 
 def _by_rule(rule: str, entries: Sequence[Entry]) -> tuple[Standing, str]:

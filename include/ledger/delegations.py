@@ -6,6 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.ledger.entry import Entry, NewEntry
+from include.plan.quorum import identity, most_people
+
+__all__ = [
+    "DELEGATED", "Delegation", "delegate_of", "delegated", "delegations", "holders", "identity", "most_people",
+    "refusal",
+]  # fmt: skip
 
 DELEGATED = "gate.delegated"
 
@@ -105,32 +111,6 @@ def refusal(
     if most_people({**others, role: [to]}) < quorum:
         return f"with {to} for {role}, fewer than {quorum} different people would decide: name somebody else"
     return ""
-
-
-def most_people(speakers: Mapping[str, Sequence[str]]) -> int:
-    """How many different people can speak, one for each role, when every role picks as well as it can.
-
-    :param speakers: role → who may speak for it
-    """
-    speaks: dict[str, str] = {}
-
-    def place(role: str, tried: set[str]) -> bool:
-        for person in speakers[role]:
-            name = identity(person)
-            if name in tried:
-                continue
-            tried.add(name)
-            if name not in speaks or place(speaks[name], tried):
-                speaks[name] = role
-                return True
-        return False
-
-    return sum(place(role, set()) for role in speakers)
-
-
-def identity(name: str) -> str:
-    """Two spellings of a name are one person, in doubt."""
-    return name.strip().casefold()
 
 
 def _holds(one: Delegation, roles: Mapping[str, Sequence[str]], people: frozenset[str]) -> bool:

@@ -6,8 +6,9 @@ number with FabAuthManager, a UUID with Keycloak. The plan and the ledger name p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from include.plan.quorum import identity
 from include.plan.rules import Misplaced
 
 STRANGER = "account:"
@@ -25,6 +26,22 @@ def person_of(accounts: Mapping[str, str], account: str) -> str:
         if known == account:
             return person
     return f"{STRANGER}{account}" if account in accounts else account
+
+
+def mistakable(places: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterator[Misplaced]:
+    """The names of people that could be taken for another's, or for an account that is nobody's.
+
+    :param places: where roles are named, dotted → role → its users
+    """
+    known: dict[str, str] = {}
+    for place, roles in places.items():
+        for role, users in roles.items():
+            for user in users:
+                where, same = (*place.split("."), role), known.setdefault(identity(user), user)
+                if same != user:
+                    yield Misplaced(where, f"{user!r} and {same!r} are one person: write the name in one way")
+                if identity(user).startswith(STRANGER):
+                    yield Misplaced(where, f"{user!r}: no name begins with {STRANGER!r}, accounts of nobody do")
 
 
 def doubtful(accounts: Mapping[str, str], people: frozenset[str]) -> Iterator[Misplaced]:

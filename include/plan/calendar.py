@@ -24,6 +24,7 @@ class Standing(Enum):
 
     NOT_STARTED = "not started"
     STARTED = "running"
+    GONE = "begun by a run that was deleted"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -45,6 +46,7 @@ class Say(Enum):
 
 _BY_STANDING: Final = {
     Standing.STARTED: Say.RUNNING,
+    Standing.GONE: Say.FAILED,
     Standing.SUCCEEDED: Say.DONE,
     Standing.FAILED: Say.FAILED,
     Standing.UNKNOWN: Say.UNKNOWN,
@@ -159,6 +161,7 @@ def _decide(entry: Entry, standings: Mapping[PhaseKey, Standing], now: datetime)
 
 _OF_STANDING: Final = {
     Standing.STARTED: "has been started",
+    Standing.GONE: "was begun by a run that was deleted; start it by hand and say why (repeat_reason)",
     Standing.SUCCEEDED: "has succeeded",
     Standing.FAILED: "has failed; clear its run to repeat it",
     Standing.UNKNOWN: "nobody could say whether it has been started; nothing is started",

@@ -42,15 +42,19 @@ class Hold:
 
 
 def conflicts(
-    releases: Mapping[str, Release], environments: Mapping[str, Environment], now: datetime
+    releases: Mapping[str, Release],
+    environments: Mapping[str, Environment],
+    now: datetime,
+    begun: frozenset[str] = frozenset(),
 ) -> tuple[Conflict, ...]:
     """All that does not fit together, by release; a release whose day is over has nothing to fit into.
 
     :param now: aware
+    :param begun: the releases of which a phase has begun: they keep their place against those that have not
     """
     coming = [release for release in releases.values() if release.at("sign_off") > now]
     found = [conflict for release in coming for conflict in _alone(release, environments)]
-    found += _overlaps(coming)
+    found += _overlaps(coming, begun)
     return tuple(sorted(found, key=lambda one: (one.release, one.place[0])))
 
 
@@ -120,21 +124,37 @@ def holds(release: Release) -> tuple[Hold, ...]:
     return tuple(hold for hold in spans if hold.begins < hold.ends)
 
 
-def _overlaps(releases: Sequence[Release]) -> Iterator[Conflict]:
-    # The one that begins first keeps its place; whoever comes into it is the one to move.
+def _overlaps(releases: Sequence[Release], begun: frozenset[str]) -> Iterator[Conflict]:
+    # The one that begins first keeps its place, and whoever comes into it is the one to move, unless it has begun.
     every = sorted(
         (hold for release in releases for hold in holds(release)), key=lambda hold: (hold.begins, hold.release)
     )
     for environment in ("staging", "production"):
-        last: Hold | None = None
+        open_holds: list[Hold] = []
+        told: set[Hold] = set()
         for hold in (one for one in every if one.environment == environment):
-            if last and hold.begins < last.ends and hold.release != last.release:
-                yield Conflict(
-                    hold.release,
-                    hold.place,
-                    f"its {hold.what} in {environment} begins {hold.begins:%Y-%m-%d %H:%M} UTC, within the "
-                    f"{last.what} of release {last.release} ({last.begins:%Y-%m-%d %H:%M} to "
-                    f"{last.ends:%Y-%m-%d %H:%M} UTC): move one of them",
-                )
-            if last is None or hold.ends > last.ends:
-                last = hold
+            open_holds = [one for one in open_holds if hold.begins < one.ends]
+            for other in open_holds:
+                if other.release == hold.release:
+                    continue
+                stays, moves = other, hold
+                if hold.release in begun and other.release not in begun:
+                    stays, moves = hold, other
+                if moves not in told:
+                    told.add(moves)
+                    yield _moved(moves, stays)
+            open_holds.append(hold)
+
+
+def _moved(hold: Hold, other: Hold) -> Conflict:
+    return Conflict(
+        hold.release,
+        hold.place,
+        f"its {hold.what} in {hold.environment} begins {hold.begins:%Y-%m-%d %H:%M} UTC, {_side(hold, other)} the "
+        f"{other.what} of release {other.release} ({other.begins:%Y-%m-%d %H:%M} to {other.ends:%Y-%m-%d %H:%M} "
+        "UTC): move one of them",
+    )
+
+
+def _side(hold: Hold, other: Hold) -> str:
+    return "within" if hold.begins >= other.begins else "and reaches into"

@@ -24,6 +24,7 @@ class FingerprintInputs:
     :param chart_digest: as :func:`chart_digest` gives it
     :param values: merged Helm values of the slot
     :param covers: what else is approved, by name: for a migration its survey, its backup, its rehearsal
+    :param settings: what else of the environment says how the release is done and judged, by name
     :param accounts: person who decides → their account, where it is not their name
     """
 
@@ -37,6 +38,7 @@ class FingerprintInputs:
     stellwerk_version: str
     covers: Mapping[str, str] = field(default_factory=dict)
     accounts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(inputs: FingerprintInputs) -> str:
@@ -59,7 +61,7 @@ def content_of(inputs: FingerprintInputs) -> dict[str, Any]:
         # Whoever is listed decides; in which order they are listed does not matter.
         "roles": {role: sorted(users) for role, users in inputs.roles.items()},
     }
-    for name in ("covers", "accounts"):
+    for name in ("covers", "accounts", "settings"):
         if not content[name]:
             del content[name]
     return content

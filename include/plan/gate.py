@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from include.plan.quorum import most_people
 from include.plan.rules import PlanModel, Seconds
 from include.plan.staging import AutomaticPhase
 
@@ -32,11 +33,10 @@ class Gate(PlanModel):
         for role, users in self.roles.items():
             if not users or not all(user.strip() for user in users):
                 raise ValueError(f"role {role!r} names no user: its Go could never be given")
-        people = {user for users in self.roles.values() for user in users}
-        if len(people) < self.quorum:
+        if (most := most_people(self.roles)) < self.quorum:
             raise ValueError(
-                f"quorum is {self.quorum} and the roles name {len(people)} distinct user(s): "
-                "the gate could never say Go"
+                f"quorum is {self.quorum} and the roles can be spoken for by {most} distinct user(s), one for "
+                "each role: the gate could never say Go"
             )
         return self
 
@@ -52,7 +52,7 @@ class Gate(PlanModel):
     def only(self, roles: tuple[str, ...]) -> Gate:
         """The gate with these of its roles only; two of their people are enough.
 
-        :raises ValueError: their roles name fewer than two distinct people
+        :raises ValueError: fewer than two distinct people could speak for them
         """
         some = {role: users for role, users in self.roles.items() if role in roles}
         return Gate(

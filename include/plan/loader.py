@@ -106,13 +106,16 @@ def load_plan(folder: Path) -> Plan:
     return Plan(folder, releases, environments, tuple(problems))
 
 
-def conflicts_of(plan: Plan, now: datetime) -> dict[str, tuple[InvalidPlan, ...]]:
+def conflicts_of(
+    plan: Plan, now: datetime, begun: frozenset[str] = frozenset()
+) -> dict[str, tuple[InvalidPlan, ...]]:
     """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`).
 
     :param now: aware
+    :param begun: the releases of which a phase has begun
     """
     found: dict[str, tuple[InvalidPlan, ...]] = {}
-    for conflict in conflicts(plan.releases, plan.environments, now):
+    for conflict in conflicts(plan.releases, plan.environments, now, begun):
         source = Source(plan.folder / "releases" / f"{conflict.release}.yaml")
         name = ".".join(str(step) for step in conflict.place)
         problem = source.problem(source.line(conflict.place), f"{name}: {conflict.why}")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from include.plan.accounts import doubtful
+from include.plan.accounts import doubtful, mistakable
 from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
 from include.plan.gate import Gate
@@ -28,6 +28,7 @@ from include.plan.people import (
     no_role,
 )
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
+from include.plan.quorum import most_people
 from include.plan.release import ImageRef, Release
 from include.plan.rules import Criteria, Misplaced, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
@@ -236,9 +237,15 @@ class Environment(PlanModel):
         for index, role in enumerate(self.sign_off):
             if role not in roles:
                 raise no_role(("sign_off", index), role, roles)
-        signers = {user for role in self.sign_off for user in roles_of_all[role]}
-        if self.sign_off and len(signers) < self.gate.quorum:
-            raise Misplaced(("sign_off",), f"names {len(signers)} person: nobody signs a release off alone")
+        signers = most_people({role: roles_of_all[role] for role in self.sign_off})
+        if self.sign_off and signers < self.gate.quorum:
+            raise Misplaced(
+                ("sign_off",),
+                f"{signers} distinct user(s) could sign, one for each role, and quorum is {self.gate.quorum}: "
+                "nobody signs a release off alone",
+            )
+        for wrong in mistakable({"gate.roles": self.gate.roles, "people": self.people}):
+            raise wrong
         for wrong in misplaced(self.checklists, roles, rules):
             raise wrong
         for wrong in asked_at_gate(self.checklists, frozenset(self.gate.roles)):

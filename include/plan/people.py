@@ -64,7 +64,7 @@ NO_CHECKLISTS: Final[Checklists] = {}
 
 
 def misplaced(checklists: Checklists, roles: frozenset[str], rules: frozenset[str]) -> Iterator[Misplaced]:
-    """The points that name a role or a rule which does not exist."""
+    """The points that name a role or a rule which does not exist, or a task that leaves no record."""
     for name, items in checklists.items():
         for index, item in enumerate(items):
             if item.role is not None and item.role not in roles:
@@ -74,6 +74,31 @@ def misplaced(checklists: Checklists, roles: frozenset[str], rules: frozenset[st
                     ("checklists", name, index, "rule"),
                     f"there is no rule {item.rule!r}: slo has {', '.join(sorted(rules))}",
                 )
+            if item.task is not None and item.task not in TASKS:
+                yield Misplaced(
+                    ("checklists", name, index, "task"),
+                    f"{item.task} leaves no record: take one of {', '.join(sorted(TASKS))}, or a role",
+                )
+
+
+TASKS: Final = frozenset(
+    {
+        "db-migration.rehearsal.verify_backup",
+        "db-migration.rehearsal.rehearse",
+        "db-migration.migration.verify_backup",
+        "db-migration.migration.migrate",
+        "db-migration.migration.verify",
+        "db-migration.watch",
+        "production-blue-green.deploy_idle_slot",
+        "production-blue-green.verify_idle_slot",
+        "production-blue-green.cutover",
+        "production-blue-green.watch",
+        "production-blue-green.clean_up",
+        "production-blue-green.final_verification",
+        "production-blue-green.report",
+    }
+)
+"""The tasks whose record can be the evidence of a point (:data:`include.gate.checklist.RECORDS`)."""
 
 
 def asked_at_gate(checklists: Checklists, roles: frozenset[str]) -> Iterator[Misplaced]:

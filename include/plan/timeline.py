@@ -46,6 +46,9 @@ PHASES: Final = (
 
 NAMES: Final = tuple(phase.name for phase in PHASES)
 
+BY_HAND: Final = tuple(phase for phase in PHASES if phase.name != "staging-deploy")
+"""What people may do themselves and say that they have; a rehearsal is proven by its own evidence."""
+
 
 class PhasePlan(PlanModel):
     """What a release says about one of its phases; what it leaves out is as :data:`PHASES` has it.

@@ -9,10 +9,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from include.errors import LedgerError
+from include.ledger.entry import Entry as Recorded
 from include.ledger.store import Ledger
 from include.plan.calendar import Decision, Entry, PhaseKey, Say, Standing, current, decide, entries
 from include.plan.loader import Plan, conflicts_of
-from include.steps.phase import KINDS, RunState, standings
+from include.steps.phase import KINDS, PHASE_STARTED, RunState, standings
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +29,30 @@ def look(plan: Plan, open_ledger: OpenLedger, run_state: RunState, now: datetime
 
     A ledger that gives no answer makes its phases unknown, and no others.
     """
+    come = [entry for entry in current(entries(plan.releases.values()), now) if entry.at <= now]
+    read = _read(plan, come, open_ledger)
+    begun = frozenset(one.release for recorded in read.values() for one in recorded if one.kind == PHASE_STARTED)
     refused = {
         version: "; ".join(problem.what for problem in problems)
-        for version, problems in conflicts_of(plan, now).items()
+        for version, problems in conflicts_of(plan, now, begun).items()
     }
     known = current(entries(plan.releases.values(), refused), now)
-    come = [entry for entry in known if entry.at <= now]
-    return decide(known, _standings(plan, come, open_ledger, run_state), now)
-
-
-def _standings(
-    plan: Plan, come: Sequence[Entry], open_ledger: OpenLedger, run_state: RunState
-) -> dict[PhaseKey, Standing]:
     found: dict[PhaseKey, Standing] = {}
     for connection, wanted in _by_ledger(plan, come).items():
+        if connection in read:
+            found |= standings(wanted, read[connection], run_state)
+    return decide(known, found, now)
+
+
+def _read(plan: Plan, come: Iterable[Entry], open_ledger: OpenLedger) -> dict[str, tuple[Recorded, ...]]:
+    """What the ledgers say of phases, by connection; one that gives no answer is not there."""
+    read: dict[str, tuple[Recorded, ...]] = {}
+    for connection in _by_ledger(plan, come):
         try:
-            recorded = open_ledger(connection).entries(kinds=KINDS)
+            read[connection] = open_ledger(connection).entries(kinds=KINDS)
         except LedgerError as error:
             log.error("ledger %s: %s", connection, error)  # noqa: TRY400 - the sentence says it all
-            continue
-        found |= standings(wanted, recorded, run_state)
-    return found
+    return read
 
 
 def _by_ledger(plan: Plan, come: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from include.bluegreen.lease import Terms, lease_seconds
 from include.gate.parts import covered_parts
 from include.plan.fingerprint import FingerprintInputs, chart_digest, content_of, fingerprint
+from include.plan.kept import Kept
 from include.plan.legacy import Legacy
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
@@ -79,6 +80,7 @@ class ReleaseRun:
             roles=environment.gate.roles,
             stellwerk_version=VERSION,
             covers=dict(self.covers),
+            settings={"previous": self.release.previous, **_settings(environment)},
             accounts={who: account for who, account in environment.accounts.items() if who in deciders},
         )
 
@@ -97,6 +99,19 @@ class ReleaseRun:
             f"{self.phase}: release {self.release.version} (after {self.release.previous}) to "
             f"{self.environment.name}, namespace {self.environment.namespace}, run {self.run_id} started by {who}"
         )
+
+
+_DECIDED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("namespace", "helm_release", "traffic", "replicas", "deploy_timeout_seconds"), True),
+    **dict.fromkeys(("smoke", "watch", "prober", "drain", "cleanup", "chart_accept"), True),
+    "connections": {"kubernetes", "prometheus", "registry"},
+}
+"""What of an environment says how a release is done and judged, besides what a fingerprint names itself."""
+
+
+def _settings(environment: Environment) -> dict[str, Any]:
+    # An adopted installation is bound on the way: the same plan has one fingerprint with and without it.
+    return environment.adopting(None).model_dump(mode="json", include=_DECIDED)
 
 
 def lease_name(environment: Environment) -> str:
@@ -123,16 +138,24 @@ def open_run(
     run_id: str,
     triggered_by: str | None,
     override_reason: str = "",
+    kept: Kept | None = None,
 ) -> ReleaseRun:
     """Bind a run's parameters to the plan.
 
+    :param kept: what stands in for the files that cannot be read; nothing is deployed then, and no chart needed
     :raises PlanError: unknown release, unknown environment, or an environment without a chart
     """
-    target = plan.environment(environment)
+    if kept is None:
+        target, version = plan.environment(environment), plan.release(release)
+        chart = plan.chart(target)
+    else:
+        target = plan.environments.get(environment, kept.environment)
+        version = plan.releases.get(release, kept.release)
+        chart = plan.folder / target.chart
     return ReleaseRun(
-        release=plan.release(release),
+        release=version,
         environment=target,
-        chart=plan.chart(target),
+        chart=chart,
         phase=phase,
         run_id=run_id,
         triggered_by=triggered_by,

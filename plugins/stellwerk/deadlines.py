@@ -87,13 +87,12 @@ def _desk(run: ReleaseRun, asked_at: datetime) -> Desk:
 
 
 def _run(dag_run: Mapping[str, Any]) -> ReleaseRun | None:
-    from include.plan.loader import load_plan, plan_folder
-    from include.steps.run import open_run
+    from stellwerk.runs import bound_run
 
     conf = dag_run.get("conf") or {}
     try:
-        run = open_run(
-            load_plan(plan_folder()),
+        run = bound_run(
+            despite_faults=True,
             release=str(conf.get("release", "")),
             environment=str(conf.get("environment", "")),
             phase=str(dag_run["dag_id"]),

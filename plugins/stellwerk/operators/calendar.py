@@ -15,14 +15,18 @@ from airflow.sdk.exceptions import (
 )
 
 from stellwerk.operators.base import airflow_errors
+from stellwerk.operators.phase import run_states
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
     from include.plan.calendar import Decision
     from include.plan.loader import Plan
 
 _NOT_FOUND = 404
+_MINUTES = 5
 
 
 class LookAtCalendar(BaseOperator):
@@ -42,10 +46,34 @@ class LookAtCalendar(BaseOperator):
         for problem in told(plan, decisions):
             serious = problem.startswith(("BROKEN", *(say.value for say in worries)))
             (self.log.warning if serious else self.log.info)("%s", problem)
+        self._tell(plan, decisions)
         due = [one.entry.key for one in decisions if one.say is Say.START]
         if not due and any(one.say is Say.UNKNOWN for one in decisions):
             raise AirflowException("what has been started is not known, so nothing is: the log says why")
         return [{"release": key.release, "phase": key.phase} for key in due]
+
+    def _tell(self, plan: Plan, decisions: Sequence[Decision]) -> None:
+        """Call people for the bad news: once for each, at the most every few minutes where nobody takes it."""
+        from include.errors import LedgerError
+        from include.steps.calendar_news import bad_news
+        from include.steps.page import page
+        from stellwerk.hooks.ledger import open_ledger
+        from stellwerk.notifiers.transport import transports
+
+        now = datetime.now(UTC)
+        if now.minute % _MINUTES:
+            return
+        for news in bad_news(plan, decisions, now):
+            connections, ledger = news.run.environment.connections, None
+            try:
+                ledger = open_ledger(connections.ledger)
+                ledger.head()
+            except LedgerError as error:
+                self.log.warning("%s", error)
+                ledger = None
+                if now.minute:
+                    continue  # without a record, people are called every hour and not every few minutes
+            page(news.run, ledger, news.matter, transports(connections.slack, connections.smtp))
 
 
 class StartPhase(BaseOperator):
@@ -86,7 +114,8 @@ class StartPhase(BaseOperator):
         except AirflowRuntimeError as error:
             if (error.error.detail or {}).get("status_code") != _NOT_FOUND:
                 raise
-            raise self._cannot("there is no DAG of that name", "take its steps by hand", found) from error
+            remedy = "take its steps by hand, then say so with the DAG phase-by-hand"
+            raise self._cannot("there is no DAG of that name", remedy, found) from error
         if paused:
             # A run of a paused DAG would wait, and begin whenever somebody unpauses it.
             raise self._cannot("its DAG is paused", "unpause it", found)
@@ -103,13 +132,8 @@ def _look(context: Context) -> tuple[Plan, tuple[Decision, ...]]:
     from include.steps.calendar import look
     from stellwerk.hooks.ledger import open_ledger
 
-    ti = context["ti"]
-
-    def run_state(dag_id: str, run: str) -> str | None:
-        return ti.get_dagrun_state(dag_id, run) if ti.get_dr_count(dag_id, run_ids=[run]) else None
-
     plan = load_plan(plan_folder())
-    return plan, look(plan, open_ledger, run_state, datetime.now(UTC))
+    return plan, look(plan, open_ledger, run_states(context["ti"]), datetime.now(UTC))
 
 
 def _start(found: Decision) -> DagRunTriggerException:

@@ -31,6 +31,7 @@ class GiveFeedback(StellwerkOperator):
     """Record what the user who filled in the form says."""
 
     needs_digest = False
+    despite_faults = True
 
     template_fields = ("verdict", "text")
 
@@ -81,6 +82,7 @@ class AskRollBack(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Ask, when there is something to decide."""
@@ -173,6 +175,7 @@ class StartFeedbackRollback(StellwerkOperator):
     """Start DAG ``rollback`` for what somebody confirmed; skipped when nobody did."""
 
     needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Look into the ledger, then hand over to Airflow."""

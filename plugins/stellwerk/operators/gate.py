@@ -29,8 +29,11 @@ def gated(run: ReleaseRun, about: About) -> ReleaseRun:
 def bound(run: ReleaseRun, ledger: Ledger, about: About) -> ReleaseRun:
     """The run with the gate and the fingerprint of what is decided about."""
     from include.steps.database.gate import decided_about
+    from include.steps.decided import release_decided
 
-    return decided_about(run, ledger) if about == "migration" else gated(run, about)
+    if about == "migration":
+        return decided_about(run, ledger)
+    return gated(run, about) if about == "sign-off" else release_decided(run, ledger)
 
 
 class GateRoles(StellwerkOperator):

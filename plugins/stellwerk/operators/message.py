@@ -41,6 +41,7 @@ class Announce(StellwerkOperator):
     """
 
     needs_digest = False  # a message deploys no image, and need not wait for the ledger
+    despite_faults = True
 
     def __init__(self, *, event: Event, **kwargs: Any) -> None:
         patience: dict[str, Any] = {"retries": 2}
@@ -86,6 +87,7 @@ class TellRollback(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
 
     def __init__(self, *, duty: Duty, early: bool = False, **kwargs: Any) -> None:
         # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.

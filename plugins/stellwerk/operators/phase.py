@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Any
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.steps.phase import RunState
     from include.steps.run import ReleaseRun
+
+
+def run_states(instance: Any) -> RunState:
+    """What a task can find out about the runs of other DAGs.
+
+    :param instance: the task's
+    """
+
+    def run_state(dag_id: str, run: str) -> str | None:
+        return instance.get_dagrun_state(dag_id, run) if instance.get_dr_count(dag_id, run_ids=[run]) else None
+
+    return run_state
 
 
 class _PhaseOperator(StellwerkOperator):
@@ -41,13 +56,18 @@ class ClaimPhase(_PhaseOperator):
         super().__init__(**kwargs)
         self.repeat_reason = repeat_reason
 
+    def execute(self, context: Context) -> Any:
+        """Begin it."""
+        self._runs = context["ti"]
+        return super().execute(context)
+
     def act(self, run: ReleaseRun) -> int:
         """See :func:`include.steps.phase.claim`."""
         from include.steps.phase import claim
         from include.steps.planned import record_plan
 
         ledger = self.ledger(run)
-        attempt = claim(run, ledger, self.name_of(run), self.repeat_reason)
+        attempt = claim(run, ledger, self.name_of(run), self.repeat_reason, run_states(self._runs))
         record_plan(run, ledger)
         self.log.info("attempt %d of %s", attempt, self.name_of(run))
         return attempt
@@ -61,3 +81,29 @@ class CompletePhase(_PhaseOperator):
         from include.steps.phase import complete
 
         complete(run, self.ledger(run), self.name_of(run))
+
+
+class RecordDoneByHand(_PhaseOperator):
+    """Record that people have done the steps of a phase themselves.
+
+    :param phase: which
+    :param how: how they know
+    """
+
+    template_fields = ("phase", "how")
+
+    def __init__(self, *, phase: str = "{{ params.phase }}", how: str = "{{ params.how }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.phase = phase
+        self.how = how
+
+    def execute(self, context: Context) -> Any:
+        """Record it."""
+        self._runs = context["ti"]
+        return super().execute(context)
+
+    def act(self, run: ReleaseRun) -> int:
+        """See :func:`include.steps.phase.done_by_hand`."""
+        from include.steps.phase import done_by_hand
+
+        return done_by_hand(run, self.ledger(run), self.phase, self.how, run_states(self._runs))

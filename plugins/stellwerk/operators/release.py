@@ -132,6 +132,8 @@ class ReleaseLease(StellwerkOperator):
     :param proven_by: id of the task that is the release's last step
     """
 
+    despite_faults = True
+
     def __init__(self, *, proven_by: str, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)
         self.proven_by = proven_by

@@ -35,6 +35,7 @@ class RollbackOperator(StellwerkOperator):
 
     template_fields = ("option", "reason")
     needs_digest = False
+    despite_faults = True
 
     def __init__(
         self, *, option: str = "{{ params.option }}", reason: str = "{{ params.reason }}", **kwargs: Any
@@ -185,6 +186,7 @@ class DrainBadSlot(StellwerkOperator):
     """Move the connections that stayed on the slot that was left, and measure until nobody is there."""
 
     needs_digest = False
+    despite_faults = True
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.drain_bad_slot`."""
@@ -231,6 +233,9 @@ class StartRollback(StellwerkOperator):
     It runs after a failed watch and looks at the world, not at the failure: where nothing was ever cut over, or a
     human already rolls back, there is nothing to start and the task is skipped.
     """
+
+    needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Decide, then hand over to Airflow."""

@@ -37,6 +37,8 @@ class StateWayBack(DatabaseOperator):
     :param asks: the task that asks about it, in the same group; it is expanded over what this one returns
     """
 
+    despite_faults = True
+
     def __init__(self, *, asks: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.asks = asks
@@ -149,6 +151,8 @@ class AskTakeBack(AskLoss):
 
 class TakeBack(DatabaseOperator):
     """Go down to the recorded revision set, after a human has confirmed what that loses."""
+
+    despite_faults = True
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.way_back.take_back`."""

@@ -34,6 +34,7 @@ class Steered(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
     _context: Context
 
     @abstractmethod

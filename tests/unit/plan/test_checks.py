@@ -22,8 +22,8 @@ def release(version="3.0.0", **more):
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def found(*releases, environments=BOTH, now=NOW):
-    told = conflicts({r.version: r for r in releases}, environments, now)
+def found(*releases, environments=BOTH, now=NOW, begun=()):
+    told = conflicts({r.version: r for r in releases}, environments, now, frozenset(begun))
     return [(one.release, one.place, one.why) for one in told]
 
 
@@ -58,6 +58,14 @@ def test_a_long_stay_is_remembered_behind_a_short_one():
         "3.0.1",
         "3.0.2",
     }
+
+
+def test_a_release_that_has_begun_keeps_its_place_against_one_that_comes_first():
+    first = release("3.0.1", timeline={"release-day": {"at": "T-0 07:00"}})
+    assert {version for version, _, _ in found(release(), first)} == {"3.0.0", "3.0.1"}
+    told = found(release(), first, begun=["3.0.0"])
+    assert {version for version, _, _ in told} == {"3.0.1"}, "a new file takes nobody's place"
+    assert "and reaches into the release day of release 3.0.0" in told[0][2]
 
 
 def test_what_is_over_is_in_nobodys_way():

@@ -23,6 +23,19 @@ def test_a_reminder_comes_before_the_deadline() -> None:
         Gate(roles=ROLES, timeout_seconds=60, reminder_seconds=60)
 
 
+@pytest.mark.parametrize("roles", [{"lead": ("anna", "bo")}, {"lead": ("anna",), "owner": ("Anna",)}])
+def test_a_gate_has_roles_for_enough_people(roles: dict[str, tuple[str, ...]]) -> None:
+    """A role stands with one decision, however many people it names; two spellings are one person."""
+    with pytest.raises(ValidationError, match="could never say Go"):
+        Gate(roles=roles)
+
+
+def test_some_of_its_roles_are_enough_people_too() -> None:
+    roles = {"lead": ("anna", "bo"), "owner": ("cy",)}
+    with pytest.raises(ValidationError, match="could never say Go"):
+        Gate(roles=roles).only(("lead",))
+
+
 def test_some_roles_of_a_gate_wait_and_are_reminded_as_long() -> None:
     some = Gate(roles={**ROLES, "x": ("y",)}, timeout_seconds=60, reminder_seconds=20).only(tuple(ROLES))
     assert (dict(some.roles), some.timeout_seconds, some.reminder_seconds) == (ROLES, 60, 20)
@@ -35,6 +48,9 @@ def test_some_roles_of_a_gate_wait_and_are_reminded_as_long() -> None:
         ({"accounts": {"anna": "3", "bo": "3"}}, "one account is one person"),
         ({"accounts": {"anna": "bo"}}, "is the name of another person"),
         ({"sign_off": ["technical-lead"]}, "nobody signs a release off alone"),
+        ({"sign_off": ["tester"], "people": {"tester": ["tim", "tom"]}}, "nobody signs a release off alone"),
+        ({"people": {"tester": ["Anna"]}}, "'Anna' and 'anna' are one person"),
+        ({"people": {"tester": ["account:7"]}}, "no name begins with 'account:'"),
         (
             {"people": {"tester": ["tim"]}, "checklists": {"go-no-go": [{"text": "Tests", "role": "tester"}]}},
             "tester is not asked at the gate",
@@ -44,6 +60,12 @@ def test_some_roles_of_a_gate_wait_and_are_reminded_as_long() -> None:
 def test_what_nobody_could_answer_is_refused(more: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         environment(**more)
+
+
+def test_a_point_whose_task_leaves_no_record_is_refused() -> None:
+    points = [{"text": "Migrated", "task": "db-migration.wach"}]
+    with pytest.raises(ValidationError, match=r"db-migration.wach leaves no record: .* db-migration.watch"):
+        environment(checklists={"verification": points})
 
 
 def test_everybody_is_whoever_has_a_role() -> None:

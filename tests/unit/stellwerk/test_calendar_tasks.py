@@ -58,6 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     redate(tmp_path, datetime.now(UTC) - timedelta(minutes=1))
     monkeypatch.setenv("STELLWERK_PLAN", str(tmp_path))
     monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: MemoryLedger())
+    monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {"slack": lambda _: None})
     return tmp_path
 
 
@@ -146,5 +147,32 @@ def test_the_plan_is_validated_as_a_task(folder: Path) -> None:
     assert task.execute(context()) == {"releases": ["3.0.0"], "environments": ["production", "staging"]}
     file = folder / "releases" / "3.0.1.yaml"
     file.write_text("version: 3.0.1\n")
-    with pytest.raises(AirflowFailException, match=r"3\.0\.1\.yaml:1: date: is missing: add it"):
+    with pytest.raises(AirflowException, match=r"3\.0\.1\.yaml:1: date: is missing: add it"):
         task.execute(context())
+
+
+class TestBadNews:
+    @pytest.fixture
+    def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        sent: list[Any] = []
+        memory = MemoryLedger()
+        monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: memory)
+        monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {"slack": sent.append})
+        monkeypatch.setattr("stellwerk.operators.calendar._MINUTES", 1)
+        return sent
+
+    def test_people_are_called_once_for_a_phase_that_was_missed(self, folder: Path, sent: list[Any]) -> None:
+        redate(folder, datetime.now(UTC) - timedelta(days=2))
+        assert [look() for _ in range(3)] == [[], [], []]
+        assert len(sent) == 1
+        assert "release-preparation" in sent[0].text
+
+    def test_slack_that_takes_nothing_holds_up_no_start(
+        self, folder: Path, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def out(_: Any) -> None:
+            raise OSError("no route to host")
+
+        monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {"slack": out})
+        (folder / "releases" / "3.0.1.yaml").write_text("version: 3.0.1\n")
+        assert look() == [DUE]

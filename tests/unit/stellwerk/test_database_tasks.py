@@ -112,7 +112,7 @@ class World:
     def reopen(self, *_: object) -> None:
         self.reopened += 1
 
-    def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
+    def release_run(self, _: object, *, with_digest: bool = True, **_more: object) -> ReleaseRun:
         return pinned(self.run, self.ledger) if with_digest else self.run
 
     def step(self, function: str, result: object = None) -> list[tuple[Any, ...]]:

@@ -128,7 +128,7 @@ def test_a_report_that_differs_is_an_exit_code(
     export.write_text("\n".join(line.replace("tina", "mallory") for line in lines))
     assert command.main(["check", str(report), "--export", str(export)]) == 1
     told = capsys.readouterr().out
-    assert "ledger changed: entry 32" in told
+    assert "ledger changed: entry 34" in told
     assert "DIFFERS" in told
 
 

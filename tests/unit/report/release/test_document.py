@@ -48,9 +48,9 @@ def test_every_part_has_what_the_ledger_holds_with_its_entry() -> None:
     story = as_planned()
     text = markdown_of(story)
     for line in (
-        "| Umschaltung | 01.07.2026 12:00:00 | 01.07.2026 12:00:00 | wie geplant |  | 38 |",
-        "| Go/No-Go | 01.07.2026 11:00:00 | 01.07.2026 11:50:01 (fertig) | **später** | 50 min 01 s | 34 |",
-        "| Später als geplant | Go/No-Go: 50 min 01 s später | 34 |",
+        "| Umschaltung | 01.07.2026 12:00:00 | 01.07.2026 12:00:00 | wie geplant |  | 40 |",
+        "| Go/No-Go | 01.07.2026 11:00:00 | 01.07.2026 11:50:01 (fertig) | **später** | 50 min 01 s | 36 |",
+        "| Später als geplant | Go/No-Go: 50 min 01 s später | 36 |",
         "| 01.07.2026 11:50:00 | Go/No-Go für das Release | tina | technical-lead | Go | sieht gut aus |",
         "| Sicherung geprüft | safety-1; SHA-256 bbbbbbbbbbbb; 1.234.567 Bytes; Stufe restored; ",
         "| 01.07.2026 12:00:00 | Umschaltung | production | 0 von 75 Anfragen des unabhängigen Prüfers |",

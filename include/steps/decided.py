@@ -1,0 +1,45 @@
+"""What a release's Go is bound to besides the plan: how the schema that is live came to be, and what proves it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from include.ledger.approvals import Approval
+from include.ledger.store import Ledger
+from include.steps.record import require_approval
+from include.steps.run import ReleaseRun
+from include.steps.schema_proof import course_of, schema_fact, standing
+
+
+def release_decided(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
+    """The run as its release is decided about: its fingerprint covers the migration that the way back depends on.
+
+    Whoever asks and whoever acts binds the run by this: a second migration, or a proof that is lost, makes an
+    automatic switch back impossible that was shown as possible, and people are asked again. A release that has
+    changed no schema, and one that acts by the plan's own authority, is bound by the plan alone.
+
+    :raises LedgerError: the ledger gives no answer
+    """
+    if run.environment.gate.automatic == run.phase:
+        return run
+    fact = schema_fact(run, ledger)
+    if fact.proof == "unchanged":
+        return run
+    ours = [one for one in standing(course_of(run, ledger)) if one.release == run.release.version]
+    migrated = ours[-1].payload if ours else {}
+    covers = {
+        "old version on the schema": fact.proof,
+        "rehearsal": fact.rehearsal,
+        "revisions": ", ".join(map(str, migrated.get("revisions", ()))),
+        "schema": str(migrated.get("fingerprint", "")),
+        "backup": str(migrated.get("backup", "")),
+    }
+    return replace(run, covers={name: told for name, told in covers.items() if told})
+
+
+def require_release(ledger: Ledger, run: ReleaseRun) -> Approval:
+    """Return the approval of exactly this release, run and schema (:func:`include.steps.record.require_approval`).
+
+    :raises ApprovalError: with what is missing, or who said No-Go
+    """
+    return require_approval(ledger, release_decided(run, ledger))
