@@ -33,13 +33,14 @@ class Assessment:
         return "failed" if self.lacking else "passed"
 
 
-def assess(entries: Sequence[Entry]) -> Assessment:
+def assess(entries: Sequence[Entry], failed: Sequence[str] = ()) -> Assessment:
     """Look at every part of a rehearsal.
 
     :param entries: of its run, oldest first
+    :param failed: steps that have failed, by name: what they had shown before is no pass
     """
     newest = {entry.kind: entry.payload for entry in entries}
-    lacking: list[str] = []
+    lacking = [f"{step} has failed" for step in failed]
     evidence: dict[str, Any] = {}
     for part in _PARTS:
         shown = next((newest[kind] for kind in part.kinds if kind in newest), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Final
 
 from include.bluegreen.fence import release_id
@@ -13,11 +12,10 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.report.folder import Folder
 from include.steps.database.entries import note
-from include.steps.page import Matter
 from include.steps.phase import PHASE_COMPLETED
 from include.steps.record import recorded
 from include.steps.run import ReleaseRun, parse_release_id
-from include.steps.staging.assessment import assess
+from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.bundle import Bundle, bundle
 from include.steps.staging.entries import DEPLOYED_ALREADY, REHEARSAL_COMPLETED
 
@@ -51,38 +49,36 @@ async def complete(run: ReleaseRun, ledger: Ledger, cluster: Cluster, reports: F
 
 
 def conclude(run: ReleaseRun, ledger: Ledger, reports: Folder) -> dict[str, Any]:
-    """Record what the rehearsal has come to so far, good or bad, with its evidence.
+    """Record what the rehearsal has come to, good or bad, with its evidence.
 
     :raises EvidenceError: a file that was measured is gone or changed
     :raises ReportError: the evidence cannot be kept
     """
     entries = evidence_of(run, ledger)
     found = assess(entries)
-    kept = bundle(run, reports, entries, found)
+    return outcome(run, ledger, found, bundle(run, reports, entries, found))
+
+
+def outcome(run: ReleaseRun, ledger: Ledger, found: Assessment, kept: Bundle | None) -> dict[str, Any]:
+    """Record what a rehearsal has come to.
+
+    :param kept: its file of evidence; None where none could be kept
+    :raises LedgerError: it is not recorded
+    """
     payload = {
         "result": found.result,
-        "fingerprint": kept.fingerprint,
+        "fingerprint": kept.fingerprint if kept else None,
         "findings": [dict(one) for one in found.findings],
         "links": links(run, kept),
-        "evidence": {**found.evidence, "lacking": list(found.lacking), "bundle": kept.file.facts()},
+        "evidence": {
+            **found.evidence,
+            "lacking": list(found.lacking),
+            "bundle": kept.file.facts() if kept else None,
+        },
     }
     entry = note(ledger, run, REHEARSAL_COMPLETED, payload)
-    log.info("rehearsal of %s: %s, evidence %s", run.release.version, found.result, kept.file.url)
+    log.info("rehearsal of %s: %s, evidence %s", run.release.version, found.result, kept.file.url if kept else "-")
     return dict(entry.payload)
-
-
-def failure(run: ReleaseRun, told: Mapping[str, Any]) -> Matter:
-    """What people are called for when a rehearsal has failed: once for the same evidence.
-
-    :param told: as :func:`conclude` returns it
-    """
-    findings = [f"{one['severity']}: {one['text']}" for one in told["findings"]]
-    return Matter(
-        f"rehearsal:{told['fingerprint'][:12]}",
-        f"the rehearsal of {run.release.version} in {run.environment.name} has failed",
-        "; ".join(findings) or "a task has failed after everything was shown",
-        f"the log of the failed task of run {run.run_id} says what to do; then clear that task",
-    )
 
 
 def evidence_of(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
@@ -93,9 +89,11 @@ def evidence_of(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
     )
 
 
-def links(run: ReleaseRun, kept: Bundle) -> list[dict[str, str]]:
+def links(run: ReleaseRun, kept: Bundle | None) -> list[dict[str, str]]:
     """Where readers find more."""
     found = [{"title": f"{run.environment.name}", "url": run.environment.traffic.public_url}]
+    if kept is None:
+        return found
     found += [{"title": "load test", "url": plot.url} for plot in kept.plots]
     return [*found, {"title": "evidence", "url": kept.file.url}]
 

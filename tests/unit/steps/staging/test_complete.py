@@ -17,11 +17,11 @@ from include.bluegreen.fence import RELEASE_ID
 from include.bluegreen.state import ServiceState
 from include.errors import EvidenceError, ReportError
 from include.ledger.store import Ledger
-from include.steps.record import CUT_OVER, RELEASED, record
+from include.steps.record import CUT_OVER, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.artefacts import folder_of, keep
 from include.steps.staging.bundle import zipped
-from include.steps.staging.complete import complete, conclude, failure
+from include.steps.staging.complete import complete, conclude
 from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, REHEARSAL_COMPLETED
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
 from tests.unit.steps.staging.shown import SHOWN, show
@@ -101,25 +101,6 @@ async def test_a_measurement_that_is_changed_or_gone_is_no_evidence(tmp_path: Pa
     file.write_bytes(b"<svg>better</svg>") if damage == "changed" else file.unlink()
     with pytest.raises(EvidenceError, match=r"load-1/load\.svg is not what was measured"):
         await completed(run, ledger, tmp_path)
-
-
-def test_a_failure_is_recorded_with_what_was_shown_until_then(tmp_path: Path) -> None:
-    run, ledger = a_run(), a_ledger()
-    show(ledger, run, without=RELEASED)
-    told = conclude(run, ledger, tmp_path)
-    assert (told["result"], told["evidence"]["lacking"]) == ("failed", ["smoke tests: they have not passed"])
-    matter = failure(run, told)
-    assert matter.key == failure(run, conclude(run, ledger, tmp_path)).key, "people are called once for it"
-    assert "blocker: smoke tests: they have not passed" in matter.seen
-    record(ledger, run, RELEASED, SHOWN[RELEASED])
-    assert conclude(run, ledger, tmp_path)["result"] == "passed"
-    results = [entry.payload["result"] for entry in ledger.entries(kinds=(REHEARSAL_COMPLETED,))]
-    assert results == ["failed", "passed"]
-
-
-def test_a_failure_before_anything_was_shown_is_recorded(tmp_path: Path) -> None:
-    told = conclude(a_run(), a_ledger(), tmp_path)
-    assert (told["result"], len(told["findings"])) == ("failed", 8)
 
 
 def test_nowhere_to_keep_it_says_what_to_do(tmp_path: Path) -> None:
