@@ -75,15 +75,17 @@ class LoadUser(PlanModel):
 class LoadThresholds(PlanModel):
     """What the load test has to show.
 
-    :param p95_seconds: 95 % of the requests were answered within
-    :param error_rate: share of failed requests, at most
+    :param p95_seconds: 95 % of the requests were answered within, of all together and of each kind of request
+    :param error_rate: share of failed requests, at most; of all together and of each kind of request
     :param requests_per_second: answered on average, at least
+    :param silence_seconds: so long at most nobody got a right answer, while there were users
     :param min_requests: with fewer nothing is known
     """
 
     p95_seconds: Seconds = 0.5
     error_rate: Ratio = 0.01
     requests_per_second: Seconds = 10.0
+    silence_seconds: Seconds = 10.0
     min_requests: Annotated[int, Field(ge=1)] = 500
 
 
@@ -101,6 +103,11 @@ class LoadTest(PlanModel):
     seconds: Annotated[int, Field(ge=1, le=4 * 3600)] = 120
     kinds: Annotated[tuple[LoadUser, ...], Field(min_length=1)]
     thresholds: LoadThresholds = LoadThresholds()
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Every request of the plan as figures call it, each once."""
+        return tuple(dict.fromkeys(one.title for kind in self.kinds for one in kind.requests))
 
     @field_validator("kinds")
     @classmethod

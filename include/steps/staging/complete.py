@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from include.bluegreen.fence import release_id
 from include.clients.kubernetes import Cluster
 from include.errors import EvidenceError
 from include.ledger.entry import Entry
@@ -13,11 +12,11 @@ from include.ledger.store import Ledger
 from include.report.folder import Folder
 from include.steps.database.entries import note
 from include.steps.phase import PHASE_COMPLETED
-from include.steps.record import recorded
-from include.steps.run import ReleaseRun, parse_release_id
+from include.steps.run import ReleaseRun
 from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.bundle import Bundle, bundle
-from include.steps.staging.entries import DEPLOYED_ALREADY, REHEARSAL_COMPLETED
+from include.steps.staging.entries import REHEARSAL_COMPLETED
+from include.steps.staging.serving import must_serve
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +30,13 @@ async def complete(run: ReleaseRun, ledger: Ledger, cluster: Cluster, reports: F
 
     :param reports: the folder of all reports
     :return: the recorded entry: ``result``, ``fingerprint``, ``findings``, ``links``, ``evidence``
-    :raises EvidenceError: a part of it was not shown, whatever its task's state says; or somebody has moved
-        staging's traffic meanwhile, so that something else was tested
+    :raises TrafficError: this run has nothing in staging
+    :raises EvidenceError: a part of it was not shown, whatever its task's state says; or users of staging get
+        something else by now, so that something else was tested
     :raises ReportError: the evidence cannot be kept
     """
-    entries = evidence_of(run, ledger)
-    found = assess(entries)
+    await must_serve(run, cluster, ledger, what="the rehearsal")
+    found = assess(evidence_of(run, ledger))
     if found.lacking:
         raise EvidenceError(
             f"the rehearsal of {run.release.version} is not complete",
@@ -44,7 +44,6 @@ async def complete(run: ReleaseRun, ledger: Ledger, cluster: Cluster, reports: F
             seen="; ".join(found.lacking),
             remedy="clear the tasks that these parts belong to; states set by hand prove nothing",
         )
-    await _still_there(run, ledger, cluster)
     return conclude(run, ledger, reports)
 
 
@@ -96,17 +95,3 @@ def links(run: ReleaseRun, kept: Bundle | None) -> list[dict[str, str]]:
         return found
     found += [{"title": "load test", "url": plot.url} for plot in kept.plots]
     return [*found, {"title": "evidence", "url": kept.file.url}]
-
-
-async def _still_there(run: ReleaseRun, ledger: Ledger, cluster: Cluster) -> None:
-    service = await cluster.service(run.environment.traffic.service)
-    parsed = parse_release_id((release_id(service) if service else None) or "")
-    already = recorded(ledger, run, DEPLOYED_ALREADY)
-    ours = {run.run_id} | ({str(already.payload["by"])} if already else set())
-    if parsed is None or parsed[2] not in ours:
-        raise EvidenceError(
-            f"{run.environment.name} was given to somebody else during the rehearsal",
-            expected=f"the traffic where {' or '.join(sorted(ours))} has brought it",
-            seen=f"the traffic Service belongs to {parsed[2] if parsed else 'nobody'}",
-            remedy="rehearse again (a new run with repeat_reason)",
-        )

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from include.clients.kubernetes import Cluster
 from include.errors import LoadNotMeasured, LoadTooSlow, PlanError, RehearsalError
 from include.ledger.store import Ledger
 from include.load.figures import FILES, Figures, read
@@ -15,10 +16,13 @@ from include.load.verdict import LoadVerdict, judge
 from include.plan.staging import LoadTest
 from include.report.folder import Folder
 from include.report.load_plot import svg
-from include.steps.record import RELEASED, all_recorded, record, require
+from include.steps.lease import hold, renewing
+from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.artefacts import Artefact, folder_of, keep
 from include.steps.staging.entries import LOAD_MEASURED
+from include.steps.staging.serving import look, must_serve
+from include.steps.staging.smoke import must_have_passed
 
 log = logging.getLogger(__name__)
 
@@ -38,23 +42,39 @@ def load_of(run: ReleaseRun) -> LoadTest:
     return environment.load
 
 
-async def load_test(run: ReleaseRun, ledger: Ledger, reports: Folder) -> dict[str, Any]:
+async def load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports: Folder) -> dict[str, Any]:
     """Put the plan's load on the environment's public URL, keep what was measured, and judge it.
+
+    The environment is held meanwhile: nobody else may deploy into the measurement.
 
     :param reports: the folder of all reports
     :return: the recorded facts: ``result``, ``reasons``, ``figures``, ``artefacts``
     :raises TrafficError: the smoke suite has not passed: nothing is loaded that does not even work
+    :raises EnvironmentHeld: another release has the environment
+    :raises EvidenceError: users do not get what this run has deployed
     :raises LoadNotMeasured: nothing is known
     :raises LoadTooSlow: a threshold of the plan is missed
     """
+    load_of(run)
+    must_have_passed(ledger, run, before="the load test")
+    lease = await hold(run, cluster, ledger, take_over=True)
+    async with renewing(lease, run.lease_terms, cluster):
+        return await _load_test(run, cluster, ledger, reports)
+
+
+async def _load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports: Folder) -> dict[str, Any]:
     plan = load_of(run)
-    require(ledger, run, RELEASED, before="the load test")
+    await must_serve(run, cluster, ledger, what="the load test")
     attempt = len(all_recorded(ledger, run, LOAD_MEASURED)) + 1
     with tempfile.TemporaryDirectory(prefix="stellwerk-load-") as name:
         folder = Path(name)
         await measure(plan, run.environment.traffic.public_url, folder)
-        figures = read(folder)
-        verdict = judge(figures, plan.thresholds)
+        figures = read(folder, plan.seconds)
+        verdict = judge(figures, plan.thresholds, plan.titles)
+        after = await look(run, cluster, ledger)
+        if not after["ok"]:
+            why = f"something else was measured: {after['problem']}"
+            verdict = LoadVerdict("UNKNOWN", (why, *verdict.reasons))
         artefacts = _keep(run, folder, figures, reports, attempt)
     facts = {
         "result": verdict.result,

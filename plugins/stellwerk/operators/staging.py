@@ -136,7 +136,8 @@ class LoadTest(InMode):
         """See :func:`include.steps.staging.load.load_test`."""
         from include.steps.staging.load import load_test
 
-        return self.wait_for(load_test(run, self.ledger(run), reports()))
+        ledger, folder = self.ledger(run), reports()
+        return self.with_cluster(run, lambda run, cluster: load_test(run, cluster, ledger, folder))
 
 
 class CompleteRehearsal(StellwerkOperator):

@@ -49,7 +49,7 @@ def test_what_was_shown_until_then_is_recorded_and_a_later_pass_counts(tmp_path:
 def test_a_failure_before_anything_was_shown_is_recorded(tmp_path: Path) -> None:
     run, ledger = a_run(), a_ledger()
     told = conclude_failed(run, ledger, tmp_path, failed(run, ledger, ()))
-    assert (told["result"], len(told["findings"])) == ("failed", 9)
+    assert (told["result"], len(told["findings"])) == ("failed", 10)
 
 
 @pytest.mark.parametrize("trouble", ["nowhere", "unwritable", "changed"])
