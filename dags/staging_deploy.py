@@ -10,11 +10,12 @@ from include.steps.staging.entries import MODES
 from stellwerk.migrations import migration, rehearsal
 from stellwerk.operators.adoption import Adopt
 from stellwerk.operators.message import Announce
-from stellwerk.operators.phase import ClaimPhase, CompletePhase
+from stellwerk.operators.phase import ClaimPhase
 from stellwerk.operators.release import Cutover, DeployIdleSlot, Drain, Preflight, ReleaseLease, VerifyIdleSlot
 from stellwerk.operators.staging import (
     Authorise,
     CompleteRehearsal,
+    CompleteStaging,
     LoadTest,
     RecordFailure,
     Rehearses,
@@ -93,7 +94,7 @@ the environment staging can be chosen; the plan's own authority takes the place 
     forms >> accepted >> evidence
     evidence >> Announce(task_id="announce_release", event="announcement")
     evidence >> RecordFailure(task_id="record_failure", trigger_rule="one_failed")
-    [smoke, evidence] >> CompletePhase(task_id="complete", variant=VARIANT, trigger_rule="none_failed")
+    [smoke, evidence] >> CompleteStaging(task_id="complete", variant=VARIANT, trigger_rule="none_failed")
     # A teardown runs whatever failed before it, even when somebody ends the run by hand.
     release_lease = ReleaseLease(task_id="release_lease", proven_by="smoke_tests")
     release_lease.as_teardown(on_failure_fail_dagrun=True)

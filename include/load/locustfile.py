@@ -63,6 +63,6 @@ def _tell_what_never_ended(**_: Any) -> None:
     Path(_LOAD["unfinished"]).write_text(json.dumps(told))
 
 
-events.quit.add_listener(_tell_what_never_ended)
+events.quit.add_listener(_tell_what_never_ended)  # type: ignore[no-untyped-call]  # Locust types it not
 # Locust takes every class of users that it finds in the file's namespace.
 globals().update({f"Kind{number}": _user(number, kind) for number, kind in enumerate(_LOAD["kinds"])})

@@ -12,6 +12,7 @@ from include.ledger.store import Ledger
 from include.report.folder import Folder
 from include.steps.database.entries import note
 from include.steps.phase import PHASE_COMPLETED
+from include.steps.record import recorded
 from include.steps.run import ReleaseRun
 from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.bundle import Bundle, bundle
@@ -56,6 +57,23 @@ def conclude(run: ReleaseRun, ledger: Ledger, reports: Folder) -> dict[str, Any]
     entries = evidence_of(run, ledger)
     found = assess(entries)
     return outcome(run, ledger, found, bundle(run, reports, entries, found))
+
+
+def must_have_passed(run: ReleaseRun, ledger: Ledger) -> None:
+    """Refuse what relies on a rehearsal of which the newest word is not that it has passed.
+
+    :raises EvidenceError: this run has not passed, whatever its tasks' states say
+    """
+    newest = recorded(ledger, run, REHEARSAL_COMPLETED)
+    if newest is not None and newest.payload.get("result") == "passed":
+        return
+    raise EvidenceError(
+        f"the rehearsal of {run.release.version} has not passed",
+        expected=f"a ledger entry {REHEARSAL_COMPLETED} of run {run.run_id} with result passed",
+        seen=f"result {newest.payload.get('result')}" if newest else "none",
+        remedy="clear the task that has failed or was skipped, with what comes after it; states set by hand prove "
+        "nothing",
+    )
 
 
 def outcome(run: ReleaseRun, ledger: Ledger, found: Assessment, kept: Bundle | None) -> dict[str, Any]:

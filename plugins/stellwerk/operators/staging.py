@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.steps.staging.entries import MODES
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.phase import CompletePhase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -151,6 +152,25 @@ class CompleteRehearsal(StellwerkOperator):
 
         ledger, folder = self.ledger(run), reports()
         return self.with_cluster(run, lambda run, cluster: complete(run, ledger, cluster, folder))
+
+
+class CompleteStaging(CompletePhase):
+    """Record that the phase has succeeded, where the ledger says so: states of tasks can be set by hand."""
+
+    def act(self, run: ReleaseRun) -> None:
+        """Look for the proof of what this run does, then see :func:`include.steps.phase.complete`.
+
+        :raises EvidenceError: the rehearsal has not passed
+        :raises TrafficError: the smoke suite of the final test has not passed
+        """
+        from include.steps.staging.complete import must_have_passed
+        from include.steps.staging.smoke import must_have_passed as must_have_passed_smoke
+
+        if self.variant == "final":
+            must_have_passed_smoke(self.ledger(run), run, before="the end of the final test")
+        else:
+            must_have_passed(run, self.ledger(run))
+        super().act(run)
 
 
 class RecordFailure(InMode):

@@ -14,7 +14,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from include.errors import MessageError, ReportError
 from include.ledger.grants import GRANT
 from include.steps import cutover, page
-from include.steps.phase import claim
+from include.steps.phase import PHASE_COMPLETED, claim
+from include.steps.record import RELEASED, record
 from include.steps.staging import complete, load, smoke, standing, urls
 from include.steps.staging.entries import REHEARSAL_COMPLETED
 from stellwerk.operators import staging as tasks
@@ -22,6 +23,7 @@ from stellwerk.operators.release import Cutover
 from stellwerk.operators.staging import (
     Authorise,
     CompleteRehearsal,
+    CompleteStaging,
     LoadTest,
     RecordFailure,
     Rehearses,
@@ -216,3 +218,29 @@ def test_a_rehearsal_is_concluded_over_the_cluster(world: World) -> None:
     assert world.does(CompleteRehearsal(task_id="c")) == {"result": "passed"}
     assert calls[0][0] is world.run
     assert tasks.reports() == world.folder
+
+
+@pytest.mark.parametrize("results", [(), ("failed",), ("passed", "failed")])
+def test_a_phase_is_not_completed_by_the_states_of_its_tasks(world: World, results: tuple[str, ...]) -> None:
+    claim(world.run, world.ledger, "staging-deploy")
+    show(world.ledger, world.run)
+    for number, result in enumerate(results):
+        record(world.ledger, world.run, REHEARSAL_COMPLETED, {"result": result}, number=number + 1)
+    with pytest.raises(AirflowFailException, match="has not passed"):
+        world.does(CompleteStaging(task_id="c"))
+    assert world.ledger.entries(kinds=(PHASE_COMPLETED,)) == ()
+    record(world.ledger, world.run, REHEARSAL_COMPLETED, {"result": "passed"}, number=9)
+    world.does(CompleteStaging(task_id="c"))
+    [entry] = world.ledger.entries(kinds=(PHASE_COMPLETED,))
+    assert entry.payload["phase"] == "staging-deploy"
+
+
+def test_a_final_test_is_completed_by_its_smoke_suite(world: World) -> None:
+    claim(world.run, world.ledger, "staging-deploy:final")
+    with pytest.raises(AirflowFailException, match="the end of the final test refused"):
+        world.does(CompleteStaging(task_id="c", variant="final"), "final")
+    record(world.ledger, world.run, RELEASED, {"slot": "green", "checks": []})
+    world.does(CompleteStaging(task_id="c", variant="final"), "final")
+    assert [entry.payload["phase"] for entry in world.ledger.entries(kinds=(PHASE_COMPLETED,))] == [
+        "staging-deploy:final"
+    ]
