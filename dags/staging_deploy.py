@@ -98,4 +98,4 @@ the environment staging can be chosen; the plan's own authority takes the place 
     # A teardown runs whatever failed before it, even when somebody ends the run by hand.
     release_lease = ReleaseLease(task_id="release_lease", proven_by="smoke_tests")
     release_lease.as_teardown(on_failure_fail_dagrun=True)
-    smoke >> release_lease
+    [smoke, accepted] >> release_lease  # key users test this release, and no other

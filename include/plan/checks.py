@@ -50,7 +50,7 @@ def conflicts(
     """
     coming = [release for release in releases.values() if release.at("sign_off") > now]
     found = [conflict for release in coming for conflict in _alone(release, environments)]
-    found += _overlaps(coming)
+    found += _overlaps(coming, environments)
     return tuple(sorted(found, key=lambda one: (one.release, one.place[0])))
 
 
@@ -95,15 +95,17 @@ def _in_production(release: Release, production: Environment) -> Iterator[Confli
             )
 
 
-def holds(release: Release) -> tuple[Hold, ...]:
-    """When a release has which environment for itself."""
+def holds(release: Release, environments: Mapping[str, Environment]) -> tuple[Hold, ...]:
+    """When a release has which environment for itself; a rehearsal at least as long as key users may test."""
     rehearsal, day = release.phase("staging-deploy"), release.phase("release-day")
+    staging = environments.get("staging")
+    tested = timedelta(seconds=staging.uat.timeout_seconds if staging and staging.uat else 0)
     spans = (
         Hold(
             release.version,
             "staging",
             rehearsal.at,
-            rehearsal.at + timedelta(minutes=rehearsal.planned.minutes),
+            rehearsal.at + max(timedelta(minutes=rehearsal.planned.minutes), tested),
             ("timeline", "staging-deploy"),
             "rehearsal",
         ),
@@ -120,10 +122,10 @@ def holds(release: Release) -> tuple[Hold, ...]:
     return tuple(hold for hold in spans if hold.begins < hold.ends)
 
 
-def _overlaps(releases: Sequence[Release]) -> Iterator[Conflict]:
+def _overlaps(releases: Sequence[Release], environments: Mapping[str, Environment]) -> Iterator[Conflict]:
     # The one that begins first keeps its place; whoever comes into it is the one to move.
     every = sorted(
-        (hold for release in releases for hold in holds(release)), key=lambda hold: (hold.begins, hold.release)
+        (hold for release in releases for hold in holds(release, environments)), key=lambda hold: (hold.begins, hold.release)
     )
     for environment in ("staging", "production"):
         last: Hold | None = None

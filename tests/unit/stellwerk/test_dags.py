@@ -318,7 +318,7 @@ def test_a_rehearsal_that_fails_is_told_and_has_failed(dags: DagBag) -> None:
     assert {"complete", "announce_release"} <= {task.task_id for task in dag.tasks if not task.downstream_task_ids}
     last = dag.get_task("release_lease")
     assert last.is_teardown
-    assert last.upstream_task_ids == {"smoke_tests"}
+    assert last.upstream_task_ids == {"smoke_tests", "conclude_uat"}
 
 
 def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
