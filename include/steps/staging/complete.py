@@ -18,6 +18,7 @@ from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.bundle import Bundle, bundle
 from include.steps.staging.entries import REHEARSAL_COMPLETED
 from include.steps.staging.serving import must_serve
+from include.steps.staging.subject import subject_of
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def outcome(run: ReleaseRun, ledger: Ledger, found: Assessment, kept: Bundle | N
         "result": found.result,
         "fingerprint": kept.fingerprint if kept else None,
         "findings": [dict(one) for one in found.findings],
+        "subject": subject_of(run, ledger),
         "links": links(run, kept),
         "evidence": {
             **found.evidence,
