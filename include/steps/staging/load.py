@@ -16,9 +16,11 @@ from include.load.verdict import LoadVerdict, judge
 from include.plan.staging import LoadTest
 from include.report.folder import Folder
 from include.report.load_plot import svg
+from include.slo.samples import Snapshot
 from include.steps.lease import hold, renewing
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
+from include.steps.staging.arrival import counts, went_elsewhere
 from include.steps.staging.artefacts import Artefact, folder_of, keep
 from include.steps.staging.entries import LOAD_MEASURED
 from include.steps.staging.serving import look, must_serve
@@ -64,17 +66,17 @@ async def load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports: 
 
 async def _load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports: Folder) -> dict[str, Any]:
     plan = load_of(run)
-    await must_serve(run, cluster, ledger, what="the load test")
+    slot = (await must_serve(run, cluster, ledger, what="the load test"))["slot"]
     attempt = len(all_recorded(ledger, run, LOAD_MEASURED)) + 1
     with tempfile.TemporaryDirectory(prefix="stellwerk-load-") as name:
         folder = Path(name)
+        before = await counts(run, cluster, slot)
         await measure(plan, run.environment.traffic.public_url, folder)
         figures = read(folder, plan.seconds)
         verdict = judge(figures, plan.thresholds, plan.titles)
-        after = await look(run, cluster, ledger)
-        if not after["ok"]:
-            why = f"something else was measured: {after['problem']}"
-            verdict = LoadVerdict("UNKNOWN", (why, *verdict.reasons))
+        elsewhere = await _elsewhere(run, cluster, ledger, figures, before)
+        if elsewhere:
+            verdict = LoadVerdict("UNKNOWN", (*elsewhere, *verdict.reasons))
         artefacts = _keep(run, folder, figures, reports, attempt)
     facts = {
         "result": verdict.result,
@@ -90,6 +92,20 @@ async def _load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports:
     if verdict.result != "PASSED":
         raise _error(run, verdict)
     return facts
+
+
+async def _elsewhere(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, figures: Figures | None, before: Snapshot
+) -> tuple[str, ...]:
+    """Why something else may have been measured, a clause each."""
+    found = []
+    seen = await look(run, cluster, ledger)
+    if not seen["ok"]:
+        found.append(f"something else was measured: {seen['problem']}")
+    if figures is not None:
+        after = await counts(run, cluster, before.slot)
+        found.append(went_elsewhere(load_of(run), figures, run.environment.traffic, before, after))
+    return tuple(one for one in found if one)
 
 
 def _keep(

@@ -12,6 +12,7 @@ import pytest
 
 from include.errors import EvidenceError, LoadNotMeasured, LoadTooSlow, PlanError, StellwerkError, TrafficError
 from include.plan.staging import LoadTest
+from include.slo.samples import PodSample, Snapshot
 from include.steps.record import CUT_OVER, RELEASED, STARTED, record
 from include.steps.staging import load
 from include.steps.staging.artefacts import Artefact, again, folder_of
@@ -28,6 +29,12 @@ PLAN = LoadTest.model_validate(
         "thresholds": {"min_requests": 50, "requests_per_second": 0.5},
     }
 )
+
+
+async def counts(*_: Any) -> Snapshot:
+    counts.answered += 100.0  # type: ignore[attr-defined]
+    pod = PodSample("u", "p", 0.0, requests={"200": counts.answered})  # type: ignore[attr-defined]
+    return Snapshot(0.0, "green", (pod,))
 
 
 async def hold(*_: Any, take_over: bool) -> None:
@@ -51,6 +58,8 @@ def locust(monkeypatch: pytest.MonkeyPatch, *, requests: int = 100, failures: in
 
     monkeypatch.setattr(load, "measure", measure)
     monkeypatch.setattr(load, "hold", hold)
+    counts.answered = 0.0  # type: ignore[attr-defined]
+    monkeypatch.setattr(load, "counts", counts)
     monkeypatch.setattr(load, "renewing", renewing)
     return asked
 
@@ -118,6 +127,13 @@ async def test_what_something_else_was_measured_of_is_not_known(
     with pytest.raises(EvidenceError, match=r"the load test of 3\.0\.0 in staging would show something else"):
         await load_test(run, cast(Any, staging), ledger, tmp_path)
     assert [entry.payload["result"] for entry in ledger.entries(kinds=(LOAD_MEASURED,))] == ["UNKNOWN"]
+
+
+async def test_a_load_that_came_elsewhere_is_not_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    locust(monkeypatch, requests=200)
+    run, ledger = smoked()
+    with pytest.raises(LoadNotMeasured, match=r"200 requests were answered rightly.*green have counted 100"):
+        await load_test(run, cast(Any, Staging(run)), ledger, tmp_path)
 
 
 async def test_nothing_is_loaded_that_does_not_even_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
