@@ -19,11 +19,10 @@ from include.plan.staging import LoadTest
 log = logging.getLogger(__name__)
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
-#: nothing else of this process's environment, which may hold secrets, reaches the child
+#: nothing else of this process's environment, which may hold secrets, reaches the child; no proxy gets the load
 PASSED_ON: Final = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 REQUEST_SECONDS: Final = 30.0
 #: when the time is over a request may still come to its end, so that none is ended without having been counted

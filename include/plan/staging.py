@@ -133,11 +133,13 @@ class UatCase(PlanModel):
     :param id: in the form and in the ledger
     :param title: in one line
     :param expected: what they should see
+    :param users: who alone can try it; empty: any key user
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     title: Text
     expected: str = ""
+    users: tuple[Text, ...] = ()
 
 
 class Acceptance(PlanModel):
@@ -154,6 +156,10 @@ class Acceptance(PlanModel):
     timeout_seconds: Seconds = 2 * 24 * 3600.0
     required: Literal["all", "one", "none"] = "all"
     blocking: Annotated[tuple[Severity, ...], Field(min_length=1)] = ("blocker",)
+
+    def cases_of(self, user: str) -> tuple[UatCase, ...]:
+        """What a user is asked to try."""
+        return tuple(case for case in self.cases if not case.users or user in case.users)
 
     @field_validator("cases")
     @classmethod

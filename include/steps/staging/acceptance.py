@@ -193,7 +193,7 @@ def question(run: ReleaseRun, user: str, deadline: datetime) -> Question:
         "",
         "| case | you should see |",
         "|---|---|",
-        *(f"| {_cell(case.title)} | {_cell(case.expected or 'it works')} |" for case in plan.cases),
+        *(f"| {_cell(case.title)} | {_cell(case.expected or 'it works')} |" for case in plan.cases_of(user)),
         "",
         "A finding needs both, how severe it is and a sentence. A form that comes back empty could not be "
         f"counted: why is told in {environment.messages.status_channel} and beside the task (XCom asked_again).",

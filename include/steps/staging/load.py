@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from pathlib import Path
@@ -116,7 +117,10 @@ def _keep(
     title = f"Load test of {run.release.version} in {run.environment.name}"
     if figures is not None and (picture := svg(figures, plan.thresholds, title=title)):
         contents["load.svg"] = picture.encode()
-    return tuple(keep(where, f"load-{attempt}/{name}", content) for name, content in contents.items())
+    # Named by what is in it: an attempt that still runs although another has begun writes over nothing.
+    digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values()))
+    place = f"load-{attempt}-{digest.hexdigest()[:8]}"
+    return tuple(keep(where, f"{place}/{name}", content) for name, content in contents.items())
 
 
 def _error(run: ReleaseRun, verdict: LoadVerdict) -> RehearsalError:

@@ -95,7 +95,7 @@ def read(user: str, form: Mapping[str, Any], cases: Sequence[UatCase]) -> UatRep
         return problem
     if severity != NONE:
         findings.append(Finding(severity, text, user))  # type: ignore[arg-type]  # one of SEVERITIES, see above
-    if not findings and set(outcomes.values()) == {NOT_TESTED}:
+    if not findings and set(outcomes.values()) <= {NOT_TESTED}:
         return "nothing is filled in: say of at least one case whether it works"
     return UatReport(user, outcomes, tuple(findings))
 
@@ -168,6 +168,14 @@ def _lacking(plan: Acceptance, counted: Sequence[UatReport], silent: Sequence[st
     elif not counted:
         lacking.append(f"none of {', '.join(silent)} has tested")
     if counted:
-        tried = {case for tested in counted for case, said in tested.outcomes.items() if said != NOT_TESTED}
-        lacking += [f"nobody has tried {case.title!r}" for case in plan.cases if case.id not in tried]
+        tried = {
+            (tested.user, case)
+            for tested in counted
+            for case, said in tested.outcomes.items()
+            if said != NOT_TESTED
+        }
+        for case in plan.cases:
+            if not any(one == case.id and (not case.users or user in case.users) for user, one in tried):
+                who = f", which {' or '.join(case.users)} has to" if case.users else ""
+                lacking.append(f"nobody has tried {case.title!r}{who}")
     return lacking

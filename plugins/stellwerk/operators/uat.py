@@ -105,7 +105,9 @@ class UatForm(StellwerkOperator):
                 self.log.warning("%s has not tested", self.user)
                 return {"user": self.user, "tested": False}
             given = event.get("params_input")
-            tested = read(self.user, given if isinstance(given, dict) else {}, acceptance_of(run).cases)
+            tested = read(
+                self.user, given if isinstance(given, dict) else {}, acceptance_of(run).cases_of(self.user)
+            )
             if answer.user != self.user:
                 tested = f"{answer.user} has answered, and {self.user} was asked"
             if isinstance(tested, str):
@@ -162,7 +164,7 @@ class UatForm(StellwerkOperator):
             [SUBMIT],
             shown.subject,
             shown.body,
-            params=_form(run),
+            params=_form(run, self.user),
             assigned_users=assigned(run.environment, [self.user]),
         )
         _Kept(self._context).forget()
@@ -218,14 +220,14 @@ class ConcludeUat(StellwerkOperator):
         return conclude(run, self.ledger(run))
 
 
-def _form(run: ReleaseRun) -> dict[str, Any]:
+def _form(run: ReleaseRun, user: str) -> dict[str, Any]:
     """An outcome and a note for each case, and a finding beside them."""
     from include.plan.staging import SEVERITIES
     from include.steps.staging import uat
     from include.steps.staging.acceptance import acceptance_of
 
     fields: dict[str, Param] = {}
-    for case in acceptance_of(run).cases:
+    for case in acceptance_of(run).cases_of(user):
         fields[uat.field_of(case)] = Param(
             uat.NOT_TESTED, type="string", enum=list(uat.OUTCOMES), title=case.title, description=case.expected
         )

@@ -134,6 +134,16 @@ def test_a_case_that_nobody_tried_is_not_known() -> None:
     assert (found.result, found.reasons) == ("unknown", ("nobody has tried 'Auftrag'",))
 
 
+def test_a_case_of_one_user_is_tried_by_that_user_alone() -> None:
+    cases = [{"id": "articles", "title": "Artikel"}, {"id": "order", "title": "Auftrag", "users": ["test-user"]}]
+    plan = acceptance(cases=cases)
+    assert [len(plan.cases_of(user)) for user in USERS] == [1, 2, 1]
+    tests = {user: tried(user) for user in USERS if user != "test-user"}
+    tests["test-user"] = UatReport("test-user", {"articles": PASSED, "order": NOT_TESTED})
+    assert judge(plan, USERS, tests).reasons == ("nobody has tried 'Auftrag', which test-user has to",)
+    assert judge(plan, USERS, {**tests, "test-user": tried("test-user")}).result == "passed"
+
+
 def test_somebody_who_is_no_key_user_counts_for_nothing() -> None:
     found = judge(PLAN, USERS, {user: tried(user) for user in (*USERS[:2], "mallory")})
     assert found.result == "unknown"
