@@ -23,7 +23,7 @@ from stellwerk.operators.staging import (
     VerifyUrls,
     WhatIsDeployed,
 )
-from stellwerk.operators.uat import ConcludeUat, KeyUsers, UatForm
+from stellwerk.operators.uat import PATIENCE, ConcludeUat, KeyUsers, UatForm
 from stellwerk.params import phase_params, staging_param
 
 # What the calendar starts is the phase itself; the final test of T-0 is claimed apart from it.
@@ -84,7 +84,9 @@ the environment staging can be chosen; the plan's own authority takes the place 
     smoke = SmokeTests(task_id="smoke_tests", trigger_rule="none_failed")
     load = LoadTest(task_id="load_test")
     users = KeyUsers(task_id="key_users")
-    forms = UatForm.partial(task_id="uat", map_index_template="{{ task.user }}").expand_kwargs(users.output)
+    forms = UatForm.partial(task_id="uat", map_index_template="{{ task.user }}", **PATIENCE).expand_kwargs(
+        users.output
+    )
     accepted = ConcludeUat(task_id="conclude_uat")
     evidence = CompleteRehearsal(task_id="complete_rehearsal")
 

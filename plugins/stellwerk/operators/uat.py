@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 SUBMIT: Final = "Submit"
 ANSWER: Final = "answer"
-FIRST_WAIT: Final = timedelta(seconds=15)
-LONGEST_WAIT: Final = timedelta(minutes=10)
+PATIENCE: Final[dict[str, Any]] = {
+    "retries": 8,
+    "retry_delay": timedelta(seconds=15),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=10),
+}
+"""How long an answer is tried to be recorded. A mapped operator has to be told: Airflow makes it without its class."""
 _SHORTEST: Final = timedelta(seconds=1)
 
 
@@ -54,8 +59,7 @@ class UatForm(StellwerkOperator):
     needs_digest = False
 
     def __init__(self, *, user: str, **kwargs: Any) -> None:
-        patience: dict[str, Any] = {"retries": 8, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
-        super().__init__(**{**patience, "retry_exponential_backoff": 2, **kwargs})
+        super().__init__(**kwargs)
         self.user = user
 
     def execute(self, context: Context) -> Any:

@@ -294,6 +294,7 @@ def test_a_rehearsal_goes_from_backup_to_mail_and_every_part_waits_for_the_one_b
     for before, after in pairwise(course):
         assert before in _all_upstream(dag, after)
     assert dag.get_task("uat").is_mapped
+    assert dag.get_task("uat").retries == 8, "an answer outlives minutes without a ledger"
     assert dag.get_task("announce_release").event == "announcement"
     mode = dag.params.get_param("mode")
     assert (mode.value, mode.schema["enum"]) == ("rehearsal", ["rehearsal", "final"])

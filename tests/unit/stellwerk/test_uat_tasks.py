@@ -87,7 +87,7 @@ class World:
         return task
 
     def form(self, user: str = "test-user") -> Any:
-        return self.prepared(UatForm(task_id="uat", user=user))
+        return self.prepared(UatForm(task_id="uat", user=user, retries=8))
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.ledger.entries() if entry.kind.startswith("uat.")]
