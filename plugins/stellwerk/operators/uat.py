@@ -31,7 +31,7 @@ PATIENCE: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=10),
 }
-"""How long an answer is tried to be recorded. A mapped operator has to be told: Airflow makes it without its class."""
+"""How long an answer is tried to be recorded; for the DAG: Airflow makes a mapped operator without its class."""
 _SHORTEST: Final = timedelta(seconds=1)
 
 
