@@ -17,12 +17,12 @@ from stellwerk.operators.staging import (
     CompleteRehearsal,
     CompleteStaging,
     LoadTest,
-    RecordFailure,
     Rehearses,
     SmokeTests,
     VerifyUrls,
     WhatIsDeployed,
 )
+from stellwerk.operators.staging_failure import RecordFailure
 from stellwerk.operators.uat import PATIENCE, ConcludeUat, KeyUsers, UatForm
 from stellwerk.params import phase_params, staging_param
 

@@ -218,12 +218,13 @@ def _points(file: Path) -> Iterator[Point]:
         at = _number(row, "Timestamp")
         if row.get("Name") != AGGREGATED or at is None:
             continue
+        p95 = _number(row, "95%")
         yield Point(
             at=at,
             users=int(_number(row, "User Count") or 0),
             requests_per_second=_number(row, "Requests/s") or 0.0,
             failures_per_second=_number(row, "Failures/s") or 0.0,
-            p95_seconds=_seconds(row, "95%") or None,  # before the first answer Locust writes 0
+            p95_seconds=p95 / 1000 if p95 else None,  # before the first answer Locust writes 0
             answered=_answered(row),
         )
 
@@ -247,8 +248,3 @@ def _number(row: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _seconds(row: Mapping[str, str], name: str) -> float | None:
-    milliseconds = _number(row, name)
-    return None if milliseconds is None else milliseconds / 1000

@@ -25,12 +25,12 @@ from stellwerk.operators.staging import (
     CompleteRehearsal,
     CompleteStaging,
     LoadTest,
-    RecordFailure,
     Rehearses,
     SmokeTests,
     VerifyUrls,
     WhatIsDeployed,
 )
+from stellwerk.operators.staging_failure import RecordFailure
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
 from tests.unit.steps.staging.shown import show
 
