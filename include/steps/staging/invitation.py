@@ -22,14 +22,23 @@ PATIENCE_SECONDS: Final = 8.0
 
 
 def invite(
-    run: ReleaseRun, ledger: Ledger, user: str, deadline: datetime, send: Transports, problem: str = ""
+    run: ReleaseRun,
+    ledger: Ledger,
+    user: str,
+    deadline: datetime,
+    send: Transports,
+    problem: str = "",
+    *,
+    reminder: bool = False,
 ) -> bool:
     """Tell a key user that their form is open, once for each asking; whether it went out now. It never raises.
 
     :param problem: why it is open once more although they have answered; empty when they have not
+    :param reminder: told once more because time runs out
     """
     now = datetime.now(UTC)
-    number = f"{deadline.isoformat()}:{hashlib.sha256(problem.encode()).hexdigest()[:8]}"
+    what = "reminder" if reminder else hashlib.sha256(problem.encode()).hexdigest()[:8]
+    number = f"{deadline.isoformat()}:{what}"
     try:
         message = uat_open(
             occasion_of(run, ledger), user=user, problem=problem, deadline=deadline, number=number, at=now

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from airflow.sdk import Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.people import assigned
 from stellwerk.runs import release_run
+from stellwerk.uat_form import Kept, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.sdk import Context
 
     from include.ledger.store import Ledger
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from include.steps.run import ReleaseRun
 
 SUBMIT: Final = "Submit"
-ANSWER: Final = "answer"
 PATIENCE: Final[dict[str, Any]] = {
     "retries": 8,
     "retry_delay": timedelta(seconds=15),
@@ -65,7 +61,7 @@ class UatForm(StellwerkOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or go on with the answer that an earlier try was given; who clears the form asks anew."""
         self._context = context
-        kept = _Kept(context)
+        kept = Kept(context)
         event = kept.read()
         if event is not None and not _is_first_try(context, self.retries or 0):
             self.log.info("going on with the answer that was given already")
@@ -98,13 +94,16 @@ class UatForm(StellwerkOperator):
         from include.watch.steer import answer_of
 
         self._context = context
-        _Kept(context).write(event)
+        Kept(context).write(event)
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             ledger, now = self.ledger(run), datetime.now(UTC)
             answer = answer_of(event, now=now, accounts=run.environment.accounts)
             if answer is None or answer.user is None:
-                record_silence(run, ledger, self.user, asked(run, ledger, self.user, now))
+                deadline = asked(run, ledger, self.user, now)
+                if answer is None and deadline - now > _SHORTEST:
+                    self._remind(run, ledger, deadline)
+                record_silence(run, ledger, self.user, deadline)
                 self.note_ledger_head()
                 self.log.warning("%s has not tested", self.user)
                 return {"user": self.user, "tested": False}
@@ -168,42 +167,33 @@ class UatForm(StellwerkOperator):
             [SUBMIT],
             shown.subject,
             shown.body,
-            params=_form(run, self.user),
+            params=form_of(run, self.user),
             assigned_users=assigned(run.environment, [self.user]),
         )
-        _Kept(self._context).forget()
+        Kept(self._context).forget()
         connections = run.environment.connections
         invite(run, ledger, self.user, deadline, transports(connections.slack, connections.smtp), problem)
-        raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, deadline - now))
+        self._wait(run, deadline)
 
+    def _remind(self, run: ReleaseRun, ledger: Ledger, deadline: datetime) -> NoReturn:
+        """Remind the user, and go on waiting: nothing has been answered, and there is time left."""
+        from include.steps.staging.invitation import invite
+        from stellwerk.notifiers.transport import transports
 
-class _Kept:
-    """What Airflow has handed over, kept for the tries of a task that follow."""
+        connections = run.environment.connections
+        send = transports(connections.slack, connections.smtp)
+        invite(run, ledger, self.user, deadline, send, "", reminder=True)
+        Kept(self._context).forget()
+        self._wait(run, deadline)
 
-    def __init__(self, context: Context) -> None:
-        self._store = context.get("task_state_store")
+    def _wait(self, run: ReleaseRun, deadline: datetime) -> NoReturn:
+        """Wait for the answer, until it is time to remind or until the deadline."""
+        from include.steps.staging.acceptance import acceptance_of
 
-    def write(self, event: Mapping[str, Any]) -> None:
-        """Keep it before anything is done with it."""
-        if self._store is not None:
-            self._store.set(ANSWER, json.loads(json.dumps(dict(event), default=_plain)))
-
-    def read(self) -> dict[str, Any] | None:
-        """What is kept; None when nothing is."""
-        found = self._store.get(ANSWER) if self._store is not None else None
-        return found if isinstance(found, dict) else None
-
-    def forget(self) -> None:
-        """Nothing has been answered any more."""
-        if self._store is not None:
-            self._store.delete(ANSWER)
-
-
-def _plain(value: object) -> str | dict[str, str]:
-    """A moment, or a user, as JSON can hold it."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return {"id": str(getattr(value, "id", "")), "name": str(getattr(value, "name", ""))}
+        left = deadline - datetime.now(UTC)
+        last_quarter = timedelta(seconds=acceptance_of(run).timeout_seconds / 4)
+        timeout = left - last_quarter if left > last_quarter else left
+        raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, timeout))
 
 
 def _is_first_try(context: Context, retries: int) -> bool:
@@ -222,24 +212,3 @@ class ConcludeUat(StellwerkOperator):
         from include.steps.staging.acceptance import conclude
 
         return conclude(run, self.ledger(run))
-
-
-def _form(run: ReleaseRun, user: str) -> dict[str, Any]:
-    """An outcome and a note for each case, and a finding beside them."""
-    from include.plan.staging import SEVERITIES
-    from include.steps.staging import uat
-    from include.steps.staging.acceptance import acceptance_of
-
-    fields: dict[str, Param] = {}
-    for case in acceptance_of(run).cases_of(user):
-        fields[uat.field_of(case)] = Param(
-            uat.NOT_TESTED, type="string", enum=list(uat.OUTCOMES), title=case.title, description=case.expected
-        )
-        fields[uat.note_of(case)] = Param(
-            "", type="string", maxLength=uat.LONGEST, title=f"{case.title}: what was wrong?"
-        )
-    fields[uat.OTHER] = Param("", type="string", maxLength=uat.LONGEST, title="Anything else that is wrong?")
-    fields[uat.OTHER_SEVERITY] = Param(
-        uat.NONE, type="string", enum=[uat.NONE, *SEVERITIES], title="How severe is that?"
-    )
-    return {name: field.serialize() for name, field in fields.items()}

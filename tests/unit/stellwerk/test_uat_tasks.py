@@ -21,6 +21,7 @@ from stellwerk.operators import uat as tasks
 from stellwerk.operators.uat import SUBMIT, ConcludeUat, KeyUsers, UatForm
 from tests.memory import DyingLedger
 from tests.unit.steps.staging.rehearsals import USERS, a_ledger, a_run
+from tests.unit.steps.staging.rehearsals import acceptance as acceptance_plan
 from tests.unit.steps.staging.served import Staging
 
 WORKS = {"case_articles": "passed", "case_order": "passed"}
@@ -62,7 +63,7 @@ class World:
         self.paged: list[Any] = []
         monkeypatch.setattr(page, "call", self.call)
         monkeypatch.setattr(acceptance, "hold", self.hold)
-        monkeypatch.setattr(invitation, "invite", lambda run, ledger, user, *_: self.told.append((user, _[-1])))
+        monkeypatch.setattr(invitation, "invite", self.invite)
         monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
         monkeypatch.setattr(tasks, "release_run", lambda context, **_: self.run)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
@@ -75,6 +76,9 @@ class World:
 
     async def hold(self, *_: Any, take_over: bool, seconds: float) -> None:
         self.held.append(seconds)
+
+    def invite(self, *given: Any, reminder: bool = False) -> None:
+        self.told.append((given[2], "reminder" if reminder else given[5]))
 
     def push(self, key: str, value: str) -> None:
         self.told.append((key, value))
@@ -227,10 +231,21 @@ def test_that_nobody_could_be_called_is_tried_again_and_stops_no_test(world: Wor
 
 @pytest.mark.parametrize("event", [SILENCE, answered(None, **WORKS)])
 def test_silence_is_recorded_as_not_tested_and_fails_nothing(world: World, event: Any) -> None:
+    world.run = a_run(uat=acceptance_plan(timeout_seconds=0.001))
     with pytest.raises(TaskAwaitingInput):
         world.form().execute(world.context)
     assert world.form().execute_complete(world.context, event) == {"user": "test-user", "tested": False}
     assert world.kinds() == [UAT_ASKED, UAT_SILENT]
+
+
+def test_who_is_silent_is_reminded_and_waited_for_until_the_deadline(world: World) -> None:
+    with pytest.raises(TaskAwaitingInput) as first:
+        world.form().execute(world.context)
+    assert 0 < first.value.timeout.total_seconds() <= 1.5 * 24 * 3600
+    with pytest.raises(TaskAwaitingInput):
+        world.form().execute_complete(world.context, SILENCE)
+    assert world.told == [("test-user", ""), ("test-user", "reminder")]
+    assert (len(world.asked), world.kinds(), world.store.kept) == (1, [UAT_ASKED], {})
 
 
 def test_people_are_called_as_soon_as_somebody_finds_a_blocker(world: World) -> None:
