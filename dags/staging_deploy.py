@@ -10,19 +10,20 @@ from include.steps.staging.entries import MODES
 from stellwerk.migrations import migration, rehearsal
 from stellwerk.operators.adoption import Adopt
 from stellwerk.operators.message import Announce
-from stellwerk.operators.phase import ClaimPhase, CompletePhase
+from stellwerk.operators.phase import ClaimPhase
 from stellwerk.operators.release import Cutover, DeployIdleSlot, Drain, Preflight, ReleaseLease, VerifyIdleSlot
 from stellwerk.operators.staging import (
     Authorise,
     CompleteRehearsal,
+    CompleteStaging,
     LoadTest,
-    RecordFailure,
     Rehearses,
     SmokeTests,
     VerifyUrls,
     WhatIsDeployed,
 )
-from stellwerk.operators.uat import ConcludeUat, KeyUsers, UatForm
+from stellwerk.operators.staging_failure import RecordFailure
+from stellwerk.operators.uat import PATIENCE, ConcludeUat, KeyUsers, UatForm
 from stellwerk.params import phase_params, staging_param
 
 # What the calendar starts is the phase itself; the final test of T-0 is claimed apart from it.
@@ -83,7 +84,9 @@ the environment staging can be chosen; the plan's own authority takes the place 
     smoke = SmokeTests(task_id="smoke_tests", trigger_rule="none_failed")
     load = LoadTest(task_id="load_test")
     users = KeyUsers(task_id="key_users")
-    forms = UatForm.partial(task_id="uat", map_index_template="{{ task.user }}").expand_kwargs(users.output)
+    forms = UatForm.partial(task_id="uat", map_index_template="{{ task.user }}", **PATIENCE).expand_kwargs(
+        users.output
+    )
     accepted = ConcludeUat(task_id="conclude_uat")
     evidence = CompleteRehearsal(task_id="complete_rehearsal")
 
@@ -93,8 +96,8 @@ the environment staging can be chosen; the plan's own authority takes the place 
     forms >> accepted >> evidence
     evidence >> Announce(task_id="announce_release", event="announcement")
     evidence >> RecordFailure(task_id="record_failure", trigger_rule="one_failed")
-    [smoke, evidence] >> CompletePhase(task_id="complete", variant=VARIANT, trigger_rule="none_failed")
+    [smoke, evidence] >> CompleteStaging(task_id="complete", variant=VARIANT, trigger_rule="none_failed")
     # A teardown runs whatever failed before it, even when somebody ends the run by hand.
     release_lease = ReleaseLease(task_id="release_lease", proven_by="smoke_tests")
     release_lease.as_teardown(on_failure_fail_dagrun=True)
-    smoke >> release_lease
+    [smoke, accepted] >> release_lease  # key users test this release, and no other

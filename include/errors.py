@@ -99,7 +99,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── LoadNotMeasured            the load test did not run, or showed too little to be judged
     │   ├── LoadTooSlow                it ran, and missed a threshold of the plan
     │   └── NotAccepted                key users found what blocks the release, or did not test it
-    ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
+    ├── EvidenceError                  a measure contradicts itself, or is of something else; no file of it
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
@@ -605,7 +605,7 @@ class NotAccepted(RehearsalError):
 
 
 class EvidenceError(StellwerkError):
-    """A measure contradicts itself, or a file of evidence cannot be read."""
+    """A measure contradicts itself, is of something else, or a file of evidence cannot be read."""
 
 
 class ReportError(StellwerkError):

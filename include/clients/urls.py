@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,9 @@ import httpx
 
 from include.clients.prober import NO_ANSWER, describe
 from include.plan.staging import UrlCheck
+
+# It tells every URL at INFO, with the query that an identity provider has put a secret into.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MOST_REDIRECTS: Final = 5
 _LONGEST_BODY: Final = 1 << 20
@@ -43,7 +47,7 @@ class UrlResult:
     def sentence(self) -> str:
         """For log, ledger and report."""
         answer = f"answered {self.status}" if self.status is not None else "gave no answer"
-        moved = f" at {self.at}" if self.at != self.asked else ""
+        moved = f" at {_shown(self.at)}" if self.at != self.asked else ""
         problem = f": {self.problem}" if self.problem else ""
         return f"{self.name}: {self.asked} {answer}{moved} in {self.seconds:.3f} s{problem}"
 

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from locust import HttpUser, constant
+from locust import HttpUser, constant, events
 
 _LOAD: dict[str, Any] = json.loads(Path(os.environ["STELLWERK_LOAD"]).read_text())
+_OPEN: dict[object, tuple[str, float]] = {}
+"""Requests that have begun and not ended: what they are called, and when they began."""
 
 
 def _task(request: dict[str, Any]) -> Callable[[HttpUser], None]:
     def ask(user: HttpUser) -> None:
+        begun = object()
+        _OPEN[begun] = request["title"], time.monotonic()
+        # A user who is ended in the middle of a request never comes back from here: Locust would not count it.
+        _ask(user)
+        del _OPEN[begun]
+
+    def _ask(user: HttpUser) -> None:
         # A redirect leads away from where the load may go, so it is an answer like any other.
         with user.client.request(
             request["method"],
@@ -37,15 +47,22 @@ def _task(request: dict[str, Any]) -> Callable[[HttpUser], None]:
     return ask
 
 
-def _user(kind: dict[str, Any]) -> type[HttpUser]:
+def _user(number: int, kind: dict[str, Any]) -> type[HttpUser]:
     members = {
         "weight": kind["weight"],
         "wait_time": constant(kind["pause_seconds"]),
         "tasks": {_task(request): request["weight"] for request in kind["requests"]},
         "__module__": __name__,
     }
-    return type(kind["name"].title().replace("-", ""), (HttpUser,), members)
+    return type(f"Kind{number}", (HttpUser,), members)
 
 
+def _tell_what_never_ended(**_: Any) -> None:
+    now = time.monotonic()
+    told = [{"name": name, "seconds": now - began} for name, began in _OPEN.values()]
+    Path(_LOAD["unfinished"]).write_text(json.dumps(told))
+
+
+events.quit.add_listener(_tell_what_never_ended)  # type: ignore[no-untyped-call]  # Locust types it not
 # Locust takes every class of users that it finds in the file's namespace.
-globals().update({kind.__name__: kind for kind in map(_user, _LOAD["kinds"])})
+globals().update({f"Kind{number}": _user(number, kind) for number, kind in enumerate(_LOAD["kinds"])})

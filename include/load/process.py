@@ -13,21 +13,22 @@ from typing import Any, Final
 
 from include.clients import child
 from include.errors import LoadNotMeasured
-from include.load.figures import TOTALS
+from include.load.figures import TOTALS, UNFINISHED
 from include.plan.staging import LoadTest
 
 log = logging.getLogger(__name__)
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
-#: nothing else of this process's environment, which may hold secrets, reaches the child
+#: nothing else of this process's environment, which may hold secrets, reaches the child; no proxy gets the load
 PASSED_ON: Final = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 REQUEST_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 5
-_GRACE_SECONDS: Final = 60.0
+#: when the time is over a request may still come to its end, so that none is ended without having been counted
+_STOP_SECONDS: Final = int(REQUEST_SECONDS) + 2
+_KILL_SECONDS: Final = 10.0
+_GRACE_SECONDS: Final = _STOP_SECONDS + 60.0
 _LAST: Final = 600
 
 
@@ -39,14 +40,14 @@ async def measure(plan: LoadTest, base_url: str, folder: Path) -> None:
     :raises LoadNotMeasured: Locust could not be started, or did not come to its end
     """
     described = folder / "plan.json"
-    described.write_text(json.dumps(_described(plan)))
+    described.write_text(json.dumps(_described(plan, folder)))
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"STELLWERK_LOAD": str(described), "PYTHONDONTWRITEBYTECODE": "1"}
     argv = arguments(plan, base_url, folder)
     log.info("%d user(s) on %s for %d s", plan.users, base_url, plan.seconds)
     try:
         async with asyncio.timeout(plan.seconds + _GRACE_SECONDS):
-            done = await child.run(argv, environment=environment, folder=folder, grace_seconds=_STOP_SECONDS + 5)
+            done = await child.run(argv, environment=environment, folder=folder, grace_seconds=_KILL_SECONDS)
     except TimeoutError as error:  # an OSError, too
         raise LoadNotMeasured(
             "Locust did not come to its end",
@@ -79,7 +80,7 @@ def arguments(plan: LoadTest, base_url: str, folder: Path) -> Sequence[str]:
     )
 
 
-def _described(plan: LoadTest) -> dict[str, Any]:
+def _described(plan: LoadTest, folder: Path) -> dict[str, Any]:
     kinds = [
         {
             **kind.model_dump(mode="json", exclude={"requests"}),
@@ -87,4 +88,4 @@ def _described(plan: LoadTest) -> dict[str, Any]:
         }
         for kind in plan.kinds
     ]
-    return {"kinds": kinds, "request_seconds": REQUEST_SECONDS}
+    return {"kinds": kinds, "request_seconds": REQUEST_SECONDS, "unfinished": str(folder / UNFINISHED)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from include.plan.calendar import spoken
 from include.plan.models import Environment, Release
@@ -54,7 +55,7 @@ def conflicts(
     """
     coming = [release for release in releases.values() if release.at("sign_off") > now]
     found = [conflict for release in coming for conflict in _alone(release, environments)]
-    found += _overlaps(coming, begun)
+    found += _overlaps(coming, environments, begun)
     return tuple(sorted(found, key=lambda one: (one.release, one.place[0])))
 
 
@@ -65,6 +66,36 @@ def _alone(release: Release, environments: Mapping[str, Environment]) -> Iterato
             yield Conflict(release.version, ("timeline", place), why)
     if production := environments.get("production"):
         yield from _in_production(release, production)
+        for name, environment in environments.items():
+            for what, where in _mistaken(environment, production):
+                why = (
+                    f"{what} of environments/{name}.yaml is {where}: that is production, "
+                    "which would be asked and loaded"
+                )
+                yield Conflict(release.version, ("timeline", "staging-deploy"), why)
+
+
+def _mistaken(environment: Environment, production: Environment) -> Iterator[tuple[str, str]]:
+    """The addresses of another environment that lead to production; none where both are one and the same place."""
+    if _place_of(environment) == _place_of(production):
+        return
+    taken = {_host_of(production.traffic.public_url), _host_of(production.traffic.preview_url)}
+    named = {
+        "traffic.public_url": environment.traffic.public_url,
+        "traffic.preview_url": environment.traffic.preview_url,
+    }
+    named |= {f"urls.{name}": check.url for name, check in environment.urls.items()}
+    yield from ((what, url) for what, url in named.items() if _host_of(url) in taken)
+
+
+def _place_of(environment: Environment) -> tuple[str, ...]:
+    connection = environment.connections.kubernetes
+    return connection, environment.namespace, environment.traffic.service
+
+
+def _host_of(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _in_production(release: Release, production: Environment) -> Iterator[Conflict]:
@@ -99,15 +130,22 @@ def _in_production(release: Release, production: Environment) -> Iterator[Confli
             )
 
 
-def holds(release: Release) -> tuple[Hold, ...]:
-    """When a release has which environment for itself."""
+def holds(release: Release, environments: Mapping[str, Environment]) -> tuple[Hold, ...]:
+    """When a release has which environment for itself.
+
+    A rehearsal that holds it at all does so at least as long as key users may test.
+    """
     rehearsal, day = release.phase("staging-deploy"), release.phase("release-day")
+    staging = environments.get("staging")
+    planned = timedelta(minutes=rehearsal.planned.minutes)
+    if planned and staging and staging.uat:
+        planned = max(planned, timedelta(seconds=staging.uat.timeout_seconds))
     spans = (
         Hold(
             release.version,
             "staging",
             rehearsal.at,
-            rehearsal.at + timedelta(minutes=rehearsal.planned.minutes),
+            rehearsal.at + planned,
             ("timeline", "staging-deploy"),
             "rehearsal",
         ),
@@ -124,10 +162,13 @@ def holds(release: Release) -> tuple[Hold, ...]:
     return tuple(hold for hold in spans if hold.begins < hold.ends)
 
 
-def _overlaps(releases: Sequence[Release], begun: frozenset[str]) -> Iterator[Conflict]:
+def _overlaps(
+    releases: Sequence[Release], environments: Mapping[str, Environment], begun: frozenset[str]
+) -> Iterator[Conflict]:
     # The one that begins first keeps its place, and whoever comes into it is the one to move, unless it has begun.
     every = sorted(
-        (hold for release in releases for hold in holds(release)), key=lambda hold: (hold.begins, hold.release)
+        (hold for release in releases for hold in holds(release, environments)),
+        key=lambda hold: (hold.begins, hold.release),
     )
     for environment in ("staging", "production"):
         open_holds: list[Hold] = []

@@ -271,6 +271,12 @@ class Environment(PlanModel):
     def _key_users_exist(self, info: ValidationInfo) -> Self:
         if info.context == FROM_FILE and self.uat is not None and self.uat.role not in self.roles:
             raise no_role(("uat", "role"), self.uat.role, frozenset(self.roles))
+        if info.context == FROM_FILE and self.uat is not None:
+            known = self.roles[self.uat.role]
+            for index, case in enumerate(self.uat.cases):
+                if strangers := sorted(set(case.users) - set(known)):
+                    place = ("uat", "cases", index, "users")
+                    raise Misplaced(place, f"{strangers[0]} is no {self.uat.role}: that are {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

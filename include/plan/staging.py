@@ -75,15 +75,17 @@ class LoadUser(PlanModel):
 class LoadThresholds(PlanModel):
     """What the load test has to show.
 
-    :param p95_seconds: 95 % of the requests were answered within
-    :param error_rate: share of failed requests, at most
+    :param p95_seconds: 95 % of the requests were answered within, of all together and of each kind of request
+    :param error_rate: share of failed requests, at most; of all together and of each kind of request
     :param requests_per_second: answered on average, at least
+    :param silence_seconds: so long at most nobody got a right answer, while there were users
     :param min_requests: with fewer nothing is known
     """
 
     p95_seconds: Seconds = 0.5
     error_rate: Ratio = 0.01
     requests_per_second: Seconds = 10.0
+    silence_seconds: Seconds = 10.0
     min_requests: Annotated[int, Field(ge=1)] = 500
 
 
@@ -101,6 +103,11 @@ class LoadTest(PlanModel):
     seconds: Annotated[int, Field(ge=1, le=4 * 3600)] = 120
     kinds: Annotated[tuple[LoadUser, ...], Field(min_length=1)]
     thresholds: LoadThresholds = LoadThresholds()
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Every request of the plan as figures call it, each once."""
+        return tuple(dict.fromkeys(one.title for kind in self.kinds for one in kind.requests))
 
     @field_validator("kinds")
     @classmethod
@@ -126,11 +133,13 @@ class UatCase(PlanModel):
     :param id: in the form and in the ledger
     :param title: in one line
     :param expected: what they should see
+    :param users: who alone can try it; empty: any key user
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     title: Text
     expected: str = ""
+    users: tuple[Text, ...] = ()
 
 
 class Acceptance(PlanModel):
@@ -147,6 +156,10 @@ class Acceptance(PlanModel):
     timeout_seconds: Seconds = 2 * 24 * 3600.0
     required: Literal["all", "one", "none"] = "all"
     blocking: Annotated[tuple[Severity, ...], Field(min_length=1)] = ("blocker",)
+
+    def cases_of(self, user: str) -> tuple[UatCase, ...]:
+        """What a user is asked to try."""
+        return tuple(case for case in self.cases if not case.users or user in case.users)
 
     @field_validator("cases")
     @classmethod

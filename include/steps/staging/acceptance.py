@@ -8,15 +8,24 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from include.clients.kubernetes import Cluster
 from include.errors import NotAccepted, PlanError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.staging import Acceptance
 from include.steps.gate import Question
+from include.steps.lease import hold
 from include.steps.page import Matter
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.staging.entries import UAT_ANSWERED, UAT_ASKED, UAT_CONCLUDED, UAT_SILENT
+from include.steps.staging.entries import (
+    UAT_ANSWERED,
+    UAT_ASKED,
+    UAT_CONCLUDED,
+    UAT_NOT_COUNTED,
+    UAT_SILENT,
+)
+from include.steps.staging.serving import must_serve
 from include.steps.staging.uat import Accepted, UatReport, judge
 
 log = logging.getLogger(__name__)
@@ -76,6 +85,16 @@ def asked(run: ReleaseRun, ledger: Ledger, user: str, now: datetime) -> datetime
     return datetime.fromisoformat(str(entry.payload["deadline"]))
 
 
+async def hold_for_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger) -> None:
+    """Have key users test this run's release, and no other: nobody else deploys until their time is over.
+
+    :raises EnvironmentHeld: another release has the environment
+    :raises EvidenceError: users do not get what this run has deployed
+    """
+    await hold(run, cluster, ledger, take_over=True, seconds=acceptance_of(run).timeout_seconds)
+    await must_serve(run, cluster, ledger, what="a test")
+
+
 def record_tested(run: ReleaseRun, ledger: Ledger, tested: UatReport, at: datetime) -> Entry:
     """Write what a user has tested, once for each answer.
 
@@ -83,6 +102,16 @@ def record_tested(run: ReleaseRun, ledger: Ledger, tested: UatReport, at: dateti
     """
     number = f"{tested.user}:{at.timestamp():.6f}"
     return record(ledger, run, UAT_ANSWERED, tested.facts(), actor=tested.user, number=number, at=at)
+
+
+def record_not_counted(run: ReleaseRun, ledger: Ledger, tested: UatReport, at: datetime, problem: str) -> Entry:
+    """Write what a user has said of something else than this run's release, once for each answer.
+
+    :raises LedgerError: it is not recorded
+    """
+    number = f"{tested.user}:{at.timestamp():.6f}"
+    payload = {**tested.facts(), "problem": problem}
+    return record(ledger, run, UAT_NOT_COUNTED, payload, actor=tested.user, number=number, at=at)
 
 
 def record_silence(run: ReleaseRun, ledger: Ledger, user: str, deadline: datetime) -> Entry:
@@ -149,18 +178,14 @@ def _error(run: ReleaseRun, accepted: Accepted) -> NotAccepted:
     )
 
 
-def question(run: ReleaseRun, user: str, deadline: datetime, problem: str = "") -> Question:
-    """What one key user reads above the form.
-
-    :param problem: what was missing in the answer before; empty when there was none
-    """
+def question(run: ReleaseRun, user: str, deadline: datetime) -> Question:
+    """What one key user reads above the form."""
     release, environment, plan = run.release, run.environment, acceptance_of(run)
     places = {
         "backend": environment.traffic.public_url,
         **{name: one.url for name, one in environment.urls.items()},
     }
     lines = [
-        *([f"**Once more, please:** {problem}", ""] if problem else []),
         f"**{release.version}** is in {environment.name} (before: {release.previous}). Please try, and say for "
         "each case whether it works. A case you leave alone counts as not tested.",
         "",
@@ -168,12 +193,20 @@ def question(run: ReleaseRun, user: str, deadline: datetime, problem: str = "") 
         "",
         "| case | you should see |",
         "|---|---|",
-        *(f"| {case.title} | {case.expected or 'it works'} |" for case in plan.cases),
+        *(f"| {_cell(case.title)} | {_cell(case.expected or 'it works')} |" for case in plan.cases_of(user)),
+        "",
+        "A finding needs both, how severe it is and a sentence. A form that comes back empty could not be "
+        f"counted: why is told in {environment.messages.status_channel} and beside the task (XCom asked_again).",
         "",
         f"Findings that are {' or '.join(plan.blocking)} stop the release. "
         f"Your answer is waited for until {deadline.astimezone(release.zone):%Y-%m-%d %H:%M %Z}.",
     ]
     return Question(f"{release.version} in {environment.name}: does it work, {user}?", "\n".join(lines))
+
+
+def _cell(text: str) -> str:
+    """A text within a Markdown table: one line, and no cell of its own."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def blockers(run: ReleaseRun, report: UatReport) -> Matter | None:

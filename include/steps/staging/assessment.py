@@ -9,7 +9,14 @@ from typing import Any, Final, Literal
 from include.ledger.entry import Entry
 from include.steps.database.entries import BACKUP_PROVEN, MIGRATION_VERIFIED, TRIED_OUT
 from include.steps.record import CUT_OVER, RELEASED
-from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, UAT_CONCLUDED, URLS_VERIFIED
+from include.steps.staging.entries import (
+    DEPLOYED_ALREADY,
+    LOAD_MEASURED,
+    SERVED,
+    SMOKE_FAILED,
+    UAT_CONCLUDED,
+    URLS_VERIFIED,
+)
 
 Result = Literal["passed", "failed"]
 
@@ -33,13 +40,14 @@ class Assessment:
         return "failed" if self.lacking else "passed"
 
 
-def assess(entries: Sequence[Entry]) -> Assessment:
+def assess(entries: Sequence[Entry], failed: Sequence[str] = ()) -> Assessment:
     """Look at every part of a rehearsal.
 
     :param entries: of its run, oldest first
+    :param failed: steps that have failed, by name: what they had shown before is no pass
     """
-    newest = {entry.kind: entry.payload for entry in entries}
-    lacking: list[str] = []
+    newest = _newest(entries)
+    lacking = [f"{step} has failed" for step in failed]
     evidence: dict[str, Any] = {}
     for part in _PARTS:
         shown = next((newest[kind] for kind in part.kinds if kind in newest), None)
@@ -50,6 +58,17 @@ def assess(entries: Sequence[Entry]) -> Assessment:
         if problem := part.problem(shown):
             lacking.append(f"{part.name}: {problem}")
     return Assessment(tuple(lacking), tuple(_findings(newest, lacking)), evidence)
+
+
+def _newest(entries: Sequence[Entry]) -> dict[str, Mapping[str, Any]]:
+    """Kind → what was shown last; what excludes one another is shown by the newer of the two."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        for group in _EITHER:
+            if entry.kind in group:
+                newest = {kind: told for kind, told in newest.items() if kind not in group}
+        newest[entry.kind] = entry.payload
+    return newest
 
 
 def _findings(newest: Mapping[str, Mapping[str, Any]], lacking: Iterable[str]) -> list[Mapping[str, str]]:
@@ -102,6 +121,11 @@ def _uat(payload: Mapping[str, Any]) -> str:
     return "" if payload["result"] == "passed" else f"{payload['result']}: {'; '.join(payload['reasons'])}"
 
 
+def _problem(payload: Mapping[str, Any]) -> str:
+    return str(payload.get("problem", ""))
+
+
+_EITHER: Final = (frozenset({CUT_OVER, DEPLOYED_ALREADY}), frozenset({RELEASED, SMOKE_FAILED}))
 _PARTS: Final = (
     _Part("backup", (BACKUP_PROVEN,), "none was proven", _nothing, _only("backup", "level", "purpose")),
     _Part(
@@ -130,8 +154,21 @@ _PARTS: Final = (
         _nothing,
         _only("from", "to", "at", "slot", "by"),
     ),
+    _Part(
+        "traffic",
+        (SERVED,),
+        "nobody has looked what users get",
+        _problem,
+        _only("slot", "by", "images", "contents"),
+    ),
     _Part("addresses", (URLS_VERIFIED,), "they were not asked", _urls, lambda payload: list(payload["results"])),
-    _Part("smoke tests", (RELEASED,), "they have not passed", _nothing, lambda payload: list(payload["checks"])),
+    _Part(
+        "smoke tests",
+        (RELEASED, SMOKE_FAILED),
+        "they have not passed",
+        _problem,
+        lambda payload: list(payload.get("checks", ())),
+    ),
     _Part("load test", (LOAD_MEASURED,), "it was not run", _load, _only("result", "reasons", "figures")),
     _Part("acceptance", (UAT_CONCLUDED,), "key users have not tested", _uat, _only("result", "reasons", "silent")),
 )

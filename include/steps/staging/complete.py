@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Final
 
-from include.bluegreen.fence import release_id
 from include.clients.kubernetes import Cluster
 from include.errors import EvidenceError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.report.folder import Folder
 from include.steps.database.entries import note
-from include.steps.page import Matter
 from include.steps.phase import PHASE_COMPLETED
 from include.steps.record import recorded
-from include.steps.run import ReleaseRun, parse_release_id
-from include.steps.staging.assessment import assess
+from include.steps.run import ReleaseRun
+from include.steps.staging.assessment import Assessment, assess
 from include.steps.staging.bundle import Bundle, bundle
-from include.steps.staging.entries import DEPLOYED_ALREADY, REHEARSAL_COMPLETED
+from include.steps.staging.entries import REHEARSAL_COMPLETED
+from include.steps.staging.serving import must_serve
+from include.steps.staging.subject import subject_of
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +32,13 @@ async def complete(run: ReleaseRun, ledger: Ledger, cluster: Cluster, reports: F
 
     :param reports: the folder of all reports
     :return: the recorded entry: ``result``, ``fingerprint``, ``findings``, ``links``, ``evidence``
-    :raises EvidenceError: a part of it was not shown, whatever its task's state says; or somebody has moved
-        staging's traffic meanwhile, so that something else was tested
+    :raises TrafficError: this run has nothing in staging
+    :raises EvidenceError: a part of it was not shown, whatever its task's state says; or users of staging get
+        something else by now, so that something else was tested
     :raises ReportError: the evidence cannot be kept
     """
-    entries = evidence_of(run, ledger)
-    found = assess(entries)
+    await must_serve(run, cluster, ledger, what="the rehearsal")
+    found = assess(evidence_of(run, ledger))
     if found.lacking:
         raise EvidenceError(
             f"the rehearsal of {run.release.version} is not complete",
@@ -46,43 +46,58 @@ async def complete(run: ReleaseRun, ledger: Ledger, cluster: Cluster, reports: F
             seen="; ".join(found.lacking),
             remedy="clear the tasks that these parts belong to; states set by hand prove nothing",
         )
-    await _still_there(run, ledger, cluster)
     return conclude(run, ledger, reports)
 
 
 def conclude(run: ReleaseRun, ledger: Ledger, reports: Folder) -> dict[str, Any]:
-    """Record what the rehearsal has come to so far, good or bad, with its evidence.
+    """Record what the rehearsal has come to, good or bad, with its evidence.
 
     :raises EvidenceError: a file that was measured is gone or changed
     :raises ReportError: the evidence cannot be kept
     """
     entries = evidence_of(run, ledger)
     found = assess(entries)
-    kept = bundle(run, reports, entries, found)
+    return outcome(run, ledger, found, bundle(run, reports, entries, found))
+
+
+def must_have_passed(run: ReleaseRun, ledger: Ledger) -> None:
+    """Refuse what relies on a rehearsal of which the newest word is not that it has passed.
+
+    :raises EvidenceError: this run has not passed, whatever its tasks' states say
+    """
+    newest = recorded(ledger, run, REHEARSAL_COMPLETED)
+    if newest is not None and newest.payload.get("result") == "passed":
+        return
+    raise EvidenceError(
+        f"the rehearsal of {run.release.version} has not passed",
+        expected=f"a ledger entry {REHEARSAL_COMPLETED} of run {run.run_id} with result passed",
+        seen=f"result {newest.payload.get('result')}" if newest else "none",
+        remedy="clear the task that has failed or was skipped, with what comes after it; states set by hand prove "
+        "nothing",
+    )
+
+
+def outcome(run: ReleaseRun, ledger: Ledger, found: Assessment, kept: Bundle | None) -> dict[str, Any]:
+    """Record what a rehearsal has come to.
+
+    :param kept: its file of evidence; None where none could be kept
+    :raises LedgerError: it is not recorded
+    """
     payload = {
         "result": found.result,
-        "fingerprint": kept.fingerprint,
+        "fingerprint": kept.fingerprint if kept else None,
         "findings": [dict(one) for one in found.findings],
+        "subject": subject_of(run, ledger),
         "links": links(run, kept),
-        "evidence": {**found.evidence, "lacking": list(found.lacking), "bundle": kept.file.facts()},
+        "evidence": {
+            **found.evidence,
+            "lacking": list(found.lacking),
+            "bundle": kept.file.facts() if kept else None,
+        },
     }
     entry = note(ledger, run, REHEARSAL_COMPLETED, payload)
-    log.info("rehearsal of %s: %s, evidence %s", run.release.version, found.result, kept.file.url)
+    log.info("rehearsal of %s: %s, evidence %s", run.release.version, found.result, kept.file.url if kept else "-")
     return dict(entry.payload)
-
-
-def failure(run: ReleaseRun, told: Mapping[str, Any]) -> Matter:
-    """What people are called for when a rehearsal has failed: once for the same evidence.
-
-    :param told: as :func:`conclude` returns it
-    """
-    findings = [f"{one['severity']}: {one['text']}" for one in told["findings"]]
-    return Matter(
-        f"rehearsal:{told['fingerprint'][:12]}",
-        f"the rehearsal of {run.release.version} in {run.environment.name} has failed",
-        "; ".join(findings) or "a task has failed after everything was shown",
-        f"the log of the failed task of run {run.run_id} says what to do; then clear that task",
-    )
 
 
 def evidence_of(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
@@ -93,22 +108,10 @@ def evidence_of(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
     )
 
 
-def links(run: ReleaseRun, kept: Bundle) -> list[dict[str, str]]:
+def links(run: ReleaseRun, kept: Bundle | None) -> list[dict[str, str]]:
     """Where readers find more."""
     found = [{"title": f"{run.environment.name}", "url": run.environment.traffic.public_url}]
+    if kept is None:
+        return found
     found += [{"title": "load test", "url": plot.url} for plot in kept.plots]
     return [*found, {"title": "evidence", "url": kept.file.url}]
-
-
-async def _still_there(run: ReleaseRun, ledger: Ledger, cluster: Cluster) -> None:
-    service = await cluster.service(run.environment.traffic.service)
-    parsed = parse_release_id((release_id(service) if service else None) or "")
-    already = recorded(ledger, run, DEPLOYED_ALREADY)
-    ours = {run.run_id} | ({str(already.payload["by"])} if already else set())
-    if parsed is None or parsed[2] not in ours:
-        raise EvidenceError(
-            f"{run.environment.name} was given to somebody else during the rehearsal",
-            expected=f"the traffic where {' or '.join(sorted(ours))} has brought it",
-            seen=f"the traffic Service belongs to {parsed[2] if parsed else 'nobody'}",
-            remedy="rehearse again (a new run with repeat_reason)",
-        )

@@ -6,9 +6,12 @@ from typing import Final, Literal
 
 DEPLOYED_ALREADY: Final = "staging.deployed-already"
 URLS_VERIFIED: Final = "staging.urls-verified"
+SMOKE_FAILED: Final = "staging.smoke-failed"
+SERVED: Final = "staging.served"
 LOAD_MEASURED: Final = "staging.load-measured"
 UAT_ASKED: Final = "uat.asked"
 UAT_ANSWERED: Final = "uat.answered"
+UAT_NOT_COUNTED: Final = "uat.not-counted"
 UAT_SILENT: Final = "uat.not-tested"
 UAT_CONCLUDED: Final = "uat.concluded"
 REHEARSAL_COMPLETED: Final = "rehearsal-completed"

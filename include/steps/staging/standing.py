@@ -12,11 +12,12 @@ from include.clients.kubernetes import Cluster
 from include.clients.registry import Registry
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.plan.models import ImageRef
+from include.steps.database.entries import note
 from include.steps.images import resolve_image
-from include.steps.record import DEPLOYED, RELEASED, STARTED, record
+from include.steps.record import DEPLOYED, RELEASED, STARTED
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.staging.entries import DEPLOYED_ALREADY
+from include.steps.staging.serving import is_image
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +52,11 @@ def missing(run: ReleaseRun, seen: Seen) -> str:
         )
     if started.payload.get("fingerprint") != run.fingerprint:
         return "image, chart, values, rules or Stellwerk are others than they were when it was deployed"
-    others = {image for image in seen.images if not _is(image, run.release.image)}
+    others = {image for image in seen.images if not is_image(image, run.release.image)}
     if others or not seen.images:
         seen_instead = ", ".join(sorted(others)) or "nothing"
         return f"pods of {seen.active} run {seen_instead} instead of {run.release.image.reference}"
     return ""
-
-
-def _is(image: str, wanted: ImageRef) -> bool:
-    """Whether a pod's image is the one: by its digest where that is known, else by its tag."""
-    if wanted.digest:
-        return image.endswith(f"@{wanted.digest}")
-    return image == f"{wanted.repository}:{wanted.tag}"
 
 
 def _newest(seen: Seen, kind: str) -> Entry | None:
@@ -94,7 +88,7 @@ async def look(run: ReleaseRun, cluster: Cluster, ledger: Ledger, registry: Regi
     why = missing(run, Seen(holder, active, images, told))
     if not why and parsed and parsed[2] != run.run_id:
         payload = {"slot": active, "by": parsed[2], "fingerprint": run.fingerprint}
-        record(ledger, run, DEPLOYED_ALREADY, payload)
+        note(ledger, run, DEPLOYED_ALREADY, payload)
         why = f"{run.release.version} is in {active}, brought there and proven by run {parsed[2]}"
         log.info("nothing to deploy: %s", why)
         return {"deploy": False, "why": why}

@@ -77,30 +77,49 @@ def note_of(case: UatCase) -> str:
 def read(user: str, form: Mapping[str, Any], cases: Sequence[UatCase]) -> UatReport | str:
     """Read a form as it was sent (the API checks none of it); a sentence says what is missing.
 
-    What is not filled in is not tested: nobody passes a case by overlooking it.
+    What is not filled in is not tested: nobody passes a case by overlooking it. What somebody wrote is a finding,
+    or is asked about.
     """
     outcomes: dict[str, str] = {}
     findings: list[Finding] = []
     for case in cases:
         outcome = comment_of(form.get(field_of(case))) or NOT_TESTED
-        text = comment_of(form.get(note_of(case)))[:LONGEST]
-        if outcome not in OUTCOMES:
-            return f"{case.title}: {outcome[:40]!r} is none of {', '.join(OUTCOMES)}"
+        text = comment_of(form.get(note_of(case)))
+        if problem := _of_case(outcome, text):
+            return f"{case.title}: {problem}"
         outcomes[case.id] = outcome
         if outcome in SEVERITIES:
-            if not text:
-                return f"{case.title}: say what was wrong, a {outcome} finding needs it"
             findings.append(Finding(outcome, text, user, case.id))
-    severity, text = comment_of(form.get(OTHER_SEVERITY)) or NONE, comment_of(form.get(OTHER))[:LONGEST]
+    severity, text = comment_of(form.get(OTHER_SEVERITY)) or NONE, comment_of(form.get(OTHER))
+    if problem := _beside(severity, text):
+        return problem
+    if severity != NONE:
+        findings.append(Finding(severity, text, user))  # type: ignore[arg-type]  # one of SEVERITIES, see above
+    if not findings and set(outcomes.values()) <= {NOT_TESTED}:
+        return "nothing is filled in: say of at least one case whether it works"
+    return UatReport(user, outcomes, tuple(findings))
+
+
+def _of_case(outcome: str, text: str) -> str:
+    if outcome not in OUTCOMES:
+        return f"{outcome[:40]!r} is none of {', '.join(OUTCOMES)}"
+    if outcome in SEVERITIES and not text:
+        return f"say what was wrong, a {outcome} finding needs it"
+    if outcome not in SEVERITIES and text:
+        return f"say how severe it is, or remove the note: it says {outcome}, with {text[:40]!r}"
+    return _too_long(text)
+
+
+def _beside(severity: str, text: str) -> str:
     if severity not in (NONE, *SEVERITIES):
         return f"severity: {severity[:40]!r} is none of {', '.join(SEVERITIES)}"
     if (severity == NONE) != (not text):
         return "a finding beside the cases needs both: what it is, and how severe"
-    if severity != NONE:
-        findings.append(Finding(severity, text, user))  # type: ignore[arg-type]  # one of SEVERITIES, see above
-    if not findings and set(outcomes.values()) == {NOT_TESTED}:
-        return "nothing is filled in: say of at least one case whether it works"
-    return UatReport(user, outcomes, tuple(findings))
+    return _too_long(text)
+
+
+def _too_long(text: str) -> str:
+    return f"at most {LONGEST} characters can be kept, it has {len(text)}" if len(text) > LONGEST else ""
 
 
 @dataclass(frozen=True)
@@ -121,15 +140,15 @@ class Accepted:
 def judge(plan: Acceptance, users: Sequence[str], tests: Mapping[str, UatReport]) -> Accepted:
     """Decide whether the release is accepted.
 
-    A blocking finding of anybody stops it. What nobody knows is no pass: a test that the plan requires and that
-    nobody made, or a case that nobody tried.
+    A blocking finding of anybody stops it, also of somebody who is no key user any more. What nobody knows is no
+    pass: a test that the plan requires and that nobody made, or a case that nobody tried.
 
     :param users: who is asked
     :param tests: user → what was tested; who is missing did not answer
     """
     counted = [tests[user] for user in users if user in tests]
     findings = sorted(
-        (finding for tested in counted for finding in tested.findings),
+        (finding for tested in tests.values() for finding in tested.findings),
         key=lambda one: SEVERITIES.index(one.severity),
     )
     silent = tuple(user for user in users if user not in tests)
@@ -149,6 +168,14 @@ def _lacking(plan: Acceptance, counted: Sequence[UatReport], silent: Sequence[st
     elif not counted:
         lacking.append(f"none of {', '.join(silent)} has tested")
     if counted:
-        tried = {case for tested in counted for case, said in tested.outcomes.items() if said != NOT_TESTED}
-        lacking += [f"nobody has tried {case.title!r}" for case in plan.cases if case.id not in tried]
+        tried = {
+            (tested.user, case)
+            for tested in counted
+            for case, said in tested.outcomes.items()
+            if said != NOT_TESTED
+        }
+        for case in plan.cases:
+            if not any(one == case.id and (not case.users or user in case.users) for user, one in tried):
+                who = f", which {' or '.join(case.users)} has to" if case.users else ""
+                lacking.append(f"nobody has tried {case.title!r}{who}")
     return lacking

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.steps.staging.entries import MODES
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.phase import CompletePhase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -131,7 +132,8 @@ class LoadTest(InMode):
         """See :func:`include.steps.staging.load.load_test`."""
         from include.steps.staging.load import load_test
 
-        return self.wait_for(load_test(run, self.ledger(run), reports()))
+        ledger, folder = self.ledger(run), reports()
+        return self.with_cluster(run, lambda run, cluster: load_test(run, cluster, ledger, folder))
 
 
 class CompleteRehearsal(StellwerkOperator):
@@ -147,25 +149,23 @@ class CompleteRehearsal(StellwerkOperator):
         return self.with_cluster(run, lambda run, cluster: complete(run, ledger, cluster, folder))
 
 
-class RecordFailure(InMode):
-    """Record what a rehearsal that has failed has shown until then, and call people."""
+class CompleteStaging(CompletePhase):
+    """Record that the phase has succeeded, where the ledger says so: states of tasks can be set by hand."""
 
-    needs_digest = False
+    def act(self, run: ReleaseRun) -> None:
+        """Look for the proof of what this run does, then see :func:`include.steps.phase.complete`.
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
-        """See :func:`include.steps.staging.complete.conclude`."""
-        from include.steps.page import page
-        from include.steps.phase import has_begun
-        from include.steps.staging.complete import conclude, failure
-        from stellwerk.notifiers.transport import transports
+        :raises EvidenceError: the rehearsal has not passed
+        :raises TrafficError: the smoke suite of the final test has not passed
+        """
+        from include.steps.staging.complete import must_have_passed
+        from include.steps.staging.smoke import must_have_passed as must_have_passed_smoke
 
-        ledger = self.ledger(run)
-        if not has_begun(run, ledger, run.phase):
-            raise AirflowSkipException("another run rehearses this release: there is nothing to tell of this one")
-        told = conclude(run, ledger, reports())
-        connections = run.environment.connections
-        page(run, ledger, failure(run, told), transports(connections.slack, connections.smtp))
-        return told
+        if self.variant == "final":
+            must_have_passed_smoke(self.ledger(run), run, before="the end of the final test")
+        else:
+            must_have_passed(run, self.ledger(run))
+        super().act(run)
 
 
 def reports() -> UPath:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from airflow.sdk import Param
 from airflow.sdk.exceptions import TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
+from stellwerk.people import assigned
 from stellwerk.runs import release_run
+from stellwerk.uat_form import Kept, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.sdk import Context
 
     from include.ledger.store import Ledger
@@ -22,6 +21,13 @@ if TYPE_CHECKING:
     from include.steps.run import ReleaseRun
 
 SUBMIT: Final = "Submit"
+PATIENCE: Final[dict[str, Any]] = {
+    "retries": 8,
+    "retry_delay": timedelta(seconds=15),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=10),
+}
+"""How long an answer is tried to be recorded; for the DAG: Airflow makes a mapped operator without its class."""
 _SHORTEST: Final = timedelta(seconds=1)
 
 
@@ -40,7 +46,8 @@ class KeyUsers(StellwerkOperator):
 class UatForm(StellwerkOperator):
     """Ask one key user what works. Silence until the deadline is recorded as not tested; it fails nothing here.
 
-    It waits as Airflow's own questions do: without worker or trigger.
+    It waits as Airflow's own questions do: without worker or trigger. What was answered is kept by Airflow before
+    anything is done with it: a try that follows goes on with it, and asks nobody twice.
 
     :param user: who is asked, and alone may answer
     """
@@ -52,14 +59,22 @@ class UatForm(StellwerkOperator):
         self.user = user
 
     def execute(self, context: Context) -> Any:
-        """Ask."""
+        """Ask, or go on with the answer that an earlier try was given; who clears the form asks anew."""
         self._context = context
+        kept = Kept(context)
+        event = kept.read()
+        if event is not None and not _is_first_try(context, self.retries or 0):
+            self.log.info("going on with the answer that was given already")
+            return self.execute_complete(context, event)
+        kept.forget()
         return super().execute(context)
 
     def act(self, run: ReleaseRun) -> NoReturn:
         """Ask.
 
         :raises NotAccepted: the plan does not name this user
+        :raises EnvironmentHeld: another release has the environment
+        :raises EvidenceError: users of the environment do not get what this run has deployed
         """
         self._ask(run, self.ledger(run))
 
@@ -69,31 +84,41 @@ class UatForm(StellwerkOperator):
             acceptance_of,
             asked,
             blockers,
+            record_not_counted,
             record_silence,
             record_tested,
             told,
         )
+        from include.steps.staging.serving import elsewhere, look
         from include.steps.staging.uat import read
         from include.watch.steer import answer_of
 
         self._context = context
+        Kept(context).write(event)
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             ledger, now = self.ledger(run), datetime.now(UTC)
-            answer = answer_of(event, now=now)
+            answer = answer_of(event, now=now, accounts=run.environment.accounts)
             if answer is None or answer.user is None:
-                record_silence(run, ledger, self.user, asked(run, ledger, self.user, now))
+                deadline = asked(run, ledger, self.user, now)
+                if answer is None and deadline - now > _SHORTEST:
+                    self._remind(run, ledger, deadline)
+                record_silence(run, ledger, self.user, deadline)
                 self.note_ledger_head()
                 self.log.warning("%s has not tested", self.user)
                 return {"user": self.user, "tested": False}
             given = event.get("params_input")
-            form = given if isinstance(given, dict) else {}
-            tested = read(self.user, form, acceptance_of(run).cases)
+            tested = read(
+                self.user, given if isinstance(given, dict) else {}, acceptance_of(run).cases_of(self.user)
+            )
             if answer.user != self.user:
                 tested = f"{answer.user} has answered, and {self.user} was asked"
             if isinstance(tested, str):
-                self.log.warning("asked again: %s", tested)
-                self._ask(run, ledger, tested, form)
+                self._ask(run, ledger, tested)
+            seen = self.with_cluster(run, lambda run, cluster: look(run, cluster, ledger))
+            if not seen["ok"]:
+                record_not_counted(run, ledger, tested, answer.at, str(seen["problem"]))
+                raise elsewhere(run, str(seen["problem"]), f"the test of {self.user}")
             facts = record_tested(run, ledger, tested, answer.at).payload
             self.note_ledger_head()
             self._call(run, ledger, blockers(run, tested))
@@ -101,31 +126,80 @@ class UatForm(StellwerkOperator):
         return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
 
     def _call(self, run: ReleaseRun, ledger: Ledger, matter: Matter | None) -> None:
-        from include.steps.page import page
+        """Call people; it is tried again as long as there are tries, and stops nobody's test.
+
+        :raises MessageError: nobody could be called, and there are tries left
+        """
+        from include.errors import MessageError
+        from include.steps import page
         from stellwerk.notifiers.transport import transports
 
-        if matter is not None:
-            connections = run.environment.connections
-            page(run, ledger, matter, transports(connections.slack, connections.smtp))
+        if matter is None:
+            return
+        connections, ti = run.environment.connections, self._context["ti"]
+        try:
+            page.call(run, ledger, matter, transports(connections.slack, connections.smtp))
+        except MessageError as error:
+            if ti.try_number <= ti.max_tries:
+                raise
+            self.log.error("nobody could be called: %s", error)  # noqa: TRY400 - the sentence says it all
 
-    def _ask(
-        self, run: ReleaseRun, ledger: Ledger, problem: str = "", filled: Mapping[str, Any] | None = None
-    ) -> NoReturn:
-        from include.steps.staging.acceptance import asked, must_be_key_user, question
+    def _ask(self, run: ReleaseRun, ledger: Ledger, problem: str = "") -> NoReturn:
+        """Ask, with the environment held until the deadline.
+
+        Airflow shows the words and fields of the first asking whenever a form comes back, and takes the answer
+        away: why it came back is told beside it.
+        """
+        from include.steps.staging.acceptance import asked, hold_for_test, must_be_key_user, question
+        from include.steps.staging.invitation import invite
+        from stellwerk.notifiers.transport import transports
 
         must_be_key_user(run, self.user)
+        self.with_cluster(run, lambda run, cluster: hold_for_test(run, cluster, ledger))
         now = datetime.now(UTC)
         deadline = asked(run, ledger, self.user, now)
-        shown = question(run, self.user, deadline, problem)
+        if problem:
+            self.log.warning("asked again: %s", problem)
+            self._context["ti"].xcom_push(key="asked_again", value=problem)
+        shown = question(run, self.user, deadline)
         upsert_hitl_detail(
             self._context["ti"].id,
             [SUBMIT],
             shown.subject,
             shown.body,
-            params=_form(run, filled or {}),
-            assigned_users=[HITLUser(id=self.user, name=self.user)],
+            params=form_of(run, self.user),
+            assigned_users=assigned(run.environment, [self.user]),
         )
-        raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, deadline - now))
+        Kept(self._context).forget()
+        connections = run.environment.connections
+        invite(run, ledger, self.user, deadline, transports(connections.slack, connections.smtp), problem)
+        self._wait(run, deadline)
+
+    def _remind(self, run: ReleaseRun, ledger: Ledger, deadline: datetime) -> NoReturn:
+        """Remind the user, and go on waiting: nothing has been answered, and there is time left."""
+        from include.steps.staging.invitation import invite
+        from stellwerk.notifiers.transport import transports
+
+        connections = run.environment.connections
+        send = transports(connections.slack, connections.smtp)
+        invite(run, ledger, self.user, deadline, send, "", reminder=True)
+        Kept(self._context).forget()
+        self._wait(run, deadline)
+
+    def _wait(self, run: ReleaseRun, deadline: datetime) -> NoReturn:
+        """Wait for the answer, until it is time to remind or until the deadline."""
+        from include.steps.staging.acceptance import acceptance_of
+
+        left = deadline - datetime.now(UTC)
+        last_quarter = timedelta(seconds=acceptance_of(run).timeout_seconds / 4)
+        timeout = left - last_quarter if left > last_quarter else left
+        raise TaskAwaitingInput(method_name="execute_complete", timeout=max(_SHORTEST, timeout))
+
+
+def _is_first_try(context: Context, retries: int) -> bool:
+    """Whether this is the first try since the task was made or cleared."""
+    ti = context["ti"]
+    return ti.try_number <= ti.max_tries - retries + 1
 
 
 class ConcludeUat(StellwerkOperator):
@@ -138,32 +212,3 @@ class ConcludeUat(StellwerkOperator):
         from include.steps.staging.acceptance import conclude
 
         return conclude(run, self.ledger(run))
-
-
-def _form(run: ReleaseRun, filled: Mapping[str, Any]) -> dict[str, Any]:
-    """An outcome and a note for each case, and a finding beside them.
-
-    :param filled: what was filled in before, as the API took it
-    """
-    from include.plan.staging import SEVERITIES
-    from include.steps.staging import uat
-    from include.steps.staging.acceptance import acceptance_of
-    from include.watch.steer import comment_of
-
-    fields: dict[str, Param] = {}
-    for case in acceptance_of(run).cases:
-        fields[uat.field_of(case)] = Param(
-            uat.NOT_TESTED, type="string", enum=list(uat.OUTCOMES), title=case.title, description=case.expected
-        )
-        fields[uat.note_of(case)] = Param(
-            "", type="string", maxLength=uat.LONGEST, title=f"{case.title}: what was wrong?"
-        )
-    fields[uat.OTHER] = Param("", type="string", maxLength=uat.LONGEST, title="Anything else that is wrong?")
-    fields[uat.OTHER_SEVERITY] = Param(
-        uat.NONE, type="string", enum=[uat.NONE, *SEVERITIES], title="How severe is that?"
-    )
-    for name, field in fields.items():
-        value = comment_of(filled.get(name))
-        if value and value in field.schema.get("enum", (value,)):
-            field.value = value
-    return {name: field.serialize() for name, field in fields.items()}

@@ -57,6 +57,12 @@ async def asked(path: str, **check: Any) -> Any:
         return await ask("it", UrlCheck(url=url, path=path, **check))
 
 
+async def test_a_query_that_may_be_secret_is_never_told() -> None:
+    found = await asked("/away", redirects="any")
+    assert "at http://127.0.0.1:1/login in" in found.sentence
+    assert "geheim" not in found.sentence
+
+
 async def test_what_answers_as_it_has_to() -> None:
     found = await asked("/there", contains="issuer")
     assert (found.ok, found.status) == (True, 200)

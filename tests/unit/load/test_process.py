@@ -20,6 +20,7 @@ from include.errors import LoadNotMeasured
 from include.load import process
 from include.load.figures import read
 from include.load.process import arguments, measure
+from include.load.verdict import judge
 from include.plan.staging import LoadTest
 
 KINDS = [
@@ -45,6 +46,8 @@ async def server() -> AsyncIterator[tuple[str, Counter[str]]]:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         seen[f"{request.method} {request.path}"] += 1
+        if request.path == "/never" or (request.path == "/dies" and seen["GET /dies"] > 3):
+            await asyncio.sleep(60)
         if request.path == "/b":
             assert await request.json() == {"x": 1}
             return web.Response(status=201)
@@ -69,13 +72,40 @@ async def test_the_plans_users_ask_what_it_says_and_follow_nobody_elsewhere(tmp_
     async with server() as (url, seen):
         await measure(a_plan(), url, tmp_path)
     assert set(seen) == {"GET /a", "POST /b", "GET /moved"}
-    found = read(tmp_path)
+    found = read(tmp_path, 4)
     assert found is not None
+    assert {one.name for one in found.asked} == {"GET /a", "write", "GET /moved"}
     assert found.requests == sum(seen.values())
     assert found.failures == seen["GET /moved"]
     [why] = found.why_failed
     assert why.startswith("GET /moved: status 302, expected 200")
     assert max(point.users for point in found.points) == 4
+
+
+@pytest.mark.parametrize("request_seconds", [1.0, 30.0])
+async def test_what_never_answers_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_seconds: float
+) -> None:
+    monkeypatch.setattr(process, "REQUEST_SECONDS", request_seconds)
+    monkeypatch.setattr(process, "_STOP_SECONDS", 2)
+    kinds = [
+        {"name": "a1-b", "pause_seconds": 0.02, "requests": [{"path": "/dies"}]},
+        {"name": "a1b", "pause_seconds": 0.02, "requests": [{"path": "/never"}]},
+    ]
+    plan = a_plan(kinds=kinds, users=8, thresholds={"min_requests": 5})
+    async with server() as (url, seen):
+        await measure(plan, url, tmp_path)
+    found = read(tmp_path, 4)
+    assert found is not None
+    asked = {one.name: one for one in found.asked}
+    assert set(asked) == {"GET /dies", "GET /never"}, "kinds whose names are alike are told apart"
+    assert asked["GET /never"].failures == asked["GET /never"].requests == seen["GET /never"]
+    assert asked["GET /dies"].failures == seen["GET /dies"] - 3
+    verdict = judge(found, plan.thresholds, plan.titles)
+    assert verdict.result == "FAILED"
+    assert "error rate of GET /never 100.00 %" in verdict.sentence
+    assert found.silence_seconds is not None
+    assert found.silence_seconds >= 1
 
 
 def test_the_command_line_has_no_secret_and_the_environment_is_a_short_list(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from include.plan.checks import conflicts, holds
 from include.plan.models import Environment, Release
+from include.plan.staging import Acceptance, UrlCheck
 from tests.unit.plan.test_models import ENVIRONMENT, RELEASE, changed
 
 PRODUCTION = Environment.model_validate(ENVIRONMENT)
@@ -127,7 +128,7 @@ def test_without_a_conflict_nobody_shares_an_environment_and_the_first_one_keeps
         for number, (days, minutes) in enumerate(plans)
     ]
     refused = {version for version, *_ in found(*releases)}
-    every = [hold for one in releases if one.version not in refused for hold in holds(one)]
+    every = [hold for one in releases if one.version not in refused for hold in holds(one, BOTH)]
     for one in every:
         for other in every:
             apart = one.ends <= other.begins or other.ends <= one.begins
@@ -135,13 +136,44 @@ def test_without_a_conflict_nobody_shares_an_environment_and_the_first_one_keeps
     overlap = any(
         a.release != b.release and a.environment == b.environment and a.begins < b.ends and b.begins < a.ends
         for r in releases
-        for a in holds(r)
+        for a in holds(r, BOTH)
         for s in releases
-        for b in holds(s)
+        for b in holds(s, BOTH)
     )
     assert bool(refused) == overlap
 
 
 @pytest.mark.parametrize("minutes", [0, 60])
 def test_a_phase_that_only_looks_holds_nothing(minutes):
-    assert len(holds(release(timeline={"staging-deploy": {"minutes": minutes}}))) == (3 if minutes else 2)
+    assert len(holds(release(timeline={"staging-deploy": {"minutes": minutes}}), BOTH)) == (3 if minutes else 2)
+
+
+def test_a_rehearsal_lasts_at_least_as_long_as_key_users_may_test():
+    uat = {"cases": [{"id": "a", "title": "A"}], "timeout_seconds": 48 * 3600}
+    tested = {**BOTH, "staging": STAGING.model_copy(update={"uat": Acceptance.model_validate(uat)})}
+    first = release("3.0.0", timeline={"staging-deploy": {"minutes": 60}})
+    second = release("3.0.1", date="2030-05-02", timeline={"staging-deploy": {"minutes": 60}})
+    assert found(first, second) == []
+    [(version, place, why)] = found(first, second, environments=tested)
+    assert (version, place) == ("3.0.1", ("timeline", "staging-deploy"))
+    assert "within the rehearsal of release 3.0.0" in why
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"traffic": {"public_url": PRODUCTION.traffic.public_url}}, "traffic.public_url"),
+        ({"traffic": {"preview_url": PRODUCTION.traffic.public_url.upper()}}, "traffic.preview_url"),
+        ({"urls": {"frontend": UrlCheck(url=PRODUCTION.traffic.public_url)}}, "urls.frontend"),
+    ],
+)
+def test_staging_never_leads_to_production(changes, what):
+    own = {"public_url": "http://staging.example", "preview_url": "http://preview.staging.example"}
+    traffic = STAGING.traffic.model_copy(update={**own, **changes.get("traffic", {})})
+    apart = STAGING.model_copy(
+        update={"namespace": "elsewhere", "urls": changes.get("urls", {}), "traffic": traffic}
+    )
+    [(_, place, why)] = found(release(), environments={**BOTH, "staging": apart})
+    assert place == ("timeline", "staging-deploy")
+    assert why.startswith(f"{what} of environments/staging.yaml is")
+    assert found(release(), environments=BOTH) == [], "one place under two names, as in a sandbox"

@@ -46,6 +46,11 @@ def test_a_role_that_nobody_has_cannot_test() -> None:
         environment("staging", uat={"cases": CASES, "role": "tester"})
 
 
+def test_a_case_that_somebody_else_would_have_to_try_is_refused() -> None:
+    with pytest.raises(ValidationError, match="mallory is no key-user"):
+        environment("staging", uat={"cases": [{**CASES[0], "users": ["mallory"]}]})
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

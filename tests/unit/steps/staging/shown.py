@@ -6,9 +6,9 @@ from typing import Any
 
 from include.ledger.store import Ledger
 from include.steps.database.entries import BACKUP_PROVEN, MIGRATION_VERIFIED, TRIED_OUT
-from include.steps.record import CUT_OVER, RELEASED, record
+from include.steps.record import CUT_OVER, RELEASED, STARTED, record
 from include.steps.run import ReleaseRun
-from include.steps.staging.entries import LOAD_MEASURED, UAT_CONCLUDED, URLS_VERIFIED
+from include.steps.staging.entries import LOAD_MEASURED, SERVED, UAT_CONCLUDED, URLS_VERIFIED
 
 TRIED: dict[str, Any] = {"id": "t1", "up": {}, "old_version": {"proven": True}, "way_back": {"proven": True}}
 SHOWN: dict[str, dict[str, Any]] = {
@@ -16,6 +16,14 @@ SHOWN: dict[str, dict[str, Any]] = {
     TRIED_OUT: TRIED,
     MIGRATION_VERIFIED: {"revisions": ["c"], "fingerprint": "f", "tables": ["a"]},
     CUT_OVER: {"from": "blue", "to": "green", "at": "2026-01-12T09:00:00+00:00"},
+    SERVED: {
+        "ok": True,
+        "problem": "",
+        "slot": "green",
+        "by": "3.0.0__staging-deploy",
+        "images": ["valeo-erp:3.0.0"],
+        "contents": ["sha256:a"],
+    },
     URLS_VERIFIED: {"ok": True, "results": ["frontend: fine"], "failed": []},
     RELEASED: {"slot": "green", "checks": ["alive: fine"]},
     LOAD_MEASURED: {"result": "PASSED", "reasons": [], "figures": {"requests": 9}, "artefacts": []},
@@ -29,6 +37,7 @@ def show(ledger: Ledger, run: ReleaseRun, *, without: str = "", **changes: dict[
     :param without: the kind of entry that is missing
     :param changes: kind, with ``_`` for ``.`` and ``-`` → what is different in its payload
     """
+    record(ledger, run, STARTED, {"from": "blue", "to": "green"})
     for number, (kind, payload) in enumerate(SHOWN.items()):
         if kind != without:
             changed = changes.get(kind.replace(".", "_").replace("-", "_"), {})

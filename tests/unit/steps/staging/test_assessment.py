@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.steps.database.entries import TRIED_OUT
-from include.steps.record import CUT_OVER, record
+from include.steps.record import CUT_OVER, RELEASED, record
 from include.steps.staging.assessment import Assessment, assess
-from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED
+from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, SMOKE_FAILED
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
 from tests.unit.steps.staging.shown import SHOWN, show
 
@@ -26,7 +26,7 @@ def test_everything_was_shown() -> None:
     found = assessed()
     assert (found.result, found.lacking, found.findings) == ("passed", (), ())
     assert list(found.evidence) == [
-        *("backup", "migration rehearsal", "migration", "deployment", "addresses"),
+        *("backup", "migration rehearsal", "migration", "deployment", "traffic", "addresses"),
         *("smoke tests", "load test", "acceptance"),
     ]
     assert found.evidence["backup"] == {"backup": "b1", "level": "restore", "purpose": "safety"}
@@ -64,6 +64,15 @@ def test_the_newest_look_counts() -> None:
     run, ledger = a_run(), a_ledger()
     show(ledger, run, staging_load_measured={"result": "FAILED", "reasons": ["slow"]})
     record(ledger, run, LOAD_MEASURED, SHOWN[LOAD_MEASURED], number=2)
+    assert assess(ledger.entries()).result == "passed"
+
+
+def test_a_smoke_suite_that_failed_later_is_no_pass() -> None:
+    run, ledger = a_run(), a_ledger()
+    show(ledger, run)
+    record(ledger, run, SMOKE_FAILED, {"slot": "green", "problem": "alive: status 500"})
+    assert assess(ledger.entries()).lacking == ("smoke tests: alive: status 500",)
+    record(ledger, run, RELEASED, SHOWN[RELEASED], number="again")
     assert assess(ledger.entries()).result == "passed"
 
 

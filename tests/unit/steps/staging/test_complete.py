@@ -13,33 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.bluegreen.fence import RELEASE_ID
-from include.bluegreen.state import ServiceState
 from include.errors import EvidenceError, ReportError
 from include.ledger.store import Ledger
-from include.steps.record import CUT_OVER, RELEASED, record
+from include.steps.record import CUT_OVER, STARTED, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.artefacts import folder_of, keep
 from include.steps.staging.bundle import zipped
-from include.steps.staging.complete import complete, conclude, failure
-from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, REHEARSAL_COMPLETED
+from include.steps.staging.complete import complete, conclude
+from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, REHEARSAL_COMPLETED, SERVED
+from include.steps.staging.failing import failed
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
+from tests.unit.steps.staging.served import Staging
 from tests.unit.steps.staging.shown import SHOWN, show
 
 
-class Cluster:
-    """The traffic Service with the release id of whoever has it."""
-
-    def __init__(self, holder: str | None) -> None:
-        self.holder = holder
-
-    async def service(self, name: str) -> ServiceState:
-        return ServiceState(name, {}, {RELEASE_ID: self.holder} if self.holder else {})
-
-
 async def completed(run: ReleaseRun, ledger: Ledger, folder: Path, holder: str | None = "") -> dict[str, Any]:
-    there = run.release_id if holder == "" else holder
-    return await complete(run, ledger, cast(Any, Cluster(there)), folder)
+    return await complete(run, ledger, cast(Any, Staging(run, holder)), folder)
 
 
 def measured(run: ReleaseRun, folder: Path, text: bytes = b"<svg/>") -> dict[str, Any]:
@@ -66,7 +55,7 @@ async def test_what_was_shown_becomes_an_entry_and_a_file(tmp_path: Path) -> Non
     assert (manifest["release"], manifest["run"]) == ("3.0.0", run.run_id)
     for one in manifest["files"]:
         assert hashlib.sha256(files[one["name"]]).hexdigest() == one["sha256"]
-    assert [one["kind"] for one in json.loads(files["ledger.json"])] == list(SHOWN)
+    assert [one["kind"] for one in json.loads(files["ledger.json"])] == [STARTED, *SHOWN, SERVED]
     assert [one["title"] for one in told["links"]] == ["staging", "load test", "evidence"]
 
 
@@ -82,8 +71,18 @@ async def test_a_part_that_is_missing_is_no_pass_whatever_the_tasks_say(tmp_path
 async def test_staging_that_somebody_took_meanwhile_was_not_tested(tmp_path: Path, holder: str | None) -> None:
     run, ledger = a_run(), a_ledger()
     show(ledger, run)
-    with pytest.raises(EvidenceError, match="was given to somebody else"):
+    with pytest.raises(EvidenceError, match="the traffic Service belongs to"):
         await completed(run, ledger, tmp_path, holder)
+    assert "traffic: the traffic Service belongs to" in "; ".join(failed(run, ledger, ("evidence",)).lacking)
+
+
+async def test_a_release_that_was_rolled_back_meanwhile_was_not_tested(tmp_path: Path) -> None:
+    run, ledger, staging = a_run(), a_ledger(), Staging(a_run())
+    show(ledger, run)
+    staging.switched_back()
+    with pytest.raises(EvidenceError, match=r"the traffic is on blue, not on green.*anna: slow"):
+        await complete(run, ledger, cast(Any, staging), tmp_path)
+    assert ledger.entries(kinds=(REHEARSAL_COMPLETED,)) == ()
 
 
 async def test_what_an_earlier_run_brought_there_may_be_tested(tmp_path: Path) -> None:
@@ -101,25 +100,6 @@ async def test_a_measurement_that_is_changed_or_gone_is_no_evidence(tmp_path: Pa
     file.write_bytes(b"<svg>better</svg>") if damage == "changed" else file.unlink()
     with pytest.raises(EvidenceError, match=r"load-1/load\.svg is not what was measured"):
         await completed(run, ledger, tmp_path)
-
-
-def test_a_failure_is_recorded_with_what_was_shown_until_then(tmp_path: Path) -> None:
-    run, ledger = a_run(), a_ledger()
-    show(ledger, run, without=RELEASED)
-    told = conclude(run, ledger, tmp_path)
-    assert (told["result"], told["evidence"]["lacking"]) == ("failed", ["smoke tests: they have not passed"])
-    matter = failure(run, told)
-    assert matter.key == failure(run, conclude(run, ledger, tmp_path)).key, "people are called once for it"
-    assert "blocker: smoke tests: they have not passed" in matter.seen
-    record(ledger, run, RELEASED, SHOWN[RELEASED])
-    assert conclude(run, ledger, tmp_path)["result"] == "passed"
-    results = [entry.payload["result"] for entry in ledger.entries(kinds=(REHEARSAL_COMPLETED,))]
-    assert results == ["failed", "passed"]
-
-
-def test_a_failure_before_anything_was_shown_is_recorded(tmp_path: Path) -> None:
-    told = conclude(a_run(), a_ledger(), tmp_path)
-    assert (told["result"], len(told["findings"])) == ("failed", 8)
 
 
 def test_nowhere_to_keep_it_says_what_to_do(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from include.bluegreen.fence import RELEASE_ID
 from include.bluegreen.state import PodState, ServiceState
-from include.plan.models import ImageRef
 from include.steps.record import DEPLOYED, RELEASED, STARTED, record
 from include.steps.staging.entries import DEPLOYED_ALREADY
-from include.steps.staging.standing import Seen, _is, look, missing
+from include.steps.staging.standing import Seen, look, missing
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
 
 EARLIER = a_run("earlier")
@@ -60,15 +59,6 @@ def test_a_plan_that_has_changed_is_deployed() -> None:
     assert "are others than they were" in missing(changed, seen())
 
 
-def test_an_image_is_known_by_its_digest_where_there_is_one() -> None:
-    digest = "sha256:" + "a" * 64
-    pinned = ImageRef(repository="r/erp", tag="3.0.0", digest=digest)
-    assert _is(f"r/erp@{digest}", pinned)
-    assert not _is("r/erp:3.0.0", pinned)
-    assert _is("r/erp:3.0.0", ImageRef(repository="r/erp", tag="3.0.0"))
-    assert not _is("r/erp:3.0.00", ImageRef(repository="r/erp", tag="3.0.0"))
-
-
 class Cluster:
     """Traffic on green, brought there by a run."""
 
@@ -105,3 +95,15 @@ async def test_nothing_is_recorded_of_what_has_to_be_deployed() -> None:
     found = await look(a_run(), cast(Any, Cluster("2.9.0@staging/x")), ledger, None)
     assert found == {"deploy": True, "why": "the traffic is on 2.9.0@staging/x"}
     assert ledger.entries(kinds=(DEPLOYED_ALREADY,)) == ()
+
+
+async def test_what_another_run_has_brought_there_since_is_recorded_anew() -> None:
+    run, ledger = a_run(), a_past()
+    await look(run, cast(Any, Cluster(EARLIER.release_id)), ledger, None)
+    later = a_run("later")
+    record(ledger, later, STARTED, {"from": "blue", "to": "green", "fingerprint": later.fingerprint})
+    record(ledger, later, DEPLOYED, {"slot": "green"})
+    record(ledger, later, RELEASED, {"slot": "green", "checks": []})
+    for _ in range(2):
+        await look(run, cast(Any, Cluster(later.release_id)), ledger, None)
+    assert [entry.payload["by"] for entry in ledger.entries(kinds=(DEPLOYED_ALREADY,))] == ["earlier", "later"]

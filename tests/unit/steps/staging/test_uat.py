@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from include.plan.staging import SEVERITIES
 from include.steps.staging.uat import NOT_TESTED, OUTCOMES, PASSED, Finding, UatReport, judge, read
+from include.watch.steer import comment_of
 from tests.unit.steps.staging.rehearsals import USERS, acceptance
 
 PLAN = acceptance()
@@ -45,6 +46,10 @@ def test_a_form_becomes_outcomes_and_findings() -> None:
         ({**WORKS, "other": "x"}, "needs both"),
         ({**WORKS, "other_severity": "minor"}, "needs both"),
         ({**WORKS, "other": "x", "other_severity": "bad"}, "'bad' is none of"),
+        ({**WORKS, "note_order": "die Summe ist falsch"}, "Auftrag: say how severe it is, or remove the note"),
+        ({"case_articles": PASSED, "note_order": "die Summe ist falsch"}, "it says not tested"),
+        ({**WORKS, "case_order": "minor", "note_order": "x" * 1001}, "at most 1000 characters"),
+        ({**WORKS, "other": "x" * 1001, "other_severity": "minor"}, "at most 1000 characters"),
         ({"case_articles": ["passed"], "case_order": True}, "nothing is filled in"),
     ],
 )
@@ -52,6 +57,28 @@ def test_what_does_not_count_is_asked_again(form: dict[str, Any], why: str) -> N
     found = read("anna", form, PLAN.cases)
     assert isinstance(found, str)
     assert why in found
+
+
+words = st.one_of(st.just(""), st.text(max_size=1100))
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "case_articles": st.sampled_from(OUTCOMES),
+            "note_articles": words,
+            "case_order": st.sampled_from(OUTCOMES),
+            "note_order": words,
+            "other": words,
+            "other_severity": st.sampled_from(["none", *SEVERITIES]),
+        }
+    )
+)
+def test_what_somebody_wrote_is_in_the_report_or_is_asked_about(form: dict[str, str]) -> None:
+    found = read("anna", form, PLAN.cases)
+    if isinstance(found, UatReport):
+        written = [comment_of(form[name]) for name in ("note_articles", "note_order", "other")]
+        assert [one.text for one in found.findings] == [text for text in written if text]
 
 
 def test_what_is_left_alone_is_not_tested() -> None:
@@ -66,6 +93,14 @@ def test_a_blocking_finding_of_anybody_stops_it() -> None:
     found = judge(PLAN, USERS, tests)
     assert (found.result, found.reasons) == ("failed", ("blocker: order: weg (test-user)",))
     assert judge(acceptance(blocking=["major"]), USERS, tests).result == "passed"
+
+
+def test_a_blocking_finding_stays_when_who_found_it_is_no_key_user_any_more() -> None:
+    tests = {user: tried(user) for user in USERS}
+    tests["gone"] = tried("gone", case_order="blocker", note_order="weg")
+    assert judge(PLAN, USERS, tests).result == "failed"
+    tests["gone"] = tried("gone")
+    assert judge(PLAN, (*USERS, "new"), tests).reasons == ("new has not tested",)
 
 
 def test_findings_that_do_not_block_are_told_the_worst_first() -> None:
@@ -99,6 +134,16 @@ def test_a_case_that_nobody_tried_is_not_known() -> None:
     assert (found.result, found.reasons) == ("unknown", ("nobody has tried 'Auftrag'",))
 
 
+def test_a_case_of_one_user_is_tried_by_that_user_alone() -> None:
+    cases = [{"id": "articles", "title": "Artikel"}, {"id": "order", "title": "Auftrag", "users": ["test-user"]}]
+    plan = acceptance(cases=cases)
+    assert [len(plan.cases_of(user)) for user in USERS] == [1, 2, 1]
+    tests = {user: tried(user) for user in USERS if user != "test-user"}
+    tests["test-user"] = UatReport("test-user", {"articles": PASSED, "order": NOT_TESTED})
+    assert judge(plan, USERS, tests).reasons == ("nobody has tried 'Auftrag', which test-user has to",)
+    assert judge(plan, USERS, {**tests, "test-user": tried("test-user")}).result == "passed"
+
+
 def test_somebody_who_is_no_key_user_counts_for_nothing() -> None:
     found = judge(PLAN, USERS, {user: tried(user) for user in (*USERS[:2], "mallory")})
     assert found.result == "unknown"
@@ -115,10 +160,14 @@ policies = st.builds(
 )
 
 
+def notes_of(form: dict[str, str]) -> dict[str, str]:
+    """A note beside each finding."""
+    return {f"note_{case.id}": "x" for case in PLAN.cases if form[f"case_{case.id}"] in SEVERITIES}
+
+
 @given(policies, forms)
 def test_a_pass_has_no_blocking_finding_and_every_test_that_is_needed(plan: Any, given_forms: Any) -> None:
-    notes = {"note_articles": "a", "note_order": "b"}
-    read_forms = {user: read(user, {**form, **notes}, plan.cases) for user, form in given_forms.items()}
+    read_forms = {user: read(user, form | notes_of(form), plan.cases) for user, form in given_forms.items()}
     tests = {user: one for user, one in read_forms.items() if isinstance(one, UatReport)}
     found = judge(plan, USERS, tests)
     blocking = [one for one in found.findings if one.severity in plan.blocking]
