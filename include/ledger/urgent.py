@@ -22,9 +22,8 @@ SECONDS: Final = 3.0
 class UrgentLedger(Ledger):
     """Another ledger, seen by somebody in a hurry.
 
-    A call that has no answer after :data:`SECONDS` is given up, whatever it hangs on, and so is every later one, at
-    once: what is told in many calls waits for a hung database only once. A call that was given up may still be
-    carried out.
+    A call that has no answer after :data:`SECONDS` is given up, whatever it hangs on, and every later one at once:
+    what is told in many calls waits for a hung database only once. What was given up may still be carried out.
     """
 
     def __init__(self, ledger: Ledger) -> None:

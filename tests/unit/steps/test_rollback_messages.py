@@ -332,12 +332,12 @@ def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for
 
         entries = find = append = lambda self, *_, **__: released.wait(30)  # type: ignore[assignment]
 
-    monkeypatch.setattr(urgent, "SECONDS", 0.3)
+    monkeypatch.setattr(urgent, "SECONDS", 0.5)
     servers, began = Servers(), time.monotonic()
     desk = a_desk(servers, the_service(), ledger=Hung())
     try:
         assert "sent" in tell(desk, "alert")
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 2
         assert overdue(replace(desk, service=the_service(ago=4000)))
     finally:
         released.set()
