@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from include.errors import LedgerError, MessageError
+from include.errors import LedgerError, MessageError, MessageUnanswered
 from include.ledger.store import Ledger
 from include.ledger.urgent import urgent
 from include.messages import compose
@@ -120,8 +120,9 @@ def within(seconds: float, send: Callable[[Message], object]) -> Callable[[Messa
         thread.start()
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            raise MessageError(
-                f"{message.key} was not delivered",
+            # The thread goes on: what it sends may still be taken.
+            raise MessageUnanswered(
+                f"nobody has said whether {message.key} was delivered",
                 expected=f"an answer within {seconds:g} s",
                 seen="none",
                 remedy="tell people by other means",
