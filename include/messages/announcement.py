@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from include.errors import PlanError
-from include.messages.limits import MOST_LINES, listed, shortened
+from include.messages.limits import LONGEST_NAME, MOST_LINES, listed, shortened
 from include.messages.model import Message
 from include.messages.occasion import Occasion, facts_of, mail, told
 from include.messages.rehearsal import RehearsalOutcome
@@ -164,12 +166,23 @@ def _place(link: Link) -> dict[str, str]:
 
 
 def _rehearsed(outcome: RehearsalOutcome) -> dict[str, Any]:
-    findings, links = outcome.findings, outcome.links
+    """Findings only by number: who found what, in their own words, is in the evidence and not for everybody."""
+    found = Counter(shortened(one.severity, LONGEST_NAME) for one in outcome.findings)
+    links = [one for one in outcome.links if _reachable(one.url)]
     return {
         "result": outcome.result,
-        "findings": [
-            {"severity": shortened(one.severity), "text": shortened(one.text)} for one in findings[:MOST_LINES]
-        ],
-        "more_findings": max(0, len(findings) - MOST_LINES),
+        "found": list(found.items())[:MOST_LINES],
+        "fingerprint": shortened(outcome.fingerprint, LONGEST_NAME),
         "links": [{"title": shortened(one.title), "url": shortened(one.url)} for one in links[:MOST_LINES]],
     }
+
+
+def _reachable(url: str) -> bool:
+    """Whether somebody else than its author may be able to open it."""
+    try:
+        parsed = urlsplit(url)
+        host = parsed.hostname or ""
+    except ValueError:
+        return False
+    own = host == "localhost" or host.startswith("127.") or host in ("::1", "")
+    return parsed.scheme in ("http", "https") and not own

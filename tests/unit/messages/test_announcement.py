@@ -128,9 +128,31 @@ def test_no_downtime_is_said_and_lists_may_be_empty() -> None:
 def test_the_rehearsal_is_told_where_it_is_known() -> None:
     told = announced(rehearsal=PASSED)
     assert "was rehearsed in the test environment and passed" in told.text
-    assert "- minor: a label is cut\n- Report: https://reports.valeo.example/r1\n" in told.text
+    assert "- Findings: 1 minor\n- Report: https://reports.valeo.example/r1\n" in told.text
     assert "did not pass" in announced(rehearsal=replace(PASSED, result="failed")).text
     assert "still being rehearsed" in announced().text
+
+
+def test_who_found_what_and_links_that_nobody_else_can_open_are_not_for_everybody() -> None:
+    found = (Finding("minor", "a label (rita)"), Finding("major", "slow (tom)"), Finding("minor", "typo (rita)"))
+    urls = (
+        "http://localhost:8001",
+        "http://127.0.0.1/x",
+        "s3://b/e.zip",
+        "file:///e.zip",
+        "http://[::1",
+        "https:///x",
+    )
+    links = tuple(Evidence("evidence", url) for url in (*urls, "https://staging.valeo.example"))
+    outcome = RehearsalOutcome("passed", found, links, fingerprint="1a2b3c")
+    mail = announced(rehearsal=outcome)
+    assert "- Findings: 2 minor, 1 major\n- Fingerprint of the evidence: 1a2b3c\n" in mail.text
+    assert "- evidence: https://staging.valeo.example\n" in mail.text
+    assert not any(text in mail.text for text in ("rita", "tom", *urls))
+    german = announcement(replace(OCCASION, language="de"), RELEASE, AUDIENCES, outcome)
+    assert german is not None
+    assert "- Befunde: 2 leicht, 1 schwer\n" in german.text
+    assert "- Nachweise: https://staging.valeo.example\n" in german.text
 
 
 def test_it_goes_out_once_for_what_it_tells_whoever_sends_it() -> None:
@@ -195,7 +217,8 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     )
     many = RehearsalOutcome("failed", tuple(Finding("minor", f"finding {number}") for number in range(100)))
     text = announced(long, many).text
-    assert text.count("- and 70 more\n") == 3
+    assert text.count("- and 70 more\n") == 2
+    assert "- Findings: 100 minor\n" in text
     assert "feature 29\n" in text
     assert "feature 30\n" not in text
 

@@ -23,7 +23,10 @@ from tests.unit.steps.database.worlds import a_ledger
 
 PLAN = load_plan(plan_folder())
 OUTCOME = RehearsalOutcome(
-    "passed", (Finding("minor", "a label is cut"),), (Evidence("Report", "https://reports.valeo.example/r1"),)
+    "passed",
+    (Finding("minor", "a label is cut"),),
+    (Evidence("Report", "https://reports.valeo.example/r1"),),
+    "1a2b3c",
 )
 
 
@@ -69,7 +72,7 @@ def test_the_rehearsal_ends_with_a_mail_about_production() -> None:
         "support@valeo.example.com",
     )
     assert "hat bestanden" in mail.text
-    assert "- minor: a label is cut\n- Report: https://reports.valeo.example/r1" in mail.text
+    assert "- Befunde: 1 leicht\n- Fingerprint der Nachweise: 1a2b3c\n- Report: https://reports" in mail.text
     assert "Support, support@valeo.example.com" in mail.text
     assert said(ledger, "announcement") is None, "it goes out once"
     assert said(ledger, "announcement", a_run("staging", "r2")) is None, "whichever run sends it"
