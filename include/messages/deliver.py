@@ -13,12 +13,11 @@ from include.errors import (
     LedgerError,
     LedgerUnavailable,
     MessageBusy,
-    MessageError,
     MessageIncomplete,
     MessageUnanswered,
 )
 from include.ledger.entry import Entry, NewEntry
-from include.messages.doubt import UNANSWERED, not_yet, repeated, unanswered, wait_after
+from include.messages.doubt import UNANSWERED, not_yet, repeated, unanswered, undelivered
 from include.messages.model import Message, Receipt
 from include.plan.communication import Language
 
@@ -124,7 +123,7 @@ def _deliver(
             {UNANSWERED: True} if doubt else {}
         )
         noted = _note(ledger, _entry(message, FAILED, now, actor, **facts))
-        failure = _undelivered(message, error, wait_after(message, len(doubts) + 1), noted=noted)
+        failure = undelivered(message, error, len(doubts) + 1, noted=noted)
         if failure is error:
             raise
         raise failure from error
@@ -141,20 +140,6 @@ def _deliver(
             remedy="nothing: a later try tells those alone; where none succeeds, tell them by other means",
         )
     return Delivery(message.key, sent=True, recorded=recorded, refused=refused)
-
-
-def _undelivered(message: Message, error: Exception, wait_seconds: float, *, noted: bool) -> MessageError:
-    """The transport's own error, with what is known of a doubt; another one as that of a transport."""
-    if isinstance(error, MessageUnanswered):
-        error.wait_seconds, error.recorded = wait_seconds, noted
-    if isinstance(error, MessageError):
-        return error
-    return MessageError(
-        f"{message.key} was not delivered",
-        expected=f"{'Slack' if message.kind == 'slack' else 'the mail server'} to accept it",
-        seen=f"{type(error).__name__}: {error}",
-        remedy="tell people by other means; the message can be sent again",
-    )
 
 
 def _doubts(ledger: Record | None, message: Message) -> tuple[datetime, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from include.errors import MessageUnanswered
+from include.errors import MessageError, MessageUnanswered
 from include.ledger.entry import Entry
 from include.messages.model import Message
 from include.plan.communication import Language
@@ -20,6 +20,7 @@ URGENT_WAIT: Final = 30.0
 WAIT: Final = 300.0
 """The same for what can wait."""
 
+LONGEST_URGENT_WAIT: Final = 300.0
 LONGEST_WAIT: Final = 1800.0
 
 _REPEATED: Final[Mapping[Language, str]] = {
@@ -43,8 +44,8 @@ def wait_after(message: Message, times: int) -> float:
 
     :param times: how often it was sent and got no answer
     """
-    first = URGENT_WAIT if message.urgent else WAIT
-    return float(min(LONGEST_WAIT, first * 2 ** min(times - 1, 10)))
+    first, longest = (URGENT_WAIT, LONGEST_URGENT_WAIT) if message.urgent else (WAIT, LONGEST_WAIT)
+    return float(min(longest, first * 2 ** min(times - 1, 10)))
 
 
 def not_yet(message: Message, doubts: Sequence[datetime], now: datetime) -> MessageUnanswered | None:
@@ -65,6 +66,24 @@ def not_yet(message: Message, doubts: Sequence[datetime], now: datetime) -> Mess
     )
     error.wait_seconds, error.recorded = (again - now).total_seconds(), True
     return error
+
+
+def undelivered(message: Message, error: Exception, times: int, *, noted: bool) -> MessageError:
+    """The transport's own error, with what is known of a doubt; for any other one that of a transport.
+
+    :param times: how often the message was sent and got no answer, if this time was one
+    :param noted: the ledger knows of the failure
+    """
+    if isinstance(error, MessageUnanswered):
+        error.wait_seconds, error.recorded = wait_after(message, times), noted
+    if isinstance(error, MessageError):
+        return error
+    return MessageError(
+        f"{message.key} was not delivered",
+        expected=f"{'Slack' if message.kind == 'slack' else 'the mail server'} to accept it",
+        seen=f"{type(error).__name__}: {error}",
+        remedy="tell people by other means; the message can be sent again",
+    )
 
 
 def repeated(message: Message) -> Message:

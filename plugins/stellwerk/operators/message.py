@@ -27,7 +27,7 @@ FIRST_WAIT: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(seconds=15)
 FIRST_MAIL_WAIT: Final = timedelta(seconds=15)
 LONGEST_MAIL_WAIT: Final = timedelta(minutes=10)
-LONGEST_DOUBT: Final = timedelta(minutes=30)
+LONGEST_DOUBT: Final = timedelta(minutes=10)
 MAILS: Final = ("announcement", "completion")
 
 
