@@ -64,6 +64,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
     │   ├── MessageIncomplete          the mail server has put some recipients off
+    │   ├── MessageUnanswered          nobody knows whether it was taken (a retry waits, and says so)
     │   ├── MessageRefused             the channel, the credentials or the recipients are wrong
     │   └── MessageGivenUp             not delivered long after its deadline
     ├── DatabaseError                  the application's database and PostgreSQL's client programs
@@ -433,6 +434,17 @@ class MessageRefused(MessageError):
 
 class MessageIncomplete(MessageError):
     """Some recipients have it; a later try tells those whom the mail server has put off, and only those."""
+
+
+class MessageUnanswered(MessageError):
+    """No answer came, and the message may have been taken all the same: sending it again may tell it twice.
+
+    :ivar wait_seconds: so long it is not sent again
+    :ivar recorded: the ledger knows of the doubt, so that whoever tries again waits by itself
+    """
+
+    wait_seconds: float = 0.0
+    recorded: bool = False
 
 
 class MessageGivenUp(MessageError):

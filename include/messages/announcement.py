@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from include.errors import PlanError
-from include.messages.limits import MOST_LINES, listed, shortened
+from include.messages.limits import LONGEST_NAME, MOST_LINES, listed, shortened
 from include.messages.model import Message
 from include.messages.occasion import Occasion, facts_of, mail, told
 from include.messages.rehearsal import RehearsalOutcome
@@ -16,10 +19,43 @@ from include.plan.communication import KnownIssue, Link, MailEvent, MailPlan
 from include.plan.models import Release
 
 _ANNOUNCEMENT: Final = "announcement:"
-_DATE_LENGTH: Final = len("2099-12-31")
+_NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d):(open|passed|failed):(\d+)")
 
 Audiences = Mapping[str, tuple[str, ...]]
 """Addresses by the name of the audience."""
+
+Rehearsed = Literal["open", "passed", "failed"]
+"""What people are told of the rehearsal; ``open``: it has not come to an end."""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What an announcement has told; its name says so.
+
+    :param number: of the announcements of its release, from 1
+    """
+
+    day: date
+    rehearsed: Rehearsed
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """It makes the key: what is told anew is another message, and is sent once as well."""
+        return f"{_ANNOUNCEMENT}{self.day.isoformat()}:{self.rehearsed}:{self.number}"
+
+    @classmethod
+    def read(cls, occasion: Occasion, key: str) -> Announced | None:
+        """What the message with this key has told; None when it is no announcement of this release."""
+        prefix = occasion.release_key(_ANNOUNCEMENT)
+        found = _NAME.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
+        return cls(date.fromisoformat(found[1]), found[2], int(found[3])) if found else None  # type: ignore[arg-type]
+
+    def followed_by(self, day: date, rehearsed: Rehearsed) -> Announced:
+        """What is to be told now: the same, where nothing has changed."""
+        if (day, rehearsed) == (self.day, self.rehearsed):
+            return self
+        return Announced(day, rehearsed, self.number + 1)
 
 
 def announcement(
@@ -28,23 +64,26 @@ def announcement(
     audiences: Audiences,
     rehearsal: RehearsalOutcome | None,
     *,
-    announced: date | None = None,
+    told: Announced | None = None,
 ) -> Message | None:
     """The mail of T-3: what comes when; None where the plan has no such mail.
 
-    It goes out once for each date, and again where a rehearsal has failed meanwhile.
+    It goes out once, and again when its date or what came of the rehearsal has changed.
 
-    :param rehearsal: None where nothing is known of one: nothing is said of it then
-    :param announced: the date that people were told before, None if they were not
+    :param rehearsal: None where it has not come to an end
+    :param told: what people were told last, None if they were not
     :raises PlanError: the plan names an audience that nobody knows
     """
     plan = _planned(release, "announcement")
     if plan is None:
         return None
+    rehearsed = rehearsal.result if rehearsal else "open"
+    tells = told.followed_by(release.date, rehearsed) if told else Announced(release.date, rehearsed)
     facts = {
         **_news(occasion, release),
         "date": release.date,
-        "moved_from": announced if announced != release.date else None,
+        "moved_from": told.day if told and told.day != release.date else None,
+        "other_result": told is not None and told.rehearsed != rehearsed,
         "begins": release.phase("release-day").at,
         "cutover": release.at("cutover"),
         "ends": release.at("sign_off"),
@@ -52,18 +91,7 @@ def announcement(
         "downtime_minutes": release.downtime_minutes,
         "rehearsal": _rehearsed(rehearsal) if rehearsal else None,
     }
-    name = f"{_ANNOUNCEMENT}{release.date.isoformat()}"
-    if rehearsal and rehearsal.result == "failed":
-        name += ":rehearsal-failed"
-    return _to_audiences(occasion, plan, audiences, name, facts)
-
-
-def announced_date(occasion: Occasion, key: str) -> date | None:
-    """The date that the message with this key has announced; None when it is no announcement of this release."""
-    prefix = occasion.release_key(_ANNOUNCEMENT)
-    if not key.startswith(prefix):
-        return None
-    return date.fromisoformat(key.removeprefix(prefix)[:_DATE_LENGTH])
+    return _to_audiences(occasion, plan, audiences, tells.name, facts)
 
 
 def completion(
@@ -138,12 +166,23 @@ def _place(link: Link) -> dict[str, str]:
 
 
 def _rehearsed(outcome: RehearsalOutcome) -> dict[str, Any]:
-    findings, links = outcome.findings, outcome.links
+    """Findings only by number: who found what, in their own words, is in the evidence and not for everybody."""
+    found = Counter(shortened(one.severity, LONGEST_NAME) for one in outcome.findings)
+    links = [one for one in outcome.links if _reachable(one.url)]
     return {
         "result": outcome.result,
-        "findings": [
-            {"severity": shortened(one.severity), "text": shortened(one.text)} for one in findings[:MOST_LINES]
-        ],
-        "more_findings": max(0, len(findings) - MOST_LINES),
+        "found": list(found.items())[:MOST_LINES],
+        "fingerprint": shortened(outcome.fingerprint, LONGEST_NAME),
         "links": [{"title": shortened(one.title), "url": shortened(one.url)} for one in links[:MOST_LINES]],
     }
+
+
+def _reachable(url: str) -> bool:
+    """Whether somebody else than its author may be able to open it."""
+    try:
+        parsed = urlsplit(url)
+        host = parsed.hostname or ""
+    except ValueError:
+        return False
+    own = host == "localhost" or host.startswith("127.") or host in ("::1", "")
+    return parsed.scheme in ("http", "https") and not own

@@ -9,8 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from include.errors import LedgerError, LedgerUnavailable, MessageBusy, MessageError, MessageIncomplete
+from include.errors import (
+    LedgerError,
+    LedgerUnavailable,
+    MessageBusy,
+    MessageIncomplete,
+    MessageUnanswered,
+)
 from include.ledger.entry import Entry, NewEntry
+from include.messages.doubt import UNANSWERED, not_yet, repeated, unanswered, undelivered
 from include.messages.model import Message, Receipt
 from include.plan.communication import Language
 
@@ -71,12 +78,14 @@ def deliver(
 
     Between acceptance and record a kill may let it go out a second time, with the same Message-ID. Without the
     ledger an urgent message goes out all the same and says that it may arrive twice. Recipients whom the mail
-    server puts off get it by a later call, and they alone. A post goes into its release's thread; where that is
-    not known it begins one.
+    server puts off get it by a later call, and they alone. What may have arrived, because no answer came, is sent
+    again only after a while, and says so. A post goes into its release's thread; where that is not known it begins
+    one.
 
     :param ledger: None when it cannot even be opened
     :raises MessageError: the transport failed; recorded where that is possible
     :raises MessageIncomplete: the mail server has put some recipients off
+    :raises MessageUnanswered: no answer came, now or a moment ago, and it may have arrived
     :raises MessageBusy: another process is sending it
     :raises LedgerError: the ledger failed and the message can wait
     """
@@ -93,28 +102,31 @@ def _deliver(
                 f"{message.key} is being sent by another process", remedy="nothing: trying again tells how it went"
             )
         message, before, number = _left_to_tell(ledger, message)
+        doubts = _doubts(ledger, message) if before is None else ()
     except LedgerError as error:
         if not message.urgent:
             raise
         log.warning("%s is sent without the ledger: %s", message.key, error)
-        ledger, before, number = None, None, 1
+        ledger, before, number, doubts = None, None, 1, ()
         message = message.noted(_DOUBT[message.language])
     if before is not None:
         log.info("%s went out before, ledger entry %s", message.key, before.sequence)
         return Delivery(message.key, sent=False, recorded=True, refused=_refused(before))
-    message = _in_thread(ledger, message)
+    if waiting := not_yet(message, doubts, now):
+        raise waiting
+    message = _in_thread(ledger, repeated(message) if doubts else message)
     try:
         answer = transport(message)
     except Exception as error:
-        _note(ledger, _entry(message, FAILED, now, actor, error=f"{type(error).__name__}: {error}"))
-        if isinstance(error, MessageError):
+        doubt = isinstance(error, MessageUnanswered)
+        facts: dict[str, Any] = {"error": f"{type(error).__name__}: {error}"} | (
+            {UNANSWERED: True} if doubt else {}
+        )
+        noted = _note(ledger, _entry(message, FAILED, now, actor, **facts))
+        failure = undelivered(message, error, len(doubts) + 1, noted=noted)
+        if failure is error:
             raise
-        raise MessageError(
-            f"{message.key} was not delivered",
-            expected=f"{'Slack' if message.kind == 'slack' else 'the mail server'} to accept it",
-            seen=f"{type(error).__name__}: {error}",
-            remedy="tell people by other means; the message can be sent again",
-        ) from error
+        raise failure from error
     receipt = answer if isinstance(answer, Receipt) else Receipt()
     recorded = _note(ledger, _sent(message, receipt, now, actor, number))
     refused = {address: str(refusal) for address, refusal in receipt.refused.items()}
@@ -128,6 +140,14 @@ def _deliver(
             remedy="nothing: a later try tells those alone; where none succeeds, tell them by other means",
         )
     return Delivery(message.key, sent=True, recorded=recorded, refused=refused)
+
+
+def _doubts(ledger: Record | None, message: Message) -> tuple[datetime, ...]:
+    """When it was sent and may have arrived."""
+    if ledger is None:
+        return ()
+    failed = ledger.entries(release=message.release, environment=message.environment, kinds=(FAILED,))
+    return unanswered(failed, message)
 
 
 def _left_to_tell(ledger: Record | None, message: Message) -> tuple[Message, Entry | None, int]:

@@ -9,7 +9,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Final
 
-from include.errors import MessageError, MessageRefused
+from include.errors import MessageError, MessageRefused, MessageUnanswered
 from include.messages.limits import shortened
 from include.messages.model import Attachment, Message, Receipt, Refusal
 
@@ -52,10 +52,29 @@ def _attach(mail: EmailMessage, one: Attachment) -> None:
 def hand_over(client: smtplib.SMTP, message: Message, now: datetime) -> Receipt:
     """Give a mail to a server; whoever of the recipients is refused does not keep it from the others.
 
-    :param client: connected
+    :param client: connected, and used for nothing else
+    :raises MessageUnanswered: the server got it and never said whether it took it
     :raises smtplib.SMTPException: the server took it for nobody, see :func:`undelivered`
     """
-    refused = client.send_message(mail_of(message, now), message.sender, list(message.recipients))
+    begun: list[bool] = []
+    data = client.data
+
+    def noted(content: bytes | str) -> tuple[int, bytes]:
+        begun.append(True)
+        return data(content)
+
+    client.data = noted  # type: ignore[method-assign, assignment]  # smtplib tells nobody how far it came
+    try:
+        refused = client.send_message(mail_of(message, now), message.sender, list(message.recipients))
+    except OSError as error:
+        if not begun or isinstance(error, smtplib.SMTPResponseException):
+            raise
+        raise MessageUnanswered(
+            f"the mail server has not said whether it took {message.key}",
+            expected="an answer",
+            seen=f"{type(error).__name__}: {error}",
+            remedy="ask a recipient; the task tries again after a while",
+        ) from error
     return Receipt(refused={address: _refusal(*reply) for address, reply in refused.items()})
 
 

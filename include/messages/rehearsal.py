@@ -25,11 +25,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class RehearsalOutcome:
-    """How the rehearsal ended, what was found, and where that is written."""
+    """How the rehearsal ended, what was found, and where that is written.
+
+    :param fingerprint: of the evidence
+    """
 
     result: Literal["passed", "failed"]
     findings: tuple[Finding, ...] = ()
     links: tuple[Evidence, ...] = ()
+    fingerprint: str = ""
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -38,6 +42,7 @@ class RehearsalOutcome:
             "result": self.result,
             "findings": [asdict(one) for one in self.findings],
             "links": [asdict(one) for one in self.links],
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -55,6 +60,7 @@ class RehearsalOutcome:
             result,
             tuple(Finding(str(one.get("severity", "")), str(one["text"])) for one in findings),
             tuple(Evidence(str(one["title"]), str(one["url"])) for one in links),
+            str(payload.get("fingerprint") or ""),
         )
 
 

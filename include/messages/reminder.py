@@ -26,8 +26,8 @@ def gate_reminder(
     :param missing: role → who may answer for it
     :param number: tells one asking of the same gate from the next
     """
-    told = [(role, ", ".join(people)) for role, people in missing.items()]
-    facts = {**facts_of(occasion), "what": what, "missing": told, "deadline": deadline, "at": at}
+    told = [(shortened(role), shortened(", ".join(people))) for role, people in missing.items()]
+    facts = {**facts_of(occasion), "what": shortened(what), "missing": told, "deadline": deadline, "at": at}
     message = slack(
         occasion, "gate-reminder", occasion.status_channel, "gate_reminder.slack.j2", facts, urgent=False
     )
@@ -39,7 +39,8 @@ def gate_delegated(occasion: Occasion, *, role: str, by: str, to: str, comment: 
 
     :param by: who has named them
     """
-    facts = {**facts_of(occasion), "role": role, "by": by, "to": to, "comment": shortened(comment), "at": at}
+    said = {"role": role, "by": by, "to": to, "comment": comment}
+    facts = {**facts_of(occasion), **{name: shortened(fact) for name, fact in said.items()}, "at": at}
     message = slack(
         occasion, "gate-delegated", occasion.status_channel, "gate_delegated.slack.j2", facts, urgent=False
     )

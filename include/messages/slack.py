@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from typing import Any, Final
+from urllib.error import URLError
 
-from include.errors import MessageError, MessageRefused
+from include.errors import MessageError, MessageRefused, MessageUnanswered
 from include.messages.model import Message, Receipt
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ URGENT_PATIENCE: Final = 5.0
 
 _MOST_TRIES: Final = 4
 _TOO_MANY: Final = 429
+_GATEWAY_TIMEOUT: Final = 504
 
 _CREDENTIALS: Final = "give the Slack connection a valid bot token"
 _SCOPE: Final = "give the Slack app the scope chat:write and install it again"
@@ -114,6 +117,7 @@ def post(
     """Post a message; ask again where Slack is busy or failing, as long as :data:`PATIENCE` lasts.
 
     :raises MessageRefused: asking again is no use
+    :raises MessageUnanswered: a gateway has waited for Slack in vain
     :raises MessageError: Slack did not take it so far
     """
     began, tries = clock(), 0
@@ -122,6 +126,8 @@ def post(
         reply, tries = call(request_of(message)), tries + 1
         if not reply.code:
             return _receipt(reply, tries)
+        if reply.status == _GATEWAY_TIMEOUT:
+            raise _unanswered(message, str(reply))
         if message.thread and reply.code in _NO_THREAD:
             message = replace(message, thread="")
             continue
@@ -130,6 +136,29 @@ def post(
             raise _error(message, reply, tries)
         log.info("Slack did not take %s: %s; asking again in %g s", message.key, reply, wait)
         sleep(wait)
+
+
+def unposted(message: Message, error: Exception) -> MessageError:
+    """What it means that asking Slack has raised: it was not asked, and has not taken it; or nobody knows."""
+    seen = f"{type(error).__name__}: {error}"
+    # urllib raises URLError until the request is out; whatever else breaks does so while its answer is awaited.
+    if isinstance(error, OSError | HTTPException) and not isinstance(error, URLError):
+        return _unanswered(message, seen)
+    return MessageError(
+        f"Slack did not take {message.key}",
+        expected="the message accepted",
+        seen=seen,
+        remedy="tell people by other means; the task tries again by itself",
+    )
+
+
+def _unanswered(message: Message, seen: str) -> MessageUnanswered:
+    return MessageUnanswered(
+        f"Slack has not said whether it took {message.key}",
+        expected="an answer",
+        seen=seen,
+        remedy=f"look into {message.channel}; the task tries again after a while",
+    )
 
 
 def _receipt(reply: Reply, tries: int) -> Receipt:

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from include.sandbox.inbox import Fault, Inbox
+from include.sandbox.inbox import AFTERWARDS, Fault, Inbox
 
 CHANNELS = ("valeo-erp-status", "valeo-erp-alerts")
 _PAGE = 100
@@ -60,12 +60,13 @@ class SlackStandIn:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         fault = self._inbox.fault()
-        if fault is not None:
+        if fault is not None and fault.mode not in AFTERWARDS:
             return await _fail(request, fault)
         try:
             fields = await _fields(request)
             self._authenticate(request, fields)
-            return web.json_response({"ok": True, **self._call(request.match_info["method"], fields)})
+            answer = {"ok": True, **self._call(request.match_info["method"], fields)}
+            return web.json_response(answer) if fault is None else await _fail(request, fault)
         except SlackError as error:
             return web.json_response({"ok": False, "error": str(error)})
 
@@ -147,9 +148,9 @@ async def _fields(request: web.Request) -> Fields:
 
 
 async def _fail(request: web.Request, fault: Fault) -> web.StreamResponse:
-    if fault.mode == "hang":
+    if fault.mode in ("hang", "mute"):
         await asyncio.sleep(3600)
-    if fault.mode == "drop":
+    if fault.mode in ("drop", "cut"):
         assert request.transport is not None
         request.transport.abort()
     if fault.mode == "busy":

@@ -65,7 +65,7 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         )
     now = datetime.now(UTC)
     if event == "announcement" or event == "completion":
-        return release_mail(run, occasion, event, ledger)
+        return release_mail(run, occasion, event, ledger, now)
     if event == "deployment-started":
         return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
     if event == "migration-failed":

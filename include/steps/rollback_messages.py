@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, MessageRefused, StellwerkError
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
+from include.ledger.urgent import urgent
 from include.messages.deliver import deliver, key_of
 from include.messages.rollback import Duty, Obligation, escalation, refusal
 from include.steps.page import Matter
@@ -31,6 +33,7 @@ def tell(desk: Desk, duty: Duty, *, early: bool = False) -> str:
     :raises MessageError: it was not taken; it has to be tried again
     :raises MessageGivenUp: it was not taken, long after its deadline
     """
+    desk = replace(desk, ledger=urgent(desk.ledger))
     story = story_of(desk)
     if early and story.state != "back":
         return "nothing to tell yet: the traffic is not back"
@@ -49,6 +52,7 @@ def overdue(desk: Desk) -> list[str]:
 
     :return: a sentence for each message
     """
+    desk = replace(desk, ledger=urgent(desk.ledger))
     story = story_of(desk)
     if story.state == "refused":
         return ["nothing is owed: the rollback was refused"]
@@ -69,7 +73,7 @@ def overdue(desk: Desk) -> list[str]:
 
 def next_due(desk: Desk) -> datetime | None:
     """The next deadline that has not passed; None when there is none."""
-    now = datetime.now(UTC)
+    now, desk = datetime.now(UTC), replace(desk, ledger=urgent(desk.ledger))
     return min((one.due for one in obligations(desk, story_of(desk)) if one.due > now), default=None)
 
 
@@ -82,6 +86,7 @@ def not_taken_up(run: ReleaseRun, ledger: Ledger | None, task: str, error: BaseE
     :param task: that has failed
     """
     ours = error if isinstance(error, StellwerkError) else StellwerkError(f"{type(error).__name__}: {error}")
+    ledger = urgent(ledger)
     key, down = f"resume:{hashlib.sha256(ours.what.encode()).hexdigest()[:12]}", ""
     try:
         told = all_recorded(ledger, run, ROLLBACK_BLOCKED, ROLLBACK_REFUSED) if ledger else ()

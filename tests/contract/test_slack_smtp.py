@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, message_from_string, policy
 from email.message import EmailMessage
 from functools import partial
@@ -25,7 +25,7 @@ from airflow.providers.smtp.hooks.smtp import SmtpHook
 from icalendar import Calendar
 from slack_sdk.errors import SlackApiError
 
-from include.errors import MessageError, MessageIncomplete, MessageRefused
+from include.errors import MessageError, MessageIncomplete, MessageRefused, MessageUnanswered
 from include.messages import slack
 from include.messages.announcement import announcement, completion
 from include.messages.appointment import Appointment
@@ -33,7 +33,7 @@ from include.messages.deliver import Delivery, deliver
 from include.messages.model import Message
 from include.plan.communication import Language, MailEvent
 from include.plan.loader import load_plan, plan_folder
-from include.sandbox.inbox import Fault, Kind, set_fault
+from include.sandbox.inbox import Fault, Kind, Mode, set_fault
 from include.sandbox.processes import Process, free_port, wait_until
 from include.steps.announce import occasion_of
 from include.steps.run import open_run
@@ -281,6 +281,34 @@ def test_a_hanging_slack_is_given_up_in_time(sinks: Sinks) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize("mode", ["mute", "cut"])
+def test_what_slack_took_without_an_answer_is_posted_again_after_a_while_alone(sinks: Sinks, mode: Mode) -> None:
+    ledger, now = MemoryLedger(), datetime.now(UTC)
+    alert = replace(ALERT, urgent=True)
+
+    def post(after: float) -> Delivery:
+        return deliver(ledger, alert, lambda one: send_slack("slack", one), now + timedelta(seconds=after))
+
+    sinks.fail("slack", Fault(mode))
+    for after in (0, 1, 20):
+        with pytest.raises(MessageUnanswered):
+            post(after)
+    assert len(sinks.texts("slack")) == 1
+    sinks.fail("slack", None)
+    assert post(31).sent
+    assert ["kann doppelt ankommen" in text for text in sinks.texts("slack")] == [False, True]
+    assert not post(32).sent
+
+
+def test_a_slack_that_cannot_be_reached_is_in_no_doubt(sinks: Sinks, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = json.dumps({"base_url": f"http://127.0.0.1:{free_port()}/api/", "timeout": 2})
+    nowhere = Connection(conn_id="slack", conn_type="slack", password=TOKEN, extra=extra)
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK", nowhere.as_json())
+    with pytest.raises(MessageError, match="Connection refused") as caught:
+        send_slack("slack", ALERT)
+    assert not isinstance(caught.value, MessageUnanswered)
+
+
 # -- mail ----------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +370,20 @@ def test_a_failing_mail_server_is_a_message_error(sinks: Sinks, fault: Fault, fo
     assert isinstance(caught.value, MessageRefused) == for_good
     assert caught.value.retryable != for_good
     assert sinks.texts("mail") == []
+
+
+@pytest.mark.parametrize("mode", ["mute", "cut"])
+def test_a_mail_that_was_taken_without_an_answer_is_in_doubt_and_no_other(sinks: Sinks, mode: Mode) -> None:
+    sinks.fail("mail", Fault(mode))
+    with pytest.raises(MessageUnanswered):
+        send_mail("smtp", MAIL)
+    assert len(sinks.texts("mail")) == 1
+    for before in ("hang", "drop", "busy"):
+        sinks.fail("mail", Fault(before))
+        with pytest.raises(MessageError) as caught:
+            send_mail("smtp", MAIL)
+        assert not isinstance(caught.value, MessageUnanswered)
+    assert len(sinks.texts("mail")) == 1
 
 
 def through(message: Message, ledger: MemoryLedger) -> Delivery:

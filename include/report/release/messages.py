@@ -36,7 +36,7 @@ def messages(history: History, steps: tuple[Step, ...]) -> tuple[Message, ...]:
 
 def _told(history: History, entries: list[Entry]) -> Message:
     name, first = message_name(entries[0]), entries[0]
-    planned = _planned_name(name)
+    planned = "" if _again(name) else _planned_name(name)
     sent = next((entry for entry in entries if entry.kind == SENT), None)
     return Message(
         name=name,
@@ -50,7 +50,13 @@ def _told(history: History, entries: list[Entry]) -> Message:
 
 
 def _planned_name(name: str) -> str:
-    return _INSTEAD.get(name, name)
+    base = name.partition(":")[0]
+    return _INSTEAD.get(base, base)
+
+
+def _again(name: str) -> bool:
+    """Whether it tells anew what has changed since: the plan's time is that of the first one."""
+    return name.startswith("announcement:") and not name.endswith(":1")
 
 
 def _unsaid(history: History, steps: tuple[Step, ...], said: set[str]) -> Iterator[Message]:

@@ -32,14 +32,21 @@ def send_slack(conn_id: str, message: Message) -> Receipt:
     """Post to a channel.
 
     :raises MessageRefused: Slack will never take it like this
+    :raises MessageUnanswered: Slack gave no answer, and may have taken it
     :raises MessageError: Slack did not take it
     """
+    from http.client import HTTPException
+    from urllib.error import URLError
+
     from airflow.providers.slack.hooks.slack import SlackHook
     from slack_sdk.errors import SlackApiError, SlackClientError
+    from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler
 
-    from include.messages.slack import post
+    from include.messages.slack import post, unposted
 
-    hook = SlackHook(slack_conn_id=conn_id, timeout=SLACK_TIMEOUT)
+    # The client's own handler asks again also where the answer was lost, and posts twice.
+    unreached = ConnectionErrorRetryHandler(error_types=[URLError])
+    hook = SlackHook(slack_conn_id=conn_id, timeout=SLACK_TIMEOUT, retry_handlers=[unreached])
 
     def call(arguments: Mapping[str, Any]) -> Reply:
         try:
@@ -49,19 +56,15 @@ def send_slack(conn_id: str, message: Message) -> Receipt:
 
     try:
         return post(message, call)
-    except (SlackClientError, AirflowException, OSError) as error:
-        raise MessageError(
-            f"Slack did not take {message.key}",
-            expected="the message accepted",
-            seen=f"{type(error).__name__}: {error}",
-            remedy="tell people by other means; the task tries again by itself",
-        ) from error
+    except (SlackClientError, AirflowException, OSError, HTTPException) as error:
+        raise unposted(message, error) from error
 
 
 def send_mail(conn_id: str, message: Message) -> Receipt:
     """Send to all recipients.
 
     :raises MessageRefused: the mail server will never take it like this
+    :raises MessageUnanswered: the mail server gave no answer, and may have taken it
     :raises MessageError: the mail server did not take it
     """
     import smtplib

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from include.errors import LedgerError, MessageError, StellwerkError
+from include.errors import LedgerError, MessageError, MessageUnanswered, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
@@ -26,7 +27,29 @@ FIRST_WAIT: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(seconds=15)
 FIRST_MAIL_WAIT: Final = timedelta(seconds=15)
 LONGEST_MAIL_WAIT: Final = timedelta(minutes=10)
+LONGEST_DOUBT: Final = timedelta(minutes=10)
 MAILS: Final = ("announcement", "completion")
+
+
+class AfterDoubt(RetryPolicy):
+    """What may have arrived is not sent again at once, nor again and again.
+
+    :param look_meanwhile: try as often as ever where the ledger knows of the doubt: a try sends nothing before its
+        time then, and looks after deadlines
+    """
+
+    def __init__(self, *, look_meanwhile: bool = False) -> None:
+        self.look_meanwhile = look_meanwhile
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Wait as long as the error says; longer each time where nobody could record it."""
+        cause = exception.__cause__
+        if not isinstance(cause, MessageUnanswered) or (cause.recorded and self.look_meanwhile):
+            return RetryDecision.default()
+        seconds = cause.wait_seconds * (1 if cause.recorded else try_number)
+        return RetryDecision.retry(min(timedelta(seconds=seconds), LONGEST_DOUBT), "it may have arrived")
 
 
 class Announce(StellwerkOperator):
@@ -48,18 +71,18 @@ class Announce(StellwerkOperator):
         if event in MAILS:
             patience = {"retries": 8, "retry_delay": FIRST_MAIL_WAIT, "max_retry_delay": LONGEST_MAIL_WAIT}
             patience["retry_exponential_backoff"] = 2
-        super().__init__(**{**patience, **kwargs})
+        super().__init__(**{"retry_policy": AfterDoubt(), **patience, **kwargs})
         self.event = event
-        self.give_up_after = self.retries
 
     def execute(self, context: Context) -> Any:
         """Send, retry, give up honestly."""
         try:
             return super().execute(context)
         except AirflowException as error:
-            cause, tries = error.__cause__, context["ti"].try_number
-            if isinstance(cause, MessageError) and (not cause.retryable or tries > (self.give_up_after or 0)):
-                raise AirflowSkipException(f"not delivered after {tries} tries: {error}") from error
+            cause, ti = error.__cause__, context["ti"]
+            # Tries are counted over all clears, and so is their limit.
+            if isinstance(cause, MessageError) and (not cause.retryable or ti.try_number > ti.max_tries):
+                raise AirflowSkipException(f"given up after {ti.try_number} tries: {error}") from error
             raise
 
     def act(self, run: ReleaseRun) -> str:
@@ -91,8 +114,9 @@ class TellRollback(StellwerkOperator):
 
     def __init__(self, *, duty: Duty, early: bool = False, **kwargs: Any) -> None:
         # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.
-        patience = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
-        super().__init__(**{**patience, "retry_exponential_backoff": 2, **kwargs})
+        patience: dict[str, Any] = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
+        patience |= {"retry_exponential_backoff": 2, "retry_policy": AfterDoubt(look_meanwhile=True)}
+        super().__init__(**{**patience, **kwargs})
         self.duty = duty
         self.early = early
         self._asked_at: datetime | None = None

@@ -9,7 +9,7 @@ import pytest
 
 from include.errors import PlanError
 from include.ledger.entry import Head
-from include.messages.announcement import announcement, completion
+from include.messages.announcement import Announced, announcement, completion
 from include.messages.model import Message
 from include.messages.occasion import Occasion
 from include.messages.rehearsal import Evidence, Finding, RehearsalOutcome
@@ -66,9 +66,12 @@ PASSED = RehearsalOutcome(
 
 
 def announced(
-    release: Release = RELEASE, rehearsal: RehearsalOutcome | None = None, occasion: Occasion = OCCASION
+    release: Release = RELEASE,
+    rehearsal: RehearsalOutcome | None = None,
+    occasion: Occasion = OCCASION,
+    told: Announced | None = None,
 ) -> Message:
-    message = announcement(replace(occasion, language="en"), release, AUDIENCES, rehearsal)
+    message = announcement(replace(occasion, language="en"), release, AUDIENCES, rehearsal, told=told)
     assert message is not None
     return message
 
@@ -89,7 +92,7 @@ def test_the_announcement_says_what_the_plan_lists() -> None:
     ):
         assert told in mail.text
     assert mail.text.endswith("\nLedger 42:1a2b3c4d5e6f\n")
-    assert "Rehearsal" not in mail.text
+    assert "The release is still being rehearsed" in mail.text
     assert '<a href="https://issues.valeo.example/1">Export is slow</a>' in mail.html
 
 
@@ -119,24 +122,70 @@ def test_no_downtime_is_said_and_lists_may_be_empty() -> None:
     assert "Documentation" not in mail.text
     assert "Help and questions" not in mail.text
     assert mail.subject.startswith("[valeo-erp] valeo-erp 3.0.0 arrives")
+    assert "downtime: 1 minute\n" in announced(RELEASE.model_copy(update={"downtime_minutes": 1})).text
 
 
 def test_the_rehearsal_is_told_where_it_is_known() -> None:
     told = announced(rehearsal=PASSED)
     assert "was rehearsed in the test environment and passed" in told.text
-    assert "- minor: a label is cut\n- Report: https://reports.valeo.example/r1\n" in told.text
+    assert "- Findings: 1 minor\n- Report: https://reports.valeo.example/r1\n" in told.text
     assert "did not pass" in announced(rehearsal=replace(PASSED, result="failed")).text
+    assert "still being rehearsed" in announced().text
 
 
-def test_it_goes_out_once_for_each_date_whoever_sends_it_and_again_after_a_failed_rehearsal() -> None:
+def test_who_found_what_and_links_that_nobody_else_can_open_are_not_for_everybody() -> None:
+    found = (Finding("minor", "a label (rita)"), Finding("major", "slow (tom)"), Finding("minor", "typo (rita)"))
+    urls = (
+        "http://localhost:8001",
+        "http://127.0.0.1/x",
+        "s3://b/e.zip",
+        "file:///e.zip",
+        "http://[::1",
+        "https:///x",
+    )
+    links = tuple(Evidence("evidence", url) for url in (*urls, "https://staging.valeo.example"))
+    outcome = RehearsalOutcome("passed", found, links, fingerprint="1a2b3c")
+    mail = announced(rehearsal=outcome)
+    assert "- Findings: 2 minor, 1 major\n- Fingerprint of the evidence: 1a2b3c\n" in mail.text
+    assert "- evidence: https://staging.valeo.example\n" in mail.text
+    assert not any(text in mail.text for text in ("rita", "tom", *urls))
+    german = announcement(replace(OCCASION, language="de"), RELEASE, AUDIENCES, outcome)
+    assert german is not None
+    assert "- Befunde: 2 leicht, 1 schwer\n" in german.text
+    assert "- Nachweise: https://staging.valeo.example\n" in german.text
+
+
+def test_it_goes_out_once_for_what_it_tells_whoever_sends_it() -> None:
     first = announced()
-    assert announced(rehearsal=PASSED).key == first.key
+    told = Announced.read(OCCASION, first.key)
+    assert told == Announced(RELEASE.date, "open", 1)
     assert announced(occasion=replace(OCCASION, run_id="other", head=None)).key == first.key
-    assert announced().message_id == first.message_id
+    assert announced(told=told).key == first.key
+    assert announced(told=told).message_id == first.message_id
+    assert "has changed" not in announced(told=told).text
+    assert Announced.read(OCCASION, "3.0.0@production:message:completion") is None
+    assert Announced.read(OCCASION, "3.0.1@production:message:announcement:2026-07-15:open:1") is None
+
+
+def test_another_result_or_date_is_another_announcement_also_where_it_was_told_before() -> None:
     moved = RELEASE.model_copy(update={"date": RELEASE.date.replace(day=22)})
-    others = {announced(moved).key, announced(rehearsal=replace(PASSED, result="failed")).key, first.key}
-    assert len(others) == 3
-    assert all(key.startswith("3.0.0@production:message:announcement:") for key in others)
+    failed = replace(PASSED, result="failed")
+    told: Announced | None = None
+    keys = []
+    for release, rehearsal in (
+        (RELEASE, None),
+        (RELEASE, PASSED),
+        (RELEASE, failed),
+        (RELEASE, PASSED),
+        (moved, PASSED),
+    ):
+        mail = announced(release, rehearsal, told=told)
+        assert ("What is known of the rehearsal has changed" in mail.text) == bool(told and release is RELEASE)
+        assert ("The date has changed" in mail.text) == (release is moved)
+        keys.append(mail.key)
+        told = Announced.read(OCCASION, mail.key)
+    assert len(set(keys)) == 5
+    assert told == Announced(moved.date, "passed", 5)
 
 
 def test_everybody_gets_it_once_and_reads_nobody_elses_address() -> None:
@@ -168,7 +217,8 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     )
     many = RehearsalOutcome("failed", tuple(Finding("minor", f"finding {number}") for number in range(100)))
     text = announced(long, many).text
-    assert text.count("- and 70 more\n") == 3
+    assert text.count("- and 70 more\n") == 2
+    assert "- Findings: 100 minor\n" in text
     assert "feature 29\n" in text
     assert "feature 30\n" not in text
 

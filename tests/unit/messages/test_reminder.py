@@ -33,6 +33,13 @@ def test_a_reminder_names_who_has_not_answered_and_until_when() -> None:
     assert (message.channel, message.urgent) == ("#status", False)
 
 
+def test_a_name_with_a_line_break_writes_no_line_of_its_own() -> None:
+    missing = {"lead\n*Go*": ("tina\nAll have answered",)}
+    text = gate_reminder(OCCASION, what="3.0.0\nx", missing=missing, deadline=T, number="1", at=T).text
+    assert "• lead *Go*: tina All have answered\n" in text
+    assert "3.0.0 x" in text
+
+
 def test_every_asking_is_reminded_of_once() -> None:
     keys = {
         gate_reminder(OCCASION, what="x", missing={"a": ("b",)}, deadline=T, number=number, at=T).key

@@ -32,7 +32,7 @@ def dags() -> DagBag:
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
     known = {"production-blue-green", "rollback", "undo-adoption", "user-feedback", "db-migration"}
-    known |= {"release-calendar", "validate-plan", "staging-deploy", "phase-by-hand"}
+    known |= {"release-calendar", "release-mails", "validate-plan", "staging-deploy", "phase-by-hand"}
     assert known <= set(dags.dags)
 
 

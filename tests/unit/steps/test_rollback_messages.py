@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from include.errors import (
     RollbackRefused,
     VerificationFailed,
 )
+from include.ledger import urgent
 from include.ledger.store import Ledger
 from include.messages.deliver import FAILED, SENT
 from include.messages.model import Message, Receipt, Refusal
@@ -316,6 +319,30 @@ def test_a_ledger_that_dies_meanwhile_changes_nothing() -> None:
     desk = a_desk(servers, the_service(ago=4000), ledger=Dying())
     assert "sent" in tell(desk, "alert")
     assert servers.names == ["rollback-alert"]
+
+
+def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for_each_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+
+    class Hung(MemoryLedger):
+        def head(self) -> Any:
+            released.wait(30)
+
+        entries = find = append = lambda self, *_, **__: released.wait(30)  # type: ignore[assignment]
+
+    monkeypatch.setattr(urgent, "SECONDS", 0.5)
+    servers, began = Servers(), time.monotonic()
+    desk = a_desk(servers, the_service(), ledger=Hung())
+    try:
+        assert "sent" in tell(desk, "alert")
+        assert time.monotonic() - began < 2
+        assert overdue(replace(desk, service=the_service(ago=4000)))
+    finally:
+        released.set()
+    assert servers.names[0] == "rollback-alert"
+    assert "kann doppelt ankommen" in servers.got[0].text
 
 
 # -- what Airflow's deadline calls ---------------------------------------------------------------------------

@@ -264,6 +264,18 @@ def test_messages_that_failed_came_late_or_were_never_tried() -> None:
     assert not {"cleanup", "successful"} & untold, "what has not happened is not told"
 
 
+def test_the_announcement_is_the_plans_and_what_it_tells_anew_later_is_not_late() -> None:
+    story = Release()
+    story.planned(-8 * DAY)
+    story.told(-2 * DAY - 19 * HOUR, "announcement:2026-07-01:open:1", "mail")
+    story.told(-DAY, "announcement:2026-07-01:passed:2", "mail").until_cutover()
+    told = {one.name: one for one in release_report(story.entries).messages}
+    assert "announcement" not in told, "it was said"
+    assert told["announcement:2026-07-01:open:1"].planned
+    assert told["announcement:2026-07-01:passed:2"].planned is None
+    assert not any("Ankündigung" in text for text in deviations(story).get("Nachricht später als geplant", []))
+
+
 # -- decisions -----------------------------------------------------------------------------------------------
 
 
