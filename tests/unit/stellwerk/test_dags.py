@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -386,6 +387,7 @@ def test_a_dag_file_loads_no_more_than_its_form_and_its_tasks(file: Path) -> Non
         text=True,
         check=True,
         timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{DAGS.parent}:{DAGS.parent / 'plugins'}"},
     )
     loaded = set(done.stdout.split())
     if file.stem != "plan_validation":  # it reads the whole plan, that is what it is for
