@@ -9,9 +9,11 @@ UV_VERSION := 0.13.9
 UV_FOLDER := build/tools/uv-$(UV_VERSION)
 UV_ON_PATH := $(shell command -v uv)
 UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
-# One by one; `make test WORKERS=2` shares the tests out to two workers, by file.
-WORKERS ?= 0
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# What runs a whole Airflow under load has the machine to itself; the other tests are shared out, by file.
+WORKERS ?= 2
+ALONE := tests/e2e tests/faults
+SHARED := tests/contract tests/unit
+PYTEST := $(PYTHON) -m pytest --dist loadgroup --no-loadscope-reorder
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
@@ -46,8 +48,11 @@ report: setup ## the report of a release from the ledger alone (STELLWERK_LEDGER
 schemas: setup ## write the JSON Schemas of the plan's files, for editors
 	$(PYTHON) -m include.plan schemas
 
-test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
-	$(PYTEST) $(ARGS)
+test: setup ## all tests: end to end, then contract and unit (ARGS="-k word" selects; none selected is an error)
+	@codes=; \
+	$(PYTEST) -n 0 $(ALONE) $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n $(WORKERS) $(SHARED) $(ARGS) || codes+=" $$?"; \
+	[[ "$$codes" = "" || "$$codes" = " 5" ]]
 
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)
 	$(PYTHON) -m pytest -s tests/faults/every_kill_point.py $(ARGS)
@@ -58,7 +63,7 @@ lint: setup ## linter, formatting and types
 	$(PYTHON) -m mypy include plugins
 
 check: lint ## the same and the unit tests: the quick check before a commit
-	$(PYTEST) tests/unit
+	$(PYTEST) -n $(WORKERS) tests/unit
 
 format: setup ## let the linter and the formatter mend what they can
 	$(PYTHON) -m ruff check --fix .
