@@ -9,10 +9,9 @@ UV_VERSION := 0.13.9
 UV_FOLDER := build/tools/uv-$(UV_VERSION)
 UV_ON_PATH := $(shell command -v uv)
 UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
-# What runs a whole Airflow under load has the machine to itself; the other tests are shared out, by file.
-WORKERS ?= 2
-ALONE := tests/e2e tests/faults
-SHARED := tests/contract tests/unit
+# What puts a whole Airflow under load has the machine to itself; the other tests are shared out, by file. They wait
+# most of their time.
+WORKERS ?= 3
 PYTEST := $(PYTHON) -m pytest --dist loadgroup --no-loadscope-reorder
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
@@ -48,10 +47,10 @@ report: setup ## the report of a release from the ledger alone (STELLWERK_LEDGER
 schemas: setup ## write the JSON Schemas of the plan's files, for editors
 	$(PYTHON) -m include.plan schemas
 
-test: setup ## all tests: end to end, then contract and unit (ARGS="-k word" selects; none selected is an error)
+test: setup ## all tests: those that need the machine alone, then the others (ARGS="-k word" selects; none selected is an error)
 	@codes=; \
-	$(PYTEST) -n 0 $(ALONE) $(ARGS) || codes+=" $$?"; \
-	$(PYTEST) -n $(WORKERS) $(SHARED) $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n 0 -m alone $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n $(WORKERS) -m "not alone" $(ARGS) || codes+=" $$?"; \
 	[[ "$$codes" = "" || "$$codes" = " 5" ]]
 
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)

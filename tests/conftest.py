@@ -15,11 +15,16 @@ settings.register_profile("stellwerk", deadline=None)
 settings.load_profile("stellwerk")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups and pytest selects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, and all of the one big sandbox, too; the slowest rooms come first."""
+    """Keep a file's tests on one worker, and all of the one big sandbox, too; the slowest rooms come first.
+
+    What puts a whole Airflow under load is marked ``alone``: beside other work it would measure that.
+    """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if _group(item) == SANDBOX or _room(item) == "faults":
+            item.add_marker(pytest.mark.alone)
     items.sort(key=lambda item: (ROOMS.index(_room(item)), _group(item) != SANDBOX))
 
 
