@@ -12,7 +12,7 @@ UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
 # What puts a whole Airflow under load has the machine to itself; the other tests are shared out, by file. They wait
 # most of their time.
 WORKERS ?= 3
-PYTEST := $(PYTHON) -m pytest --dist loadgroup --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
