@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from include.errors import LedgerError, PlanError, StellwerkError
+from stellwerk.deadline_reference import RunAsked
 
 if TYPE_CHECKING:
     from include.bluegreen.state import ServiceState
@@ -38,7 +39,7 @@ def rollback_deadlines() -> list[DeadlineAlert]:
     seconds = {value for told in message_deadlines(plan_folder()) for value in told.model_dump().values()}
     return [
         DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            reference=RunAsked(),
             interval=timedelta(seconds=value),
             callback=AsyncCallback(rollback_deadline),
             name=f"messages {value:g} s",
@@ -53,7 +54,7 @@ async def rollback_deadline(context: Mapping[str, Any]) -> None:
     :param context: Airflow's simple one: ``dag_run`` as the REST API shows it
     """
     dag_run = context["dag_run"]
-    asked_at = datetime.fromisoformat(str(dag_run.get("queued_at") or dag_run["run_after"]))
+    asked_at = datetime.fromisoformat(str(dag_run["run_after"]))
     # In threads: Slack, mail and ledger are not asynchronous, and must not hold up the watches of this process.
     run = await asyncio.to_thread(_run, dag_run)
     if run is None:
