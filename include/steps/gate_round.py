@@ -18,6 +18,7 @@ from include.ledger.delegations import DELEGATED, Delegation, delegated, delegat
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.run import ReleaseRun
+from include.steps.staging.subject import rehearsal_for
 
 CHECKLIST: Final = "go-no-go"
 DECIDES = "production-blue-green"
@@ -83,7 +84,7 @@ def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
             delegated=given,
             born=run.born,
         ),
-        points=points(items, entries, checklist=CHECKLIST),
+        points=points(items, entries, checklist=CHECKLIST, rehearsal=rehearsal_for(items, run, ledger)),
     )
 
 

@@ -153,12 +153,14 @@ class RoleDecision(GateQuestion):
         from include.steps import gate
         from include.steps.database import gate as migration_gate
         from include.steps.sign_off import sign_off_question
+        from include.steps.staging.subject import rehearsed
 
         if self.about == "migration":
             return migration_gate.question(run, self.role, ledger, frame)
         if self.about == "sign-off":
             return sign_off_question(run, self.role, ledger, frame)
-        return gate.question(run, self.role, _mapping(context["ti"].xcom_pull(task_ids=self.evidence_from)), frame)
+        found = _mapping(context["ti"].xcom_pull(task_ids=self.evidence_from))
+        return gate.question(run, self.role, found, frame, rehearsed(run, ledger))
 
     def _silence(self, run: ReleaseRun, ledger: Ledger, said: str) -> ApprovalRefused:
         from include.steps.gate import record_decision

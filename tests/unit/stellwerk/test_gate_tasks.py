@@ -243,6 +243,22 @@ def test_whoever_said_go_to_something_else_is_asked_again_and_sees_what_differs(
         world.approve()
 
 
+def test_another_rehearsal_is_shown_and_asked_about_again(world: World) -> None:
+    world.rehearsed("passed", "a" * 64)
+    world.all_go("on-call-lead")
+    world.ask("on-call-lead", 2)
+    assert "- rehearsal in staging passed at " in world.asked[-1]["body"]
+    world.rehearsed("failed", "b" * 64)
+    world.resume("on-call-lead", world.says("otto"), 2)
+    assert [one["role"] for one in world.roles(again=True)] == list(ROLES)
+    world.ask(LEAD, again=True)
+    body = world.asked[-1]["body"]
+    assert "- covers.staging: passed, run s → failed, run s" in body
+    assert "- warning: rehearsal in staging failed at " in body
+    with pytest.raises(AirflowFailException, match="something that was approved has changed"):
+        world.approve()
+
+
 def test_a_gate_that_is_cleared_asks_with_new_words_at_new_places(world: World) -> None:
     """Airflow keeps the words of a task instance's first question, also when it is cleared."""
     world.roles()
