@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from include.gate.evidence import JUDGED_BY, Standing, judged
+from include.gate.evidence import JUDGED_BY, Standing, ended_badly, judged
 from include.gate.rehearsal import REHEARSED, TAKEN_BACK, Rehearsal, against
 from include.ledger.entry import Entry
 from include.plan.people import ChecklistItem
@@ -138,7 +138,7 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
     entries = known.rehearsal.entries if kind == REHEARSED else known.entries
-    found = _newest(entries, kind)
+    found = _newest(entries, kind) or ended_badly(kind, entries)
     if needless := _needless(task, entries):
         return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:
