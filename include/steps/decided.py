@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from include.ledger.approvals import Approval
 from include.ledger.store import Ledger
@@ -44,9 +45,10 @@ def _schema_covers(run: ReleaseRun, ledger: Ledger) -> dict[str, str]:
     }
 
 
-def require_release(ledger: Ledger, run: ReleaseRun) -> Approval:
+def require_release(ledger: Ledger, run: ReleaseRun, now: datetime | None = None) -> Approval:
     """Return the approval of exactly this release, run and schema (:func:`include.steps.record.require_approval`).
 
+    :param now: when something is about to be done that was not begun; None: what was begun is finished
     :raises ApprovalError: with what is missing, or who said No-Go
     """
-    return require_approval(ledger, release_decided(run, ledger))
+    return require_approval(ledger, release_decided(run, ledger), now)

@@ -48,6 +48,7 @@ class World:
         for module in ("decision", "checklist"):
             monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", lambda _, **__: self.run)
             monkeypatch.setattr(f"stellwerk.operators.{module}.datetime", clock)
+        monkeypatch.setattr("stellwerk.operators.gate.datetime", clock)
         monkeypatch.setattr(question, "datetime", clock)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda _, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
