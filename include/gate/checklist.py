@@ -138,7 +138,7 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
     entries = known.rehearsal.entries if kind == REHEARSED else known.entries
-    found = _newest(entries, kind) or ended_badly(kind, entries)
+    found = ended_badly(kind, entries) or _newest(entries, kind)
     if needless := _needless(task, entries):
         return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:

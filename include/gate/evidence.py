@@ -35,20 +35,18 @@ def judged(record: Entry, entries: Sequence[Entry]) -> Found | None:
     return judge(record, entries) if judge else None
 
 
-def ended_badly(kind: str, entries: Sequence[Entry], since: int = 0) -> Entry | None:
-    """The newest entry that says that a step has ended without a record of this kind; None where none does.
-
-    :param since: only one that is newer than that of this sequence
-    """
-    instead = (entry for entry in reversed(entries) if entry.kind == _INSTEAD.get(kind))
-    found = next((entry for entry in instead if entry.payload.get("result") not in ("PASSED", "ACCEPTED")), None)
-    return found if found is not None and found.sequence > since else None
+def ended_badly(kind: str, entries: Sequence[Entry]) -> Entry | None:
+    """What says that a step has ended without a record of this kind; None where it has left one since."""
+    for entry in reversed(entries):
+        if entry.kind == kind:
+            return None
+        if entry.kind == _INSTEAD.get(kind) and entry.payload.get("result") not in ("PASSED", "ACCEPTED"):
+            return entry
+    return None
 
 
 def _watch(record: Entry, entries: Sequence[Entry]) -> Found | None:
     """A person who accepts a watch overrules what it has seen; that is no proof."""
-    if later := ended_badly(record.kind, entries, record.sequence):
-        return _unpassed(later, entries)
     result, said = record.payload.get("result"), str(record.payload.get("sentence", ""))
     if result == "PASSED":
         return None
@@ -92,13 +90,10 @@ def _cutover(record: Entry, _: Sequence[Entry]) -> Found | None:
 
 
 def _migration(record: Entry, entries: Sequence[Entry]) -> Found | None:
-    """A watch is about one migration; after a later one, or a watch that did not pass, nobody knows of this."""
+    """A watch is about one migration; after a later one nobody knows of this."""
     migrated = int(record.payload.get("migrated") or record.sequence)
     later = [entry for entry in entries if entry.sequence > migrated]
     for entry in reversed(later):
-        if entry.kind == _FAILED and entry.sequence > record.sequence:
-            told = f"a later watch did not pass: {entry.payload.get('sentence', '')}".rstrip(": ")
-            return "open", f"{told}{_kept(entry, entries)}"
         if entry.kind == _APPLIED:
             return "open", f"nobody has watched what was migrated at {entry.at:%Y-%m-%d %H:%M} UTC"
         if entry.kind == _BEGUN and not _ended(entry, later):

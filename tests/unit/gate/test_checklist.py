@@ -112,6 +112,7 @@ def test_a_watch_that_did_not_pass_says_what_it_saw() -> None:
     assert standing(WATCH, ("watch.ended", HELD), *done)[0] == "settled"
     assert standing(WATCH, *done, ("watch.ended", HELD)) == seen
     assert standing(WATCH, ("watch.ended", HELD), ("switch.back", {}))[1].startswith("taken back at")
+    assert standing(WATCH, *done, ("switch.back", {}), ("watch.ended", HELD)) == seen
     assert standing(WATCH, ("watch.ended", passed)) == ("unknown", "no record of production-blue-green.watch")
     assert standing(WATCH, ("watch.ended", {}))[0] == "unknown"
 
@@ -168,7 +169,7 @@ def test_a_migrations_watch_is_about_that_migration_and_no_later_one() -> None:
     ]
     assert standing(BY_TASK, *done)[0] == "settled"
     failed = ("migration.watch-failed", {"migrated": 2, "sentence": "error rate 30 %"})
-    assert standing(BY_TASK, *done, failed) == ("open", "a later watch did not pass: error rate 30 %")
+    assert standing(BY_TASK, *done, failed) == ("open", "the watch did not pass: error rate 30 %")
     begun, nothing = ("migration.intended", {}), ("migration.changed-nothing", {})
     assert "has no end" in standing(BY_TASK, *done, begun)[1]
     assert standing(BY_TASK, *done, begun, nothing)[0] == "settled"
