@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from include.gate.evidence import JUDGED_BY, Standing, judged
+from include.gate.evidence import JUDGED_BY, Standing, ended_badly, judged
+from include.gate.rehearsal import REHEARSED, TAKEN_BACK, Rehearsal, against
 from include.ledger.entry import Entry
 from include.plan.people import ChecklistItem
 
@@ -14,7 +15,7 @@ TICKED: Final = "checklist.ticked"
 CHECKED: Final = "checklist.settled"
 
 # The record that a task leaves when it has done its work, and what takes it back.
-_BACK: Final = ("switch.back", "rollback.done")
+_BACK: Final = TAKEN_BACK
 _UNDONE: Final = ("migration.taken-back", "restore.done")
 RECORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "db-migration.rehearsal.verify_backup": ("backup.verified", ()),
@@ -23,6 +24,7 @@ RECORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "db-migration.migration.migrate": ("migration.applied", _UNDONE),
     "db-migration.migration.verify": ("migration.verified", _UNDONE),
     "db-migration.watch": ("migration.watched", _UNDONE),
+    "staging-deploy.complete_rehearsal": (REHEARSED, _BACK),
     "production-blue-green.deploy_idle_slot": ("deploy.done", ()),
     "production-blue-green.verify_idle_slot": ("verify.passed", ()),
     "production-blue-green.cutover": ("cutover.done", _BACK),
@@ -49,8 +51,18 @@ OF_THE_RELEASE: Final = frozenset({"preparation", "final-check", "standby", "go-
 """The lists about the release, whichever run brings it. The others are about what it has done: what was ticked of
 them counts no more once that was taken back."""
 
+NOT_REHEARSED: Final = Rehearsal()
+
 EVIDENCE: Final = tuple(sorted({TICKED, *JUDGED_BY, *KINDS}))
 """The kinds of entries that :func:`points` looks at."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the ledger tells, of the environment and of staging."""
+
+    entries: Sequence[Entry]
+    rehearsal: Rehearsal
 
 
 @dataclass(frozen=True)
@@ -75,14 +87,26 @@ class Point:
         return f"{mark} {self.text}: {self.why}"
 
 
-def points(items: Sequence[ChecklistItem], entries: Iterable[Entry], *, checklist: str) -> tuple[Point, ...]:
+def points(
+    items: Sequence[ChecklistItem],
+    entries: Iterable[Entry],
+    *,
+    checklist: str,
+    rehearsal: Rehearsal = NOT_REHEARSED,
+) -> tuple[Point, ...]:
     """How every point stands.
 
     :param entries: of the release in its environment, whichever run wrote them, oldest first
     :param checklist: the list's name
+    :param rehearsal: what staging has shown of the release
     """
-    known = list(entries)
+    known = _Known(list(entries), rehearsal)
     return tuple(_point(index, item, known, checklist) for index, item in enumerate(items))
+
+
+def names_rehearsal(items: Iterable[ChecklistItem]) -> bool:
+    """Whether a point is to be settled by the rehearsal."""
+    return any(RECORDS.get(str(item.task), ("", ()))[0] == REHEARSED for item in items)
 
 
 def unsettled(found: Iterable[Point], role: str | None = None) -> tuple[Point, ...]:
@@ -90,10 +114,10 @@ def unsettled(found: Iterable[Point], role: str | None = None) -> tuple[Point, .
     return tuple(one for one in found if one.standing != "settled" and one.role == role)
 
 
-def _point(index: int, item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> Point:
+def _point(index: int, item: ChecklistItem, known: _Known, checklist: str) -> Point:
     if item.role is not None:
-        return Point(index, item.text, item.role, *_by_tick(item, entries, checklist))
-    standing, why = _by_rule(item.rule, entries) if item.rule is not None else _by_task(str(item.task), entries)
+        return Point(index, item.text, item.role, *_by_tick(item, known.entries, checklist))
+    standing, why = _by_rule(item.rule, known) if item.rule is not None else _by_task(str(item.task), known)
     return Point(index, item.text, None, standing, why)
 
 
@@ -109,11 +133,12 @@ def _by_tick(item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> t
     return "open", f"{item.role} has not ticked it"
 
 
-def _by_task(task: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
+def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     kind, voids = RECORDS.get(task, (None, ()))
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
-    found = _newest(entries, kind)
+    entries = known.rehearsal.entries if kind == REHEARSED else known.entries
+    found = ended_badly(kind, entries) or _newest(entries, kind)
     if needless := _needless(task, entries):
         return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:
@@ -121,7 +146,8 @@ def _by_task(task: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
     after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
     if after is not None:
         return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
-    return judged(found, entries) or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
+    doubt = against(found, known.rehearsal.released) if kind == REHEARSED else judged(found, entries)
+    return doubt or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
 
 
 def _needless(task: str, entries: Sequence[Entry]) -> Entry | None:
@@ -131,11 +157,11 @@ def _needless(task: str, entries: Sequence[Entry]) -> Entry | None:
     return newest if newest is not None and newest.kind == kind else None
 
 
-def _by_rule(rule: str, entries: Sequence[Entry]) -> tuple[Standing, str]:
-    standing, why = _by_task("production-blue-green.watch", entries)
+def _by_rule(rule: str, known: _Known) -> tuple[Standing, str]:
+    standing, why = _by_task("production-blue-green.watch", known)
     if standing != "settled":
         return standing, why
-    watched = _newest(entries, WATCHED[0])
+    watched = _newest(known.entries, WATCHED[0])
     findings = watched.payload.get("findings", ()) if watched else ()
     states = [(str(state), str(sentence)) for name, state, sentence in findings if name == rule]
     if not states:

@@ -31,6 +31,7 @@ class Frame:
     :param approved: who approved that, when; empty: nobody
     :param points: of the gate's checklist
     :param delegate: who speaks for the role beside its own people, and who said so
+    :param lapsed: whose Go for the role is too old; empty: nobody's
     """
 
     deadline: datetime
@@ -40,6 +41,7 @@ class Frame:
     approved: str = ""
     points: tuple[Point, ...] = ()
     delegate: str = ""
+    lapsed: str = ""
 
 
 def framed(head: str, rows: Sequence[str], facts: Sequence[str], frame: Frame, role: str) -> str:
@@ -49,7 +51,7 @@ def framed(head: str, rows: Sequence[str], facts: Sequence[str], frame: Frame, r
     :param rows: ``name: value``
     :param facts: what was found; warnings come first, and are shown before what is left out
     """
-    lines = [head, *_delegated(frame), *_difference(frame), *_points(frame, role), ""]
+    lines = [head, *_alone(frame.lapsed), *_alone(frame.delegate), *_difference(frame), *_points(frame, role), ""]
     lines += [f"- {row}" for row in rows]
     lines += [f"- {fact}" for fact in shortened(warnings_first(facts), MOST_FACTS)]
     until = frame.deadline.astimezone(ZoneInfo(frame.timezone))
@@ -90,8 +92,8 @@ def packed(title: str, words: Sequence[str]) -> list[str]:
     return [*lines, line]
 
 
-def _delegated(frame: Frame) -> list[str]:
-    return ["", frame.delegate] if frame.delegate else []
+def _alone(sentence: str) -> list[str]:
+    return ["", sentence] if sentence else []
 
 
 def _difference(frame: Frame) -> list[str]:

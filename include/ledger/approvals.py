@@ -38,6 +38,13 @@ class Decision:
     at: datetime
     sequence: int
 
+    def lapsed(self, oldest: datetime | None) -> bool:
+        """Whether it is a Go that is too old to be acted upon; a No-Go never is.
+
+        :param oldest: from when on a Go counts; None: its age plays no part
+        """
+        return oldest is not None and self.choice == GO and self.at < oldest
+
 
 @dataclass(frozen=True)
 class Approval:
@@ -127,6 +134,7 @@ def approval(
     deadline: datetime | None = None,
     delegated: Sequence[Delegation] = (),
     born: str = "",
+    oldest: datetime | None = None,
 ) -> Approval | NotApproved:
     """Look for a valid Go.
 
@@ -138,12 +146,14 @@ def approval(
     :param triggered_by: who started the run; cannot be the only one to decide
     :param delegated: who was named to speak for a role, too
     :param born: what tells the run from another one under its id
+    :param oldest: a Go from before has lapsed; None: its age plays no part
     """
     standing, ignored = _standing(_in_order(entries, phase, run_id, born), roles, deadline, delegated)
     refusals = [given for given in standing.values() if given.choice != GO]
     if refusals:
         return NotApproved("; ".join(_refusal(given) for given in refusals), refused=True)
     missing = _missing(standing, roles, fingerprint)
+    missing += [_too_old(given, oldest) for given in standing.values() if oldest and given.lapsed(oldest)]
     if not missing:
         missing = _people_missing(standing.values(), max(quorum, MINIMUM_QUORUM), triggered_by)
     if missing:
@@ -162,6 +172,13 @@ def standing(
 ) -> dict[str, Decision]:
     """The last decision of each role, by somebody who may speak for it."""
     return _standing(_in_order(entries, phase, run_id, born), roles, None, delegated)[0]
+
+
+def _too_old(given: Decision, oldest: datetime) -> str:
+    return (
+        f"{given.user}'s Go for {given.role} of {given.at:%Y-%m-%d %H:%M} UTC has lapsed: none from before "
+        f"{oldest:%Y-%m-%d %H:%M} UTC counts now"
+    )
 
 
 def _in_order(entries: Iterable[Entry], phase: str, run_id: str, born: str) -> list[Decision]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,8 @@ class Gate(PlanModel):
 
     :param reminder_seconds: how long before the deadline people are reminded; 0: never; when three quarters of the
         time are over, where it is not given
+    :param valid_seconds: how old a Go may be when something is deployed, migrated or cut over because of it,
+        counted from the answer, and at least ``timeout_seconds``; null: as old as it likes
     :param automatic: the phase that the plan itself lets act without people (docs/adr/0015); staging's only
     """
 
@@ -24,6 +27,7 @@ class Gate(PlanModel):
     timeout_seconds: Seconds = 3600.0
     reminder_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     quorum: Annotated[int, Field(ge=2)] = 2
+    valid_seconds: Seconds | None = 86_400.0
     automatic: AutomaticPhase | None = None
 
     @model_validator(mode="after")
@@ -49,6 +53,23 @@ class Gate(PlanModel):
             )
         return self
 
+    @property
+    def go_lasts(self) -> timedelta | None:
+        """How old a Go may be; None: its age plays no part.
+
+        It is never less than people are waited for, so that the first Go outlives the wait for the last.
+        """
+        seconds = self.valid_seconds
+        return None if seconds is None else timedelta(seconds=max(seconds, self.timeout_seconds))
+
+    def oldest(self, now: datetime) -> datetime | None:
+        """From when on a Go counts now; None where its age plays no part.
+
+        :param now: aware
+        """
+        lasts = self.go_lasts
+        return None if lasts is None else now - lasts
+
     def only(self, roles: tuple[str, ...]) -> Gate:
         """The gate with these of its roles only; two of their people are enough.
 
@@ -59,5 +80,6 @@ class Gate(PlanModel):
             roles=some,
             timeout_seconds=self.timeout_seconds,
             reminder_seconds=self.reminder_seconds,
+            valid_seconds=self.valid_seconds,
             automatic=self.automatic,
         )

@@ -89,6 +89,7 @@ TASKS: Final = frozenset(
         "db-migration.migration.migrate",
         "db-migration.migration.verify",
         "db-migration.watch",
+        "staging-deploy.complete_rehearsal",
         "production-blue-green.deploy_idle_slot",
         "production-blue-green.verify_idle_slot",
         "production-blue-green.cutover",

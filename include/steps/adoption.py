@@ -104,6 +104,7 @@ async def adopt(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
     log.info("approved by %s", ", ".join(approval.people))
     legacy = found.legacy
     if not found.done:
+        require_release(ledger, run, datetime.now(UTC))
         _same_as_planned(ledger, run, legacy)
         legacy = legacy.model_copy(update={"at": datetime.now(UTC)})
     run = run.adopting(legacy)

@@ -15,6 +15,7 @@ from include.plan.people import ChecklistItem
 from include.steps.gate import Question
 from include.steps.record import record
 from include.steps.run import ReleaseRun
+from include.steps.staging.subject import rehearsal_for
 
 MOST_POINTS = 24
 
@@ -24,7 +25,9 @@ Lists = Mapping[str, tuple[Point, ...]]
 def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
     """How every point of the lists stands; a list that the environment does not have has no points."""
     entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=EVIDENCE)
-    return {name: points(_items(run, name), entries, checklist=name) for name in names}
+    lists = {name: _items(run, name) for name in names}
+    rehearsal = rehearsal_for((item for items in lists.values() for item in items), run, ledger)
+    return {name: points(items, entries, checklist=name, rehearsal=rehearsal) for name, items in lists.items()}
 
 
 def roles_of(lists: Lists) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ PATIENCE_SECONDS: Final = 15.0
 async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Scale the old slot to zero (its autoscaler is then off), or uninstall it where the policy says so.
 
-    An adopted installation is deleted, whatever the policy: no later release goes into its Deployment.
+    An adopted installation is deleted, whatever the policy: no later release goes into its Deployment. It finishes
+    what was cut over by a Go that was young enough then; how old that is after a watch which people have made
+    longer plays no part.
 
     :return: the recorded entry: ``slot``, ``policy``, ``helm_release`` (or ``deployment``, an adopted one) and
         ``lingering``, what still reached it

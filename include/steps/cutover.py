@@ -82,6 +82,7 @@ async def cut_over(
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
     before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
     if before is None:
+        require_release(ledger, run, datetime.now(UTC))
         must_not_go_down(run, ledger, verified)
         if watched:
             await watch_awake(run, ledger)

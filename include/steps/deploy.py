@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from include.bluegreen.capacity import required_endpoints, usable_endpoints
@@ -49,6 +50,7 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
     if done and switch and switch.release == run.release_id:
         log.info("nothing to do: deployed and cut over at %s", switch.at.isoformat())
         return dict(done.payload)
+    require_release(ledger, run, datetime.now(UTC))
     async with holding(run, cluster, ledger):
         return await _deploy(run, cluster, helm, ledger, service, target)
 

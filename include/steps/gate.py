@@ -30,10 +30,13 @@ class Question:
     body: str
 
 
-def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any], frame: Frame) -> Question:
+def question(
+    run: ReleaseRun, role: str, evidence: Mapping[str, Any], frame: Frame, rehearsed: Sequence[str] = ()
+) -> Question:
     """Compose the question of one role.
 
     :param evidence: what the preflight found; it informs and decides nothing
+    :param rehearsed: what the ledger tells of the rehearsal that a Go is bound to, in sentences
     """
     release, environment = run.release, run.environment
     rows = [
@@ -46,7 +49,7 @@ def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any], frame: Fra
         f"started by: {run.triggered_by or 'the scheduler'}",
         *shortened([str(line) for line in evidence.get("changes", ())], MOST_CHANGES),
     ]
-    facts = [*map(str, evidence.get("facts", ())), "the whole preview is in the log of `preflight`"]
+    facts = [*rehearsed, *map(str, evidence.get("facts", ())), "the whole preview is in the log of `preflight`"]
     head = f"**{release.version}** goes to **{environment.name}** (now {release.previous})."
     subject = f"{release.version} to {environment.name}: Go or No-Go as {role}?"
     return Question(subject, framed(head, rows, facts, frame, role))

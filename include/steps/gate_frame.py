@@ -8,6 +8,7 @@ from include.gate.parts import difference
 from include.gate.timing import Wait
 from include.ledger.approvals import DECISION, GO
 from include.ledger.delegations import delegate_of
+from include.plan.calendar import spoken
 from include.steps.gate_round import GateState
 
 
@@ -23,7 +24,18 @@ def frame_of(state: GateState, role: str, wait: Wait) -> Frame:
         changed=changed,
         approved=approved,
         points=state.points,
+        lapsed=_lapsed(state, role),
         delegate=f"{by} has named **{delegate}** to speak for {role}, too." if delegate else "",
+    )
+
+
+def _lapsed(state: GateState, role: str) -> str:
+    given, lasts = state.standing.get(role), state.run.environment.gate.go_lasts
+    if given is None or lasts is None or not given.lapsed(state.oldest):
+        return ""
+    return (
+        f"**Asked again**: the Go of {given.user}, {given.at:%Y-%m-%d %H:%M} UTC, has lapsed; one counts for "
+        f"{spoken(lasts)}."
     )
 
 

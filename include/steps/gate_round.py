@@ -18,6 +18,7 @@ from include.ledger.delegations import DELEGATED, Delegation, delegated, delegat
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.run import ReleaseRun
+from include.steps.staging.subject import rehearsal_for
 
 CHECKLIST: Final = "go-no-go"
 DECIDES = "production-blue-green"
@@ -32,6 +33,7 @@ class GateState:
     :param delegations: those that hold
     :param standing: the last decision of each role in this run
     :param points: of the gate's checklist
+    :param oldest: from when on a Go counts; None: its age plays no part
     """
 
     run: ReleaseRun
@@ -39,6 +41,7 @@ class GateState:
     delegations: tuple[Delegation, ...]
     standing: dict[str, Decision]
     points: tuple[Point, ...]
+    oldest: datetime | None = None
 
     @property
     def own(self) -> list[Entry]:
@@ -52,18 +55,19 @@ class GateState:
 
     @property
     def said_go(self) -> dict[str, str]:
-        """Role → who has said Go to what is so now."""
+        """Role → who has said Go to what is so now, and not too long ago."""
         return {
             role: given.user
             for role, given in self.standing.items()
-            if given.choice == GO and given.fingerprint == self.run.fingerprint
+            if given.choice == GO and given.fingerprint == self.run.fingerprint and not given.lapsed(self.oldest)
         }
 
 
-def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
+def state_of(run: ReleaseRun, ledger: Ledger, now: datetime) -> GateState:
     """Read the gate of a run.
 
     :param run: as what is decided about binds it
+    :param now: when it is read: a Go that has lapsed by then counts no more
     """
     version, environment = run.release.version, run.environment
     entries = ledger.entries(
@@ -83,7 +87,8 @@ def state_of(run: ReleaseRun, ledger: Ledger) -> GateState:
             delegated=given,
             born=run.born,
         ),
-        points=points(items, entries, checklist=CHECKLIST),
+        points=points(items, entries, checklist=CHECKLIST, rehearsal=rehearsal_for(items, run, ledger)),
+        oldest=environment.gate.oldest(now),
     )
 
 
@@ -91,7 +96,8 @@ def roles_to_ask(state: GateState, *, again: bool) -> tuple[str, ...]:
     """The roles that have yet to say Go to what is so now.
 
     :param again: only those that were asked and whose answer asks for another question: they named a delegate, or
-        their Go was for something that has changed since. A role that was not heard has no second question
+        their Go has lapsed, or was for something that has changed since. A role that was not heard has no second
+        question
     """
     open_roles = [role for role in state.run.environment.gate.roles if role not in state.said_go]
     return tuple(role for role in open_roles if not again or _needs_another(state, role))
@@ -196,7 +202,7 @@ def record_delegation(ledger: Ledger, run: ReleaseRun, role: str, given: Given) 
 def _needs_another(state: GateState, role: str) -> bool:
     given = state.standing.get(role)
     if given is not None and given.choice == GO:
-        return True  # it is not for what is so now, or the role would not be open
+        return True  # it is not for what is so now, or too old, or the role would not be open
     return _delegated(state, role, given.sequence if given else 0) is not None
 
 

@@ -39,7 +39,6 @@ from include.steps.planned import record_plan
 from include.steps.record import STARTED, holder_ended, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_fact
-from include.steps.staging.subject import rehearsed
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +69,6 @@ async def preflight(
     elsewhere = elsewhere or Elsewhere()
     try:
         run, facts = await resolve_image(run, ledger, elsewhere.registry)
-        if run.environment.name != "staging":
-            facts = (*facts, *rehearsed(run, ledger))
         return await _look(run, cluster, helm, ledger, _Known(facts, elsewhere))
     except ClusterRefused as error:
         if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):

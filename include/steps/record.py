@@ -150,15 +150,17 @@ def slots_of(ledger: Ledger, run: OfRun) -> tuple[Slot, Slot]:
     return source, target
 
 
-def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
+def require_approval(ledger: Ledger, run: ReleaseRun, now: datetime | None = None) -> Approval:
     """Return the approval of exactly this run and fingerprint.
 
     Task states and XComs play no part, anybody who may edit can set those. Where the plan itself lets a phase act
-    (docs/adr/0015), its recorded grant stands for people's decisions.
+    (docs/adr/0015), its recorded grant stands for people's decisions; that is the plan's word, which has no age.
 
+    :param now: when something is about to be done that was not begun; a Go that is older than the gate lets it be
+        is none. None: what was begun is finished or proven, whenever that is
     :raises ApprovalError: with what is missing, or who said No-Go
     """
-    found = _by_plan(ledger, run) if run.environment.gate.automatic == run.phase else _by_people(ledger, run)
+    found = _by_plan(ledger, run) if run.environment.gate.automatic == run.phase else _by_people(ledger, run, now)
     if isinstance(found, Approval):
         return found
     raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
@@ -175,7 +177,7 @@ def _by_plan(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
     )
 
 
-def _by_people(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
+def _by_people(ledger: Ledger, run: ReleaseRun, now: datetime | None) -> Approval | NotApproved:
     environment, gate = run.environment, run.environment.gate
     # A delegation is for the release, whichever run it was given in; a decision is for its run.
     entries = ledger.entries(
@@ -191,6 +193,7 @@ def _by_people(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
         triggered_by=run.triggered_by or "",
         delegated=delegations(entries, gate.roles, environment.everybody),
         born=run.born,
+        oldest=gate.oldest(now) if now else None,
     )
 
 

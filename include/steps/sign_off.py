@@ -25,6 +25,7 @@ def signed_off(run: ReleaseRun) -> ReleaseRun:
         roles={role: environment.roles[role] for role in environment.sign_off},
         timeout_seconds=PATIENCE_SECONDS,
         reminder_seconds=None,
+        valid_seconds=None,
         quorum=2,
     )
     return replace(run, environment=environment.model_copy(update={"gate": gate}), phase=f"{run.phase}{SUFFIX}")

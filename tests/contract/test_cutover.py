@@ -53,7 +53,7 @@ def traffic(url: str) -> Traffic:
 @pytest.fixture
 def run(slots: None, node_url: NodeUrl, monkeypatch: pytest.MonkeyPatch) -> ReleaseRun:
     """A run whose approval is not the subject."""
-    monkeypatch.setattr(cutover, "require_approval", lambda *_: None)
+    monkeypatch.setattr(cutover, "require_release", lambda *_: None)
     run = open_run(
         load_plan(plan_folder()),
         release="3.0.0",

@@ -81,7 +81,7 @@ def migrate(
         return {"applied": True, **done.payload}
     # A run that was deleted and begun anew under its id goes on with what it finds, by a Go of its own.
     if intent is None or intent.payload.get("born", "") != run.born:
-        require_approval(ledger, decided_about(run, ledger))
+        require_approval(ledger, decided_about(run, ledger), now())
     if intent is None:
         with reading(site.tree) as reader:
             found = must_be_as_surveyed(run, site, ledger, reader)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from include.clients.kubernetes import Cluster
 from include.errors import LoadNotMeasured, LoadTooSlow, PlanError, RehearsalError
 from include.ledger.store import Ledger
 from include.load.figures import FILES, Figures, read
+from include.load.place import workplace
 from include.load.process import measure
 from include.load.verdict import LoadVerdict, judge
 from include.plan.staging import LoadTest
@@ -69,8 +69,7 @@ async def _load_test(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reports:
     plan = load_of(run)
     slot = (await must_serve(run, cluster, ledger, what="the load test"))["slot"]
     attempt = len(all_recorded(ledger, run, LOAD_MEASURED)) + 1
-    with tempfile.TemporaryDirectory(prefix="stellwerk-load-") as name:
-        folder = Path(name)
+    with workplace() as folder:
         before = await counts(run, cluster, slot)
         await measure(plan, run.environment.traffic.public_url, folder)
         figures = read(folder, plan.seconds)

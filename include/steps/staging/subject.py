@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
+from include.gate.checklist import NOT_REHEARSED, names_rehearsal
+from include.gate.rehearsal import PASSED, REHEARSED, TAKEN_BACK, Rehearsal, Subject, differences
+from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.fingerprint import chart_digest
+from include.plan.people import ChecklistItem
 from include.steps.database.entries import MIGRATION_VERIFIED
-from include.steps.record import recorded
+from include.steps.images import pinned
+from include.steps.record import CUT_OVER, all_recorded, recorded
 from include.steps.run import ReleaseRun
-from include.steps.staging.entries import REHEARSAL_COMPLETED, SERVED
+from include.steps.staging.entries import SERVED
 from include.version import VERSION
 
-
-@dataclass(frozen=True)
-class Subject:
-    """What is tried, or released.
-
-    :param contents: what pods ran, or are to run, by digest; empty where nobody knows
-    :param chart: SHA-256 of its content
-    """
-
-    image: str
-    contents: tuple[str, ...]
-    chart: str
-    stellwerk: str
-
-    def facts(self) -> dict[str, Any]:
-        """As plain JSON, for the ledger."""
-        return {
-            "image": self.image,
-            "contents": list(self.contents),
-            "chart": self.chart,
-            "stellwerk": self.stellwerk,
-        }
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Subject:
-        """Read what :meth:`facts` gave.
-
-        :raises KeyError: it is none
-        """
-        contents = tuple(map(str, facts["contents"]))
-        return cls(str(facts["image"]), contents, str(facts["chart"]), str(facts["stellwerk"]))
+STAGING: Final = "staging"
 
 
 def subject_of(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
@@ -59,52 +33,77 @@ def subject_of(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
     return {**tried.facts(), "revisions": list(migrated.payload.get("revisions", ())) if migrated else None}
 
 
+def rehearsal_of(run: ReleaseRun, ledger: Ledger) -> Rehearsal:
+    """What staging has shown of the run's release, held against what the run releases.
+
+    :raises LedgerError: the ledger cannot be read
+    :raises InvalidPlan: the chart is not there
+    """
+    return Rehearsal(_told(run, ledger), _released(pinned(run, ledger)))
+
+
+def rehearsal_for(items: Iterable[ChecklistItem], run: ReleaseRun, ledger: Ledger) -> Rehearsal:
+    """The same for points of a checklist: nothing is looked at where none of them is settled by it.
+
+    :raises LedgerError: the ledger cannot be read
+    :raises InvalidPlan: the chart is not there
+    """
+    return rehearsal_of(run, ledger) if names_rehearsal(items) else NOT_REHEARSED
+
+
+def rehearsal_covers(run: ReleaseRun, ledger: Ledger) -> dict[str, str]:
+    """The part of a Go that is the rehearsal: its result and its evidence, by name; empty where there is none.
+
+    Staging itself is not held against its rehearsal.
+
+    :raises LedgerError: the ledger cannot be read
+    """
+    shown = Rehearsal(_told(run, ledger))
+    if run.environment.name == STAGING or shown.newest is None:
+        return {}
+    told = shown.newest.payload
+    result = f"{told.get('result')}, run {shown.newest.run_id}"
+    if back := shown.taken_back:
+        result = f"{result}, taken back {back.at:%Y-%m-%d %H:%M} UTC"
+    return {"staging": result, "staging evidence": str(told.get("fingerprint") or shown.newest.hash)}
+
+
 def rehearsed(run: ReleaseRun, ledger: Ledger) -> tuple[str, ...]:
     """What those who decide about production need to know of the rehearsal; good news or a warning, in sentences.
 
     :raises LedgerError: the ledger cannot be read
     """
-    found = ledger.entries(release=run.release.version, environment="staging", kinds=(REHEARSAL_COMPLETED,))
-    if not found:
+    if run.environment.name == STAGING:
+        return ()
+    shown = rehearsal_of(run, ledger)
+    if shown.newest is None or shown.released is None:
         return (f"warning: {run.release.version} was not rehearsed in staging, as far as the ledger tells",)
-    told = found[-1].payload
-    result, when = told.get("result"), f"{found[-1].at:%Y-%m-%d %H:%M} UTC"
+    told = shown.newest.payload
+    result, when = told.get("result"), f"{shown.newest.at:%Y-%m-%d %H:%M} UTC"
     findings = [f"{one['severity']}: {one['text']}" for one in told.get("findings", ())]
     fingerprint = str(told.get("fingerprint") or "none")[:16]
-    lines = [f"rehearsal in staging {result} at {when}, run {found[-1].run_id}, evidence {fingerprint}"]
-    if result != "passed":
+    lines = [f"rehearsal in staging {result} at {when}, run {shown.newest.run_id}, evidence {fingerprint}"]
+    if result != PASSED:
         lines = [f"warning: {lines[0]}"]
+    if back := shown.taken_back:
+        lines.append(f"warning: staging was taken back since the rehearsal, {back.at:%Y-%m-%d %H:%M} UTC")
     if findings:
         lines.append(f"found in the rehearsal: {'; '.join(findings)}")
-    return (*lines, *(f"warning: {one}" for one in differences(told.get("subject"), _released(run))))
+    differs = differences(told.get("subject"), shown.released)
+    return (*lines, *(f"warning: {one}" for one in differs.all))
+
+
+def _told(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
+    """What the ledger holds of the release in staging; once the run has moved the traffic, as it was then.
+
+    What is tried in staging after that decides no more about going there.
+    """
+    found = ledger.entries(release=run.release.version, environment=STAGING, kinds=(REHEARSED, *TAKEN_BACK))
+    moved = all_recorded(ledger, run, CUT_OVER)
+    return tuple(entry for entry in found if not moved or entry.sequence < moved[0].sequence)
 
 
 def _released(run: ReleaseRun) -> Subject:
     image = run.release.image
     digest = (image.digest,) if image.digest else ()
     return Subject(f"{image.repository}:{image.tag}", digest, chart_digest(run.chart), VERSION)
-
-
-def differences(tried: Mapping[str, Any] | None, released: Subject) -> tuple[str, ...]:
-    """In what a release is not what was rehearsed; what cannot be compared is said, too. Pure.
-
-    :param tried: a rehearsal's ``subject``; None when it does not tell
-    """
-    try:
-        known = Subject.of_facts(tried or {})
-    except (KeyError, TypeError):
-        return ("the rehearsal does not tell what it was about",)
-    found = []
-    if known.image != released.image:
-        found.append(f"rehearsed was the image {known.image}, released is {released.image}")
-    if known.contents and released.contents:
-        was = ", ".join(known.contents)
-        others = (one for one in released.contents if not any(ran.endswith(one) for ran in known.contents))
-        found += [f"rehearsed was the image's content {was}, released is {one}" for one in others]
-    else:
-        found.append("whether the image's content is what was rehearsed is not known: no digest is")
-    if known.chart != released.chart:
-        found.append("the chart has changed since the rehearsal")
-    if known.stellwerk != released.stellwerk:
-        found.append(f"rehearsed was with Stellwerk {known.stellwerk}, this is {released.stellwerk}")
-    return tuple(found)

@@ -107,7 +107,7 @@ class RoleDecision(GateQuestion):
         from include.steps.gate_reminder import remind
         from include.steps.gate_round import state_of
 
-        remind(state_of(run, ledger), ledger, wait, _transports(run), now)
+        remind(state_of(run, ledger, now), ledger, wait, _transports(run), now)
 
     def _gate(self, context: Context) -> tuple[ReleaseRun, Ledger, GateState]:
         from include.steps.gate_round import state_of
@@ -116,7 +116,7 @@ class RoleDecision(GateQuestion):
         run = release_run(context)
         ledger = open_ledger(run.environment.connections.ledger)
         run = bound(run, ledger, self.about)
-        return run, ledger, state_of(run, ledger)
+        return run, ledger, state_of(run, ledger, datetime.now(UTC))
 
     def _given(self, state: GateState, event: Mapping[str, Any]) -> Given:
         from include.gate.answers import read
@@ -133,7 +133,7 @@ class RoleDecision(GateQuestion):
 
         run = gated(release_run(context), self.about)
         ledger = open_ledger(run.environment.connections.ledger)
-        state, asked = state_of(run, ledger), self._asked(context, run, ledger)
+        state, asked = state_of(run, ledger, datetime.now(UTC)), self._asked(context, run, ledger)
         if "error" in event or self.role != asked.role:
             return
         given = self._given(state, event)
@@ -153,12 +153,14 @@ class RoleDecision(GateQuestion):
         from include.steps import gate
         from include.steps.database import gate as migration_gate
         from include.steps.sign_off import sign_off_question
+        from include.steps.staging.subject import rehearsed
 
         if self.about == "migration":
             return migration_gate.question(run, self.role, ledger, frame)
         if self.about == "sign-off":
             return sign_off_question(run, self.role, ledger, frame)
-        return gate.question(run, self.role, _mapping(context["ti"].xcom_pull(task_ids=self.evidence_from)), frame)
+        found = _mapping(context["ti"].xcom_pull(task_ids=self.evidence_from))
+        return gate.question(run, self.role, found, frame, rehearsed(run, ledger))
 
     def _silence(self, run: ReleaseRun, ledger: Ledger, said: str) -> ApprovalRefused:
         from include.steps.gate import record_decision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from stellwerk.operators.base import StellwerkOperator
@@ -55,7 +56,7 @@ class GateRoles(StellwerkOperator):
         from include.steps.gate_round import round_of, state_of
 
         ledger = self.ledger(run)
-        state = state_of(bound(run, ledger, self.about), ledger)
+        state = state_of(bound(run, ledger, self.about), ledger, datetime.now(UTC))
         for point in state.points:
             self.log.info("%s", point.line)
         found = round_of(state, beside(self.task_id, self.asks), again=self.again)
@@ -86,13 +87,13 @@ class Approve(StellwerkOperator):
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """Record the approval and return who gave it.
 
-        :raises ApprovalMissing: a state set by hand got us here, or what was approved has changed
+        :raises ApprovalMissing: a state set by hand got us here, what was approved has changed, or a Go has lapsed
         """
         from include.steps.record import APPROVED, SIGNED_OFF, record, require_approval
 
         ledger = self.ledger(run)
         run = bound(run, ledger, self.about)
-        approval = require_approval(ledger, run)
+        approval = require_approval(ledger, run, datetime.now(UTC))
         payload = {"fingerprint": run.fingerprint, "people": sorted(approval.people), "phase": run.phase}
         kind = SIGNED_OFF if self.about == "sign-off" else APPROVED
         record(ledger, run, kind, payload, number=run.fingerprint[:16])

@@ -135,7 +135,7 @@ class Steered(StellwerkOperator):
     def _accept(self, config: WatchConfig, answer: Answer, decision: Accepted) -> Any:
         from include.steps.feedback import against_passing, since_cutover
         from include.steps.steering import accepted_outcome, left_meanwhile, record_accepted, record_late
-        from include.steps.watch import conclude_watch
+        from include.steps.watch import conclude_watch, kept_account
 
         run = release_run(self._context, with_digest=False)
         ledger = self.ledger(run)
@@ -150,7 +150,8 @@ class Steered(StellwerkOperator):
             self.log.warning("accepted in spite of: %s", sentence)
         record_accepted(config, ledger, answer, overruled)
         self.log.info("accepted: %s", decision.reason)
-        outcome = accepted_outcome(config, answer, now=datetime.now(UTC).timestamp())
+        now, account = datetime.now(UTC).timestamp(), kept_account(config, ledger)
+        outcome = accepted_outcome(config, answer, now=now, account=account)
         result = conclude_watch(run, ledger, outcome)
         self.note_ledger_head()
         return result

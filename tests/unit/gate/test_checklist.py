@@ -13,6 +13,7 @@ from include.plan.people import TASKS, ChecklistItem
 from include.report import names
 from include.steps import record, schema_proof
 from include.steps.database import entries as entries_of
+from include.steps.staging import entries as staging_entries
 from tests.memory import MemoryLedger
 
 BY_ROLE = ChecklistItem(text="No critical bugs", role="technical-lead")
@@ -99,6 +100,53 @@ def test_a_watch_that_somebody_overruled_is_no_proof(payload: dict[str, Any], ex
         assert standing(BY_RULE, ("watch.passed", payload))[0] == "open"
 
 
+HELD = {"result": "HELD", "sentence": "error rate 2 % of 412 requests"}
+
+
+def test_a_watch_that_did_not_pass_says_what_it_saw() -> None:
+    seen = ("open", "the watch did not pass (HELD): error rate 2 % of 412 requests")
+    assert standing(WATCH, ("watch.ended", HELD)) == seen
+    assert standing(BY_RULE, ("watch.ended", HELD)) == seen
+    passed = {"result": "PASSED", "sentence": "all held"}
+    done = (("watch.ended", passed), ("watch.passed", passed))
+    assert standing(WATCH, ("watch.ended", HELD), *done)[0] == "settled"
+    assert standing(WATCH, *done, ("watch.ended", HELD)) == seen
+    assert standing(WATCH, ("watch.ended", HELD), ("switch.back", {}))[1].startswith("taken back at")
+    assert standing(WATCH, *done, ("switch.back", {}), ("watch.ended", HELD)) == seen
+    assert standing(WATCH, ("watch.ended", passed)) == ("unknown", "no record of production-blue-green.watch")
+    assert standing(WATCH, ("watch.ended", {}))[0] == "unknown"
+
+
+def test_who_accepts_a_watch_answers_for_the_reports_that_it_overrules() -> None:
+    accepted = {"result": "ACCEPTED", "sentence": "accepted by tina: known"}
+    spite = ("watch.accepted", {"overruled": ["kira: no orders"]})
+    assert standing(WATCH, spite, ("watch.ended", accepted), ("watch.passed", accepted)) == (
+        "open",
+        "accepted by tina: known; in spite of: kira: no orders",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ((), ""),
+        ((("database.loss-refused", {"why": "no answer in time"}),), "; the schema was kept: no answer in time"),
+        ((("database.loss-refused", {"by": "bo", "why": "bo said Keep"}),), "; the schema was kept: bo said Keep"),
+    ],
+)
+def test_a_schema_that_was_kept_though_its_watch_failed_says_what_was_seen_and_who_kept_it(
+    kept: tuple[tuple[str, dict[str, Any]], ...], said: str
+) -> None:
+    failed = ("migration.watch-failed", {"result": "FIRED", "migrated": 2, "sentence": "error rate 30 %"})
+    done: list[tuple[str, dict[str, Any]]] = [("migration.intended", {}), ("migration.applied", {}), failed]
+    ledger = MemoryLedger()
+    told = [
+        ledger.append(NewEntry(kind, "3.0.0", "production", "r", "x", payload)) for kind, payload in (*done, *kept)
+    ]
+    [point] = points([BY_TASK], told, checklist="go-no-go")
+    assert (point.standing, point.why) == ("open", f"the watch did not pass: error rate 30 %{said}")
+
+
 @pytest.mark.parametrize(
     ("observation", "expected"),
     [
@@ -121,7 +169,7 @@ def test_a_migrations_watch_is_about_that_migration_and_no_later_one() -> None:
     ]
     assert standing(BY_TASK, *done)[0] == "settled"
     failed = ("migration.watch-failed", {"migrated": 2, "sentence": "error rate 30 %"})
-    assert standing(BY_TASK, *done, failed) == ("open", "a later watch did not pass: error rate 30 %")
+    assert standing(BY_TASK, *done, failed) == ("open", "the watch did not pass: error rate 30 %")
     begun, nothing = ("migration.intended", {}), ("migration.changed-nothing", {})
     assert "has no end" in standing(BY_TASK, *done, begun)[1]
     assert standing(BY_TASK, *done, begun, nothing)[0] == "settled"
@@ -163,7 +211,7 @@ def test_what_is_unsettled_is_told_by_machines_or_by_role() -> None:
 
 
 def test_every_kind_of_record_is_one_that_the_steps_write() -> None:
-    modules = (record, schema_proof, entries_of, names)
+    modules = (record, schema_proof, entries_of, staging_entries, names)
     known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
     assert known >= KINDS
 

@@ -95,7 +95,7 @@ def test_two_hands_are_found_like_one(contents: list[str], data: st.DataObject) 
         places = way.places(len(tampered))
         if len(places):
             tampered = way.tamper(tampered, data.draw(st.sampled_from(places)))
-    if tampered != chain:
+    if tampered[: len(chain)] != chain:  # two hands may come to what was only written on
         assert not examine(tampered, heads_of(chain)).ok
 
 

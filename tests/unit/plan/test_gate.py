@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -72,3 +73,25 @@ def test_everybody_is_whoever_has_a_role() -> None:
     known = environment(people={"tester": ["tim", "anna"]}, accounts={"tim": "9"})
     assert known.everybody == {"anna", "bo", "tim"}
     assert known.without_lists().accounts == {"tim": "9"}, "a watch lets people in by their accounts"
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({}, 24),
+        ({"valid_seconds": 3600, "timeout_seconds": 60}, 1),
+        ({"valid_seconds": 60, "timeout_seconds": 7200}, 2),
+        ({"valid_seconds": None}, None),
+    ],
+)
+def test_a_go_counts_for_a_day_and_never_for_less_than_people_are_waited_for(
+    changes: dict[str, Any], hours: float | None
+) -> None:
+    gate, now = Gate(roles=ROLES, **changes), datetime(2030, 1, 15, 12, tzinfo=UTC)
+    for one in (gate, gate.only(tuple(ROLES)[:2])):
+        assert one.oldest(now) == (None if hours is None else now - timedelta(hours=hours))
+
+
+def test_a_go_that_counts_for_no_time_is_refused() -> None:
+    with pytest.raises(ValidationError, match="valid_seconds"):
+        Gate(roles=ROLES, valid_seconds=0)

@@ -13,6 +13,8 @@ import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import TaskAwaitingInput
 
+from include.gate.rehearsal import REHEARSED
+from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.plan.gate import Gate
 from include.steps.record import record
@@ -46,6 +48,7 @@ class World:
         for module in ("decision", "checklist"):
             monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", lambda _, **__: self.run)
             monkeypatch.setattr(f"stellwerk.operators.{module}.datetime", clock)
+        monkeypatch.setattr("stellwerk.operators.gate.datetime", clock)
         monkeypatch.setattr(question, "datetime", clock)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda _, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
@@ -58,6 +61,11 @@ class World:
     def migrated(self) -> None:
         """What the machine's point of the checklist waits for."""
         record(self.ledger, replace(self.run, phase="db-migration", run_id="m1"), "migration.watched", {})
+
+    def rehearsed(self, result: str, evidence: str) -> None:
+        """What staging has shown."""
+        payload = {"result": result, "fingerprint": evidence, "findings": []}
+        self.ledger.append(NewEntry(REHEARSED, self.run.release.version, "staging", "s", "stellwerk", payload))
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

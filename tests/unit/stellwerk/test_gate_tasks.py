@@ -243,6 +243,59 @@ def test_whoever_said_go_to_something_else_is_asked_again_and_sees_what_differs(
         world.approve()
 
 
+def test_another_rehearsal_is_shown_and_asked_about_again(world: World) -> None:
+    world.rehearsed("passed", "a" * 64)
+    world.all_go("on-call-lead")
+    world.ask("on-call-lead", 2)
+    assert "- rehearsal in staging passed at " in world.asked[-1]["body"]
+    world.rehearsed("failed", "b" * 64)
+    world.resume("on-call-lead", world.says("otto"), 2)
+    assert [one["role"] for one in world.roles(again=True)] == list(ROLES)
+    world.ask(LEAD, again=True)
+    body = world.asked[-1]["body"]
+    assert "- covers.staging: passed, run s → failed, run s" in body
+    assert "- warning: rehearsal in staging failed at " in body
+    with pytest.raises(AirflowFailException, match="something that was approved has changed"):
+        world.approve()
+
+
+def test_a_go_of_days_ago_is_asked_for_again_and_says_why(world: World) -> None:
+    """The run was stopped after its gate, and somebody goes on with it on another day."""
+    world.all_go()
+    given = world.now
+    assert world.approve()
+    world.later(24 * 3600 - 1)
+    assert world.approve(), "the day of the release is one day"
+    world.later(2)
+    with pytest.raises(AirflowFailException, match=r"bert's Go for business-owner of .* has lapsed"):
+        world.approve()
+    asked = [one for one in world.roles() if not one["over"]]
+    assert [one["role"] for one in asked] == list(ROLES)
+    world.ask(LEAD, 3)
+    said = f"**Asked again**: the Go of tina, {given:%Y-%m-%d %H:%M} UTC, has lapsed; one counts for 1 d."
+    assert said in world.asked[-1]["body"].splitlines()
+    for place, (role, users) in enumerate(ROLES.items(), 3):
+        world.ask(role, place)
+        world.resume(role, world.says(users[0]), place)
+    assert world.approve()["people"] == ["bert", "otto", "tina"]
+
+
+def test_a_task_that_is_cleared_with_an_old_go_hands_on_to_the_second_round(world: World) -> None:
+    world.all_go()
+    world.later(25 * 3600)
+    assert world.decision(LEAD).execute(world.context(0))["choice"] == "Go"
+    assert [one["role"] for one in world.roles(again=True)] == list(ROLES)
+
+
+def test_a_no_go_never_lapses(world: World) -> None:
+    world.ask(LEAD)
+    with pytest.raises(AirflowFailException, match="No-Go of technical-lead"):
+        world.resume(LEAD, world.says("tina", "No-Go"))
+    world.later(25 * 3600)
+    with pytest.raises(AirflowFailException, match="tina said No-Go"):
+        world.approve()
+
+
 def test_a_gate_that_is_cleared_asks_with_new_words_at_new_places(world: World) -> None:
     """Airflow keeps the words of a task instance's first question, also when it is cleared."""
     world.roles()

@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 
 from include.errors import ApprovalMissing
+from include.gate.parts import difference
+from include.gate.rehearsal import REHEARSED as REHEARSAL
 from include.ledger.approvals import GO, decision
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
@@ -89,3 +91,23 @@ def test_where_the_plan_lets_a_phase_act_its_own_migration_voids_nothing(ledger:
     gate = RUN.environment.gate.model_copy(update={"automatic": RUN.phase})
     run = replace(RUN, environment=RUN.environment.model_copy(update={"gate": gate}))
     assert release_decided(run, ledger) == run
+
+
+def rehearsed(ledger: Ledger, result: str, evidence: str) -> None:
+    payload = {"result": result, "fingerprint": evidence}
+    ledger.append(NewEntry(REHEARSAL, "3.0.0", "staging", "s", "stellwerk", payload))
+
+
+def test_another_rehearsal_between_the_go_and_the_step_voids_the_go_and_says_what_differs(ledger: Ledger) -> None:
+    rehearsed(ledger, "passed", "a" * 64)
+    first = release_decided(RUN, ledger)
+    approve(ledger, first)
+    assert require_release(ledger, RUN).people
+    rehearsed(ledger, "failed", "b" * 64)
+    with pytest.raises(ApprovalMissing, match="something that was approved has changed"):
+        require_release(ledger, RUN)
+    lines = difference(first.parts, release_decided(RUN, ledger).parts)
+    assert lines == (
+        "covers.staging: passed, run s → failed, run s",
+        "covers.staging evidence: aaaaaaaaaaaa → bbbbbbbbbbbb",
+    )

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from include.gate.rehearsal import Differences, Subject, differences
+from include.ledger.entry import NewEntry
 from include.plan.fingerprint import chart_digest
 from include.plan.models import ImageRef
-from include.steps.record import record
+from include.steps.record import CUT_OVER, ROLLED_BACK, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.complete import conclude
 from include.steps.staging.entries import REHEARSAL_COMPLETED
-from include.steps.staging.subject import Subject, differences, rehearsed
+from include.steps.staging.subject import rehearsal_covers, rehearsal_of, rehearsed
 from include.version import VERSION
 from tests.unit.steps.staging.rehearsals import a_ledger, a_run
 from tests.unit.steps.staging.shown import show
@@ -30,7 +32,7 @@ def production(**image: Any) -> ReleaseRun:
 
 
 def test_what_was_rehearsed_is_what_is_released() -> None:
-    assert differences(TRIED.facts(), RELEASED) == ()
+    assert differences(TRIED.facts(), RELEASED) == Differences()
 
 
 @pytest.mark.parametrize(
@@ -44,13 +46,13 @@ def test_what_was_rehearsed_is_what_is_released() -> None:
     ],
 )
 def test_what_differs_is_said(change: dict[str, Any], why: str) -> None:
-    [said] = differences(TRIED.facts(), replace(RELEASED, **change))
+    [said] = differences(TRIED.facts(), replace(RELEASED, **change)).all
     assert why in said
 
 
 @pytest.mark.parametrize("told", [None, {}, {"image": "x"}])
 def test_a_rehearsal_that_does_not_tell_is_no_good_news(told: dict[str, Any] | None) -> None:
-    assert differences(told, RELEASED) == ("the rehearsal does not tell what it was about",)
+    assert differences(told, RELEASED) == Differences(unknown=("the rehearsal does not tell what it was about",))
 
 
 def test_people_read_the_newest_result_with_its_evidence_and_findings(tmp_path: Any) -> None:
@@ -74,3 +76,36 @@ def test_people_read_the_newest_result_with_its_evidence_and_findings(tmp_path: 
     assert warning.startswith("warning: rehearsed was the image's content sha256:a, released is")
     record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed", "findings": []}, number="later")
     assert rehearsed(production(), ledger)[0].startswith("warning: rehearsal in staging failed at")
+
+
+def test_a_go_for_production_is_for_the_rehearsal_that_was_shown(tmp_path: Any) -> None:
+    run, ledger, asked = a_run(), a_ledger(), production()
+    assert rehearsal_covers(asked, ledger) == {}, "what nobody demands is nothing that could be missing"
+    show(ledger, run)
+    told = conclude(run, ledger, tmp_path)
+    shown = {"staging": f"passed, run {run.run_id}", "staging evidence": told["fingerprint"]}
+    assert rehearsal_covers(asked, ledger) == shown
+    assert rehearsal_covers(run, ledger) == {}, "staging itself is not held against its rehearsal"
+    ledger.append(NewEntry(ROLLED_BACK, "3.0.0", "staging", "back", "bo", {}))
+    covers = rehearsal_covers(asked, ledger)
+    assert covers["staging"].startswith(f"passed, run {run.run_id}, taken back ")
+    assert any(one.startswith("warning: staging was taken back") for one in rehearsed(asked, ledger))
+    later = record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number="later")
+    assert rehearsal_covers(asked, ledger) == {
+        "staging": f"failed, run {run.run_id}",
+        "staging evidence": later.hash,
+    }
+
+
+def test_what_is_tried_after_the_cutover_voids_no_go(tmp_path: Any) -> None:
+    run, ledger, asked = a_run(), a_ledger(), production()
+    show(ledger, run)
+    conclude(run, ledger, tmp_path)
+    before = rehearsal_covers(asked, ledger)
+    record(ledger, asked, CUT_OVER, {})
+    record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number="later")
+    assert rehearsal_covers(asked, ledger) == before
+    newest = rehearsal_of(asked, ledger).newest
+    assert newest is not None
+    assert newest.payload["result"] == "passed"
+    assert rehearsal_covers(replace(asked, run_id="another"), ledger)["staging"].startswith("failed")
