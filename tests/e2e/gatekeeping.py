@@ -11,7 +11,7 @@ from urllib.parse import quote
 from include.ledger.approvals import DECISION
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.sandbox.airflow_client import TASK_ENDED, AirflowClient, Question, Run
+from include.sandbox.airflow_client import RUN_ENDED, TASK_ENDED, AirflowClient, Question, Run
 from include.sandbox.airflow_environment import DECIDERS, AuthManager
 from include.sandbox.beside import Beside
 from include.sandbox.environment import Sandbox
@@ -97,10 +97,12 @@ def forced(client: AirflowClient, run: Run, steps: Mapping[str, tuple[str, ...]]
 
 
 def _ran(client: AirflowClient, run: Run, step: str, tries: int) -> bool:
+    # Its end and a clear at the same instant leave a run that has ended with a task that has not.
+    over = client.run(run).state in RUN_ENDED
     task = client.task(run, step)
     if task.tries > tries:
         return True
-    if task.state in TASK_ENDED:
+    if over or task.state in TASK_ENDED:
         client.clear(run, [step], downstream=False)
     return False
 
