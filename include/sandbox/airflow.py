@@ -175,10 +175,10 @@ class AirflowRuntime:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signum)
 
-    def add_triggerer(self) -> str:
-        """Start another triggerer beside the first; return its component's name."""
-        name = f"triggerer-{sum(component.startswith('triggerer') for component in self._components) + 1}"
-        supervised = Supervised(self._process(name, COMPONENTS["triggerer"]))
+    def add_component(self, component: str) -> str:
+        """Start another one beside the first, a triggerer or a scheduler; return its name."""
+        name = f"{component}-{sum(known.startswith(component) for known in self._components) + 1}"
+        supervised = Supervised(self._process(name, COMPONENTS[component]))
         supervised.process.start()
         supervised.started_at = time.monotonic()
         self._components = {**self._components, name: supervised}

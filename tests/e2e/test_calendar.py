@@ -127,6 +127,25 @@ def client(world: World) -> Iterator[AirflowClient]:
         yield session
 
 
+@pytest.fixture
+def two_schedulers(world: World, client: AirflowClient) -> Iterator[None]:
+    """A second scheduler beside the first, both at work; neither ends by what the other one does."""
+    before = schedulers(client)
+    second = world.runtime.add_component("scheduler")
+    try:
+        wait_for(lambda: schedulers(client) - before or None, "the second scheduler to work")
+        yield
+        assert [world.runtime.restarts(name) for name in ("scheduler", second)] == [0, 0]
+    finally:
+        world.runtime.stop_component(second)
+
+
+def schedulers(client: AirflowClient) -> set[int]:
+    """The jobs of the schedulers that are alive, as Airflow says."""
+    wanted = {"job_type": "SchedulerJob", "job_state": "running", "is_alive": True}
+    return {job["id"] for job in client.request("GET", "jobs", params=wanted)["jobs"]}
+
+
 def wait_for(look: Callable[[], Seen | None], what: str, seconds: float = TICK_SECONDS) -> Seen:
     found: list[Seen] = []
 
@@ -190,6 +209,7 @@ def lines_about(log: str, version: str, phase: str = PHASE) -> str:
     return "\n".join(line for line in log.splitlines() if version in line and phase in line)
 
 
+@pytest.mark.usefixtures("two_schedulers")
 def test_two_in_the_same_minute_start_once_each_beside_a_broken_file_and_a_run_by_hand(
     world: World, client: AirflowClient
 ) -> None:
@@ -224,6 +244,7 @@ def test_two_in_the_same_minute_start_once_each_beside_a_broken_file_and_a_run_b
     wait_for(lambda: True if not client.import_errors() else None, "the import error to be gone")
 
 
+@pytest.mark.usefixtures("two_schedulers")
 def test_a_run_by_hand_and_one_of_the_calendar_at_the_same_time_do_not_both_act(
     world: World, client: AirflowClient
 ) -> None:

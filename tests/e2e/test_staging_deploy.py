@@ -12,8 +12,8 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, timedelta
 from email import message_from_string
 from email.policy import default
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from include.bluegreen.slots import other
 from include.ledger.approvals import DECISION
 from include.ledger.grants import GRANT
 from include.plan.values import merged
@@ -37,6 +38,7 @@ from include.steps.staging.entries import (
     DEPLOYED_ALREADY,
     LOAD_MEASURED,
     REHEARSAL_COMPLETED,
+    SERVED,
     UAT_ANSWERED,
     UAT_CONCLUDED,
     UAT_SILENT,
@@ -45,10 +47,12 @@ from include.steps.staging.entries import (
 from tests.e2e.conftest import World
 from tests.e2e.erp import NEW, Erp, states
 
-PHASE, VERSION = "staging-deploy", "3.0.0"
+PHASE, VERSION, NEXT = "staging-deploy", "3.0.0", "3.0.1"
 FAILED, SUCCESS = frozenset({"failed"}), frozenset({"success"})
 USERS = ("test-admin", "test-user", "test-readonly")
 AHEAD = timedelta(minutes=2)
+# What no English message says.
+GERMAN = ("Test offen", "Lauf ", "Eingriff", "Guten Tag", "Termin", "Probelauf", "Befunde", " Uhr", "Ausfallzeit")
 WORKS = {"case_articles": "passed", "case_order": "passed"}
 
 
@@ -96,9 +100,9 @@ def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
 
 
 @contextmanager
-def staging(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
-    """Have staging with ``changes``, whole at every moment."""
-    target = sandbox.plan_folder / "environments" / "staging.yaml"
+def changed(sandbox: Sandbox, file: str, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Have a file of the plan with ``changes``, whole at every moment."""
+    target = sandbox.plan_folder / file
     before = target.read_text()
 
     def write(text: str) -> None:
@@ -111,6 +115,14 @@ def staging(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         write(before)
+
+
+def in_english_a_day_later(sandbox: Sandbox) -> AbstractContextManager[None]:
+    """The release in the other language, and at another date: whoever knows of it has to be told."""
+    file = f"releases/{VERSION}.yaml"
+    planned = date.fromisoformat(yaml.safe_load((sandbox.plan_folder / file).read_text())["date"])
+    later = str(planned + timedelta(days=1))
+    return changed(sandbox, file, {"date": later, "communication": {"language": "en"}})
 
 
 def calendars_run(client: AirflowClient) -> Run:
@@ -247,13 +259,16 @@ def _has_passed(sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp,
     assert client.task(run, "cutover").tries == 1
 
 
-def test_who_never_answers_is_recorded_and_the_plan_says_what_that_means(
-    sandbox: Sandbox, client: AirflowClient, erp: Erp
+def test_who_never_answers_is_recorded_and_everything_is_said_in_english_where_the_release_says_so(
+    sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
 ) -> None:
-    with staging(sandbox, {"uat": {"timeout_seconds": 20, "required": "one"}, "load": {"seconds": 8}}):
+    mails = len(world.inbox("mail"))
+    patience = {"uat": {"timeout_seconds": 20, "required": "one"}, "load": {"seconds": 8}}
+    with changed(sandbox, "environments/staging.yaml", patience), in_english_a_day_later(sandbox):
         run = by_hand(sandbox, repeat_reason="a key user was away")
         answer(sandbox, forms(client, run)["test-admin"], **WORKS)
         client.wait_for_run(run, deadline_seconds=180, states=SUCCESS)
+    _is_english([text for text in world.inbox("slack") if run.run_id in text], world.inbox("mail")[mails:])
     assert sorted(told["user"] for told in erp.told(run, UAT_SILENT)) == ["test-readonly", "test-user"]
     [concluded] = erp.told(run, UAT_CONCLUDED)
     assert (concluded["result"], sorted(concluded["silent"])) == ("passed", ["test-readonly", "test-user"])
@@ -261,6 +276,21 @@ def test_who_never_answers_is_recorded_and_the_plan_says_what_that_means(
     [already] = erp.told(run, DEPLOYED_ALREADY)
     assert already["by"] == f"{VERSION}__{PHASE}"
     assert states(client, run)["deploy_idle_slot"] == "skipped"
+
+
+def _is_english(posts: list[str], mails: list[str]) -> None:
+    for user in USERS:
+        assert any(f"*Test open: {user}*" in text for text in posts)
+    [mail] = [message_from_string(text, policy=default) for text in mails]
+    assert mail["Content-Language"] == "en"
+    bodies = [mail.get_body((kind,)).get_content() for kind in ("plain", "html")]
+    for body in bodies:
+        words = " ".join(body.split())
+        assert "The date has changed: announced was" in words
+        assert "The release was rehearsed in the test environment and passed." in words
+    assert 'lang="en"' in bodies[1]
+    said = [*posts, str(mail["Subject"]), *bodies]
+    assert [word for word in GERMAN if any(word in text for text in said)] == []
 
 
 def test_the_final_test_of_the_day_deploys_nothing_twice(
@@ -271,6 +301,28 @@ def test_the_final_test_of_the_day_deploys_nothing_twice(
     seen = states(client, run)
     assert (seen["smoke_tests"], seen["cutover"], seen["load_test"]) == ("success", "skipped", "skipped")
     assert (len(erp.told(run, RELEASED)), erp.told(run, REHEARSAL_COMPLETED)) == (1, [])
+    assert [told["phase"] for told in erp.told(run, PHASE_COMPLETED)] == [f"{PHASE}:final"]
+
+
+def test_the_final_test_of_the_day_deploys_what_is_not_there_and_tests_what_it_has_deployed(
+    sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp
+) -> None:
+    target = other(world.active())
+    run = by_hand(sandbox, release=NEXT, mode="final")
+    client.wait_for_run(run, deadline_seconds=180, states=SUCCESS)
+    seen = states(client, run)
+    assert (seen["deploy_idle_slot"], seen["cutover"], seen["smoke_tests"]) == ("success",) * 3
+    assert (seen["load_test"], seen["conclude_uat"]) == ("skipped", "skipped")
+    assert (world.active(), world.versions(target)) == (target, {NEXT})
+    kinds = [entry.kind for entry in erp.entries(run)]
+    assert kinds.index(CUT_OVER) < kinds.index(RELEASED), "the suite comes after the switch"
+    assert (kinds.count(CUT_OVER), kinds.count(GRANT), kinds.count(MIGRATED)) == (1, 1, 0)
+    [proven] = erp.told(run, RELEASED)
+    assert proven["slot"] == target
+    for check in ("frontend", "articles", "orders"):
+        assert any(check in sentence for sentence in proven["checks"])
+    [served] = erp.told(run, SERVED)
+    assert (served["ok"], served["slot"], served["by"]) == (True, target, run.run_id)
     assert [told["phase"] for told in erp.told(run, PHASE_COMPLETED)] == [f"{PHASE}:final"]
 
 
