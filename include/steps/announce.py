@@ -68,10 +68,10 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return release_mail(run, occasion, event, ledger, now)
     if event == "deployment-started":
         return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
+    if event in ("migration-started", "migration-failed") and recorded(ledger, run, APPROVED) is None:
+        log.info("nothing to tell: the ledger holds no approval, so nothing begins, whatever the states of tasks")
+        return None
     if event == "migration-failed":
-        if recorded(ledger, run, APPROVED) is None:
-            log.info("nothing to tell: nobody was told that it begins")
-            return None
         return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now)
     if event == "migration-left":
         return _left(run, occasion, ledger)

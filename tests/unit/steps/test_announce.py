@@ -44,7 +44,7 @@ def said(event: Event, *kinds: str) -> Message | None:
     return Told(*kinds).say(event)
 
 
-@pytest.mark.parametrize("event", ["migration-failed", "migration-left"])
+@pytest.mark.parametrize("event", ["migration-started", "migration-failed", "migration-left"])
 def test_of_a_run_that_nobody_decided_about_nobody_was_told_and_is(event: Event) -> None:
     assert said(event) is None
 
