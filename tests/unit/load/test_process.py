@@ -30,7 +30,7 @@ KINDS = [
         "requests": [
             {"path": "/a", "weight": 3},
             {"path": "/b", "method": "POST", "body": {"x": 1}, "status": 201, "name": "write"},
-            {"path": "/moved"},
+            {"path": "/moved", "weight": 2},
         ],
     }
 ]
