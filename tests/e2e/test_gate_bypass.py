@@ -144,6 +144,7 @@ def test_a_go_for_something_else_than_is_shown_is_asked_again(
             deadline_seconds=60,
             states=frozenset({"awaiting_input"}),
         )
+        assert client.task(run, "go_no_go.decide", again.map_index).tries == 1, "it costs no try"
     assert guarded.decisions(run) == []
     assert "is none for" in str(guarded.entries(run, REFUSED)[-1].payload["why"])
 

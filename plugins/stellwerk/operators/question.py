@@ -193,7 +193,7 @@ class GateQuestion(HITLOperator):
         self.log.warning("asked again: %s", why)
         context["ti"].xcom_push(key="asked_again", value=why)
         # The form is the one that was asked first; recording it anew takes the answer away.
-        upsert_hitl_detail(context["ti"].id, ["again"], "again")
+        upsert_hitl_detail(context["ti"].id, ["again"], "again", params={})
         self._wait(wait)
 
     def _wait(self, wait: Wait) -> NoReturn:

@@ -22,6 +22,7 @@ from stellwerk.operators import question
 from stellwerk.operators.decision import RoleDecision
 from stellwerk.operators.gate import Approve, GateRoles
 from tests.memory import MemoryLedger
+from tests.unit.stellwerk.asked_again import asked_again
 from tests.unit.steps.watching import release_run
 
 ROLES = {"technical-lead": ("tina",), "business-owner": ("bert",), "on-call-lead": ("otto",)}
@@ -54,7 +55,7 @@ class World:
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
-        monkeypatch.setattr(question, "upsert_hitl_detail", lambda *asked: self.reopened.append(asked))
+        monkeypatch.setattr(question, "upsert_hitl_detail", asked_again(lambda: self.reopened.append(())))
         send = {"slack": self.sent.append, "mail": self.sent.append}
         monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: send)
 

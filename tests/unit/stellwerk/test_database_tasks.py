@@ -65,6 +65,7 @@ from stellwerk.operators.decision import RoleDecision
 from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.message import Announce
 from stellwerk.triggers.question import CloseQuestionTrigger
+from tests.unit.stellwerk.asked_again import asked_again
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -103,13 +104,13 @@ class World:
         monkeypatch.setattr("include.steps.page.page", lambda *_: True)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
         self.reopened = 0
-        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", self.reopen)
+        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", asked_again(self.reopen))
 
     def over(self) -> None:
         """Every deadline is over."""
         self.monkeypatch.setattr("include.gate.timing.Wait.is_over", lambda *_: True)
 
-    def reopen(self, *_: object) -> None:
+    def reopen(self) -> None:
         self.reopened += 1
 
     def release_run(self, _: object, *, with_digest: bool = True, **_more: object) -> ReleaseRun:

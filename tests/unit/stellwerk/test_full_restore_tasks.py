@@ -39,6 +39,7 @@ from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import AskRestore, ResumeApplication, restore_is_over
 from stellwerk.operators.loss import places
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
+from tests.unit.stellwerk.asked_again import asked_again
 from tests.unit.steps.database.test_full_restore import a_loss
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -166,7 +167,8 @@ def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_a
     digest = stated(world)
     asked: list[Any] = []
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: asked.append(given))
-    monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", lambda *given: asked.append(given))
+    again = asked_again(lambda: asked.append({}))
+    monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", again)
     with pytest.raises(TaskAwaitingInput):
         AskRestore(task_id="ask").execute(world.context)
     said: dict[str, Any] = {
