@@ -9,13 +9,14 @@ UV_VERSION := 0.13.9
 UV_FOLDER := build/tools/uv-$(UV_VERSION)
 UV_ON_PATH := $(shell command -v uv)
 UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
-# One by one; `make test WORKERS=2` shares the tests out to two workers, by file.
-WORKERS ?= 0
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# What puts a whole Airflow under load has the machine to itself; the other tests are shared out, by file. They wait
+# most of their time.
+WORKERS ?= 3
+PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down test faults lint check format bench evidence clean
+.PHONY: help setup programs demo up down validate calendar report schemas test faults lint check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +35,23 @@ up: setup ## start the environment of the demo and leave it running, to click th
 down: setup ## stop what `make up` started
 	$(PYTHON) -m include.sandbox down $(ARGS)
 
-test: setup ## all tests: unit, contract and end to end (ARGS="-k word" selects)
-	$(PYTEST) $(ARGS)
+validate: setup ## check the plan's files: releases, environments, whether they fit together (STELLWERK_PLAN names another plan)
+	$(PYTHON) -m include.plan validate
+
+calendar: setup ## what is due when (STELLWERK_LEDGER_URL: and what has been started; ARGS=--all)
+	$(PYTHON) -m include.report.calendar $(ARGS)
+
+report: setup ## the report of a release from the ledger alone (STELLWERK_LEDGER_URL; ARGS="write 3.0.0 --out FOLDER", or "check FILE")
+	$(PYTHON) -m include.report.release $(ARGS)
+
+schemas: setup ## write the JSON Schemas of the plan's files, for editors
+	$(PYTHON) -m include.plan schemas
+
+test: setup ## all tests: those that need the machine alone, then the others (ARGS="-k word" selects; none selected is an error)
+	@codes=; \
+	$(PYTEST) -n 0 -m alone $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n $(WORKERS) -m "not alone" $(ARGS) || codes+=" $$?"; \
+	[[ "$$codes" = "" || "$$codes" = " 5" ]]
 
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)
 	$(PYTHON) -m pytest -s tests/faults/every_kill_point.py $(ARGS)
@@ -46,7 +62,7 @@ lint: setup ## linter, formatting and types
 	$(PYTHON) -m mypy include plugins
 
 check: lint ## the same and the unit tests: the quick check before a commit
-	$(PYTEST) tests/unit
+	$(PYTEST) -n $(WORKERS) tests/unit
 
 format: setup ## let the linter and the formatter mend what they can
 	$(PYTHON) -m ruff check --fix .

@@ -18,9 +18,8 @@ RATE: Final = 60.0
 GATE: Final = "go_no_go."
 GOAL_SECONDS: Final = 2.0
 RUN_SECONDS: Final = 180.0
-IN_A_ROW: Final = (
-    10  # preflight, roles, decide, approve, deploy, verify, cutover, drain or watch, clean-up, verification
-)
+# preflight, roles, decide, open roles, approve, deploy, verify, cutover, drain or watch, clean-up, verification
+IN_A_ROW: Final = 11
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Migrates Airflow's metadata database and writes connections, pools and variables into it.
+"""Migrates Airflow's metadata database and writes connections, pools, variables and users into it.
 
 Run with the environment of the Airflow that is meant and the name of a JSON file (the shape of
 ``include.sandbox.settings.Settings``). What exists is overwritten, nothing is deleted.
@@ -33,7 +33,7 @@ _FIELDS = {
 
 
 def main() -> None:
-    """Migrate, then import everything in one transaction."""
+    """Migrate, then import everything in one transaction; users, where the auth manager keeps them, in another."""
     settings = json.loads(Path(sys.argv[1]).read_text())
     ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]
     upgradedb()
@@ -53,6 +53,25 @@ def main() -> None:
             Variable.set(
                 variable["variable_name"], value, serialize_json=not isinstance(value, str), session=session
             )
+    if settings.get("users"):
+        _create_users(settings["users"])
+
+
+def _create_users(users: list[dict[str, str]]) -> None:
+    """Create those who are missing in FabAuthManager, in this order: it numbers them."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        manager = builder.sm
+        manager.sync_roles()
+        for user in users:
+            name, known = user["name"], manager.find_user(user["name"])
+            if known is None:
+                role = manager.find_role(user["role"])
+                mail = f"{name}@valeo-erp.example"
+                known = manager.add_user(name, name, "demo", mail, role, user["password"])
+            if not known or str(known.id) != user["id"]:
+                raise SystemExit(f"user {name} has id {getattr(known, 'id', None)}, expected {user['id']}")
 
 
 def _write_connection(fields: dict[str, Any], session: Session) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from stellwerk.gates import go_no_go
+from stellwerk.gates import checklist, go_no_go, sign_off
 from stellwerk.operators.adoption import Adopt
 from stellwerk.operators.message import Announce
 from stellwerk.operators.release import (
@@ -79,8 +79,11 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     # However it ended there is a report, and it decides about nothing.
     report = ReleaseReport(task_id="report").as_teardown()
     [verification, roll_back] >> report
+    # What people vouch for after that is theirs to say in their own time: users are on the new version.
+    points = checklist("verification", "business-success", "compliance-success")
+    verification >> points >> sign_off()
 
-    gate >> Announce(task_id="announce_deployment", event="deployment-started")
+    gate >> Announce(task_id="announce_deployment", event="slot-deployment-started")
     cutover >> Announce(task_id="announce_cutover", event="cutover")
     clean_up >> Announce(task_id="announce_clean_up", event="cleanup")
-    verification >> Announce(task_id="announce_success", event="released")
+    verification >> Announce(task_id="announce_success", event="successful")

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Param
 from include.bluegreen.eligibility import KINDS, documentation
 from stellwerk.deadlines import rollback_deadlines
 from stellwerk.operators.message import TellRollback
-from stellwerk.operators.report import PostMortemDraft
+from stellwerk.operators.report import PostMortemDraft, ReleaseReport
 from stellwerk.operators.rollback import (
     BringBack,
     DrainBadSlot,
@@ -79,4 +79,7 @@ Nothing waits for them.
     # Teardowns, because an ordinary last task would turn a rollback that failed into a success.
     draft = PostMortemDraft(task_id="post_mortem_draft").as_teardown()
     [summary, drain] >> draft
-    [draft, at_once, slack, mail, invitation] >> PostMortemDraft(task_id="post_mortem_complete").as_teardown()
+    complete = PostMortemDraft(task_id="post_mortem_complete").as_teardown()
+    [draft, at_once, slack, mail, invitation] >> complete
+    # The release's own report was written before it was rolled back by hand, say.
+    complete >> ReleaseReport(task_id="report").as_teardown()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from include.steps.feedback import LONGEST_TEXT, VERDICTS
+from include.steps.feedback_form import LONGEST_TEXT, VERDICTS
 from stellwerk.operators.feedback import AlertFeedback, AskRollBack, GiveFeedback, StartFeedbackRollback
 from stellwerk.params import release_params
 

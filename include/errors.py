@@ -6,7 +6,8 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     ├── PlanError                      the YAML files or the parameters of a run (a retry cannot help)
     │   ├── InvalidPlan                a file that does not fit its schema
     │   ├── UnknownRelease
-    │   └── UnknownEnvironment
+    │   ├── UnknownEnvironment
+    │   └── PhaseTaken                 another run has begun this phase of the release
     ├── ApprovalError                  the ledger holds no valid Go for what is about to happen
     │   ├── ApprovalMissing
     │   └── ApprovalRefused            a No-Go, or silence until the deadline
@@ -39,7 +40,7 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── NotEnoughEndpoints
     │   ├── AdoptionRefused            what is installed cannot be taken over (or given back) safely
     │   ├── RollbackRefused            nothing to roll back, or no such option
-    │   └── VerificationFailed         a smoke check, a health endpoint, the final state
+    │   └── VerificationFailed         a smoke check, a health endpoint, an address, the final state
     │       └── FailsOnNewSchema       the running version, after a migration: humans decide, no retry does
     ├── LeaseError                     whose turn it is in an environment
     │   ├── EnvironmentHeld            another release holds it: who, since when, until when
@@ -62,6 +63,9 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   └── InvalidEntry               what was to be recorded cannot be, or its key means something else
     ├── MessageError                   Slack or mail refused a message (a retry can help)
     │   ├── MessageBusy                another process is sending it
+    │   ├── MessageIncomplete          the mail server has put some recipients off
+    │   ├── MessageUnanswered          nobody knows whether it was taken (a retry waits, and says so)
+    │   ├── MessageRefused             the channel, the credentials or the recipients are wrong
     │   └── MessageGivenUp             not delivered long after its deadline
     ├── DatabaseError                  the application's database and PostgreSQL's client programs
     │   ├── DatabaseUnreachable        no answer, or the connection broke (a retry can help)
@@ -92,7 +96,11 @@ Every error carries what was expected, what was seen and the remedy, and says wh
     │   ├── RestoreRefused             it cannot succeed; nothing was touched
     │   ├── RestoreUnconfirmed         nobody has confirmed what would be lost
     │   └── RestoreBusy                another process is restoring this database (a retry can help)
-    ├── EvidenceError                  a measure contradicts itself, or a file of evidence cannot be read
+    ├── RehearsalError                 what a release is tried with in staging
+    │   ├── LoadNotMeasured            the load test did not run, or showed too little to be judged
+    │   ├── LoadTooSlow                it ran, and missed a threshold of the plan
+    │   └── NotAccepted                key users found what blocks the release, or did not test it
+    ├── EvidenceError                  a measure contradicts itself, or is of something else; no file of it
     ├── ReportError                    a report cannot be written where reports are kept (a retry can help)
     └── SandboxError                   the embedded environment
         ├── ImageNotFound              no image of that name, tag or digest in the image store
@@ -146,7 +154,9 @@ class PlanError(StellwerkError):
 
 
 class InvalidPlan(PlanError):
-    """A release or environment file does not fit its schema."""
+    """A release or environment file does not fit its schema; whoever saves it in two steps may be in between."""
+
+    retryable = True
 
 
 class UnknownRelease(PlanError):
@@ -155,6 +165,10 @@ class UnknownRelease(PlanError):
 
 class UnknownEnvironment(PlanError):
     """No ``environments/<name>.yaml`` describes the environment that was named."""
+
+
+class PhaseTaken(PlanError):
+    """Another run has begun this phase of the release; it is not done twice."""
 
 
 class ApprovalError(StellwerkError):
@@ -412,6 +426,27 @@ class MessageBusy(MessageError):
     """Another process is sending this very message."""
 
 
+class MessageRefused(MessageError):
+    """It will be refused again however often it is tried: channel, credentials or recipients are wrong."""
+
+    retryable = False
+
+
+class MessageIncomplete(MessageError):
+    """Some recipients have it; a later try tells those whom the mail server has put off, and only those."""
+
+
+class MessageUnanswered(MessageError):
+    """No answer came, and the message may have been taken all the same: sending it again may tell it twice.
+
+    :ivar wait_seconds: so long it is not sent again
+    :ivar recorded: the ledger knows of the doubt, so that whoever tries again waits by itself
+    """
+
+    wait_seconds: float = 0.0
+    recorded: bool = False
+
+
 class MessageGivenUp(MessageError):
     """A message was not delivered, long after its deadline; nobody tries any more."""
 
@@ -565,8 +600,24 @@ class RestoreBusy(RestoreError):
     retryable = True
 
 
+class RehearsalError(StellwerkError):
+    """A release did not stand its trial in staging."""
+
+
+class LoadNotMeasured(RehearsalError):
+    """The load test did not run, or showed too little to be judged: that is no pass."""
+
+
+class LoadTooSlow(RehearsalError):
+    """The load test missed a threshold of the plan."""
+
+
+class NotAccepted(RehearsalError):
+    """Key users found something that blocks the release, or a test that is needed is missing."""
+
+
 class EvidenceError(StellwerkError):
-    """A measure contradicts itself, or a file of evidence cannot be read."""
+    """A measure contradicts itself, is of something else, or a file of evidence cannot be read."""
 
 
 class ReportError(StellwerkError):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from include.errors import LedgerUnavailable
 from include.ledger.chain import GENESIS
 from include.ledger.entry import Entry, Head, NewEntry, canonical
 
@@ -56,3 +57,34 @@ class MemoryLedger:
             if (kinds is None or entry.kind in kinds)
             and all(value is None or getattr(entry, name) == value for name, value in wanted.items())
         )
+
+
+@dataclass
+class DyingLedger(MemoryLedger):
+    """Gives so many answers, then none any more, as a ledger whose database goes down.
+
+    :param answers: 0 for one that is down from the beginning
+    """
+
+    answers: int = 0
+
+    def _answer(self) -> None:
+        if self.answers <= 0:
+            raise LedgerUnavailable("the ledger's database gives no answer")
+        self.answers -= 1
+
+    def append(self, new: NewEntry) -> Entry:
+        self._answer()
+        return super().append(new)
+
+    def find(self, key: str) -> Entry | None:
+        self._answer()
+        return super().find(key)
+
+    def head(self) -> Head:
+        self._answer()
+        return super().head()
+
+    def entries(self, *, kinds: Sequence[str] | None = None, **wanted: str | None) -> tuple[Entry, ...]:
+        self._answer()
+        return super().entries(kinds=kinds, **wanted)

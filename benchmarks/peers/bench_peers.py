@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from contextlib import ExitStack
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -146,8 +147,9 @@ def _releases(wanted: set[tuple[Build, int]]) -> Path:
     """A plan's releases for the images of all rounds; Stellwerk refuses what no plan knows."""
     folder = FOLDER / "plan"
     (folder / "releases").mkdir(parents=True, exist_ok=True)
-    for tag in sorted(tag_of(build, number) for build, number in wanted):
-        text = f"version: {tag}\nprevious: 2.9.0\ndate: 2030-01-15\ntimezone: Europe/Berlin\n"
+    for index, tag in enumerate(sorted(tag_of(build, number) for build, number in wanted)):
+        day = date(2031, 1, 15) + timedelta(weeks=index)  # a plan refuses two releases on one day
+        text = f"version: {tag}\nprevious: 2.9.0\ndate: {day}\ntimezone: Europe/Berlin\n"
         (folder / "releases" / f"{tag}.yaml").write_text(f"{text}image: {{ repository: valeo-erp, tag: {tag} }}\n")
     return folder
 

@@ -19,8 +19,10 @@ from datetime import UTC, datetime
 from upath import UPath
 
 from include.errors import LedgerError, StellwerkError
-from include.ledger.entry import Entry, Head, stamp
-from include.ledger.heads import note_head, noted_heads, read_head
+from include.ledger.entry import Entry, Head
+from include.ledger.examination import examine
+from include.ledger.export import exported, read_export
+from include.ledger.heads import heads_quoted_in, note_head, noted_heads, read_head
 from include.ledger.migrate import migrate
 from include.ledger.store import Ledger
 
@@ -48,6 +50,15 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--heads-folder", type=UPath, help="folder of noted heads, local or in object storage")
     verify.add_argument("--head-file", type=UPath, action="append", default=[], help="one noted head")
     verify.add_argument("--head", action="append", default=[], metavar="42:1a2b3c4d5e6f", help="from a message")
+    verify.add_argument(
+        "--quoted-in",
+        type=UPath,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="reports, mails, a Slack export",
+    )
+    verify.add_argument("--export", type=UPath, metavar="FILE", help="check this export instead of the database")
     verify.set_defaults(run=_verify)
 
     show = commands.add_parser("show", help="print entries, oldest first")
@@ -66,21 +77,33 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    heads = [Head.parse(text) for text in options.head]
-    heads += [read_head(file) for file in options.head_file]
-    if options.heads_folder is not None:
-        heads += noted_heads(options.heads_folder)
-    found = _ledger().examine(heads)
+    heads = _heads(options)
+    found = examine(read_export(options.export), list(heads)) if options.export else _ledger().examine(list(heads))
     for fault in found.faults:
-        print(f"{fault.damage}: {fault.sentence}")
-    print(
-        f"{found.entries} entries, head {found.head.short}, {found.heads_compared} noted heads compared:", end=" "
-    )
+        noted = f" ({heads[fault.head]})" if fault.head else ""
+        print(f"{fault.damage}: {fault.sentence}{noted}\n  do: {fault.remedy}")
+    compared = f"{found.heads_compared} noted heads compared"
+    print(f"{found.entries} entries, head {found.head.short}, {compared}:", end=" ")
     if not found.ok:
         print(f"BROKEN ({len(found.faults)} faults)")
         return _DAMAGED
     print("intact" if heads else "intact (a cut-off tail shows only against a head noted outside)")
+    if heads and found.covered < found.entries:
+        print(
+            f"no head vouches for entries {found.covered + 1} to {found.entries}: note one (`head --heads-folder`)"
+        )
     return 0
+
+
+def _heads(options: argparse.Namespace) -> dict[Head, str]:
+    """Every head that is to be compared, and where it was noted."""
+    found = {Head.parse(text): "given by --head" for text in options.head}
+    found |= {read_head(file): f"noted in {file}" for file in options.head_file}
+    for file in options.quoted_in:
+        found |= dict.fromkeys(heads_quoted_in(file), f"quoted in {file}")
+    if options.heads_folder is not None:
+        found |= dict.fromkeys(noted_heads(options.heads_folder), f"noted in {options.heads_folder}")
+    return found
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -88,7 +111,7 @@ def _show(options: argparse.Namespace) -> int:
         release=options.release, environment=options.environment, run_id=options.run_id, kinds=options.kind
     )
     for entry in entries:
-        print(_as_json(entry) if options.json else _as_line(entry))
+        print(exported(entry) if options.json else _as_line(entry))
     return 0
 
 
@@ -126,15 +149,6 @@ def _as_line(entry: Entry) -> str:
     facts = json.dumps(dict(entry.payload), ensure_ascii=False, sort_keys=True)
     when, what = f"{entry.at:%Y-%m-%d %H:%M:%S}Z", f"{entry.kind:<18}"
     return f"{entry.sequence:>6}  {when}  {what} {entry.release} {entry.environment}  {entry.actor}  {facts}"
-
-
-def _as_json(entry: Entry) -> str:
-    fields = {
-        name: getattr(entry, name) for name in ("sequence", "kind", "release", "environment", "run_id", "actor")
-    }
-    fields |= {"key": entry.key, "at": stamp(entry.at), "recorded_at": stamp(entry.recorded_at)}
-    fields |= {"payload": dict(entry.payload), "previous": entry.previous, "hash": entry.hash}
-    return json.dumps(fields)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from include.errors import ApprovalError, ApprovalMissing, ApprovalRefused
+from include.ledger.delegations import Delegation, delegate_of, identity
 from include.ledger.entry import SHORT_HASH, Entry, NewEntry
 
 DECISION = "gate.decision"
@@ -37,6 +38,13 @@ class Decision:
     at: datetime
     sequence: int
 
+    def lapsed(self, oldest: datetime | None) -> bool:
+        """Whether it is a Go that is too old to be acted upon; a No-Go never is.
+
+        :param oldest: from when on a Go counts; None: its age plays no part
+        """
+        return oldest is not None and self.choice == GO and self.at < oldest
+
 
 @dataclass(frozen=True)
 class Approval:
@@ -62,10 +70,12 @@ class NotApproved:
 
     :param reason: exactly who or what is missing
     :param refused: somebody entitled said No-Go; otherwise a Go is merely missing
+    :param remedy: what gives the Go; what people do at a gate when it is left out
     """
 
     reason: str
     refused: bool = False
+    remedy: str = ""
 
     def error(self, what: str) -> ApprovalError:
         """The error for a step that needed the approval.
@@ -74,6 +84,7 @@ class NotApproved:
         """
         kind = ApprovalRefused if self.refused else ApprovalMissing
         remedy = "start a new run and decide again" if self.refused else "decide at the gate, then repeat the step"
+        remedy = self.remedy or remedy
         return kind(f"{what} is not approved", expected="a Go in the ledger", seen=self.reason, remedy=remedy)
 
 
@@ -89,8 +100,14 @@ def decision(
     environment: str,
     run_id: str,
     at: datetime,
+    ticked: Sequence[str] = (),
+    born: str = "",
 ) -> NewEntry:
-    """The entry that records a person's answer, once for each answer however often it is recorded."""
+    """The entry that records a person's answer, once for each answer however often it is recorded.
+
+    :param ticked: the points of the gate's checklist that the person vouches for
+    :param born: what tells the run from another one under its id
+    """
     payload = {
         "phase": phase,
         "role": role,
@@ -98,6 +115,8 @@ def decision(
         "choice": choice,
         "comment": comment,
         "fingerprint": fingerprint,
+        **({"ticked": list(ticked)} if ticked else {}),
+        **({"born": born} if born else {}),
     }
     key = f"{DECISION}/{release}/{environment}/{run_id}/{phase}/{role}/{user}/{at.timestamp():.6f}/{choice}"
     return NewEntry(DECISION, release, environment, run_id, user, payload, key=key, at=at)
@@ -113,6 +132,9 @@ def approval(
     quorum: int = MINIMUM_QUORUM,
     triggered_by: str = "",
     deadline: datetime | None = None,
+    delegated: Sequence[Delegation] = (),
+    born: str = "",
+    oldest: datetime | None = None,
 ) -> Approval | NotApproved:
     """Look for a valid Go.
 
@@ -122,18 +144,46 @@ def approval(
     :param roles: role → the users who may decide for it; every role is needed
     :param quorum: distinct people needed; never fewer than two
     :param triggered_by: who started the run; cannot be the only one to decide
+    :param delegated: who was named to speak for a role, too
+    :param born: what tells the run from another one under its id
+    :param oldest: a Go from before has lapsed; None: its age plays no part
     """
-    decisions = sorted(_decisions(entries, phase, run_id), key=lambda given: given.sequence)
-    standing, ignored = _standing(decisions, roles, deadline)
+    standing, ignored = _standing(_in_order(entries, phase, run_id, born), roles, deadline, delegated)
     refusals = [given for given in standing.values() if given.choice != GO]
     if refusals:
         return NotApproved("; ".join(_refusal(given) for given in refusals), refused=True)
     missing = _missing(standing, roles, fingerprint)
+    missing += [_too_old(given, oldest) for given in standing.values() if oldest and given.lapsed(oldest)]
     if not missing:
         missing = _people_missing(standing.values(), max(quorum, MINIMUM_QUORUM), triggered_by)
     if missing:
         return NotApproved("; ".join([*missing, *ignored]))
     return Approval(phase, run_id, fingerprint, tuple(standing[role] for role in roles))
+
+
+def standing(
+    entries: Iterable[Entry],
+    *,
+    phase: str,
+    run_id: str,
+    roles: Mapping[str, Sequence[str]],
+    delegated: Sequence[Delegation] = (),
+    born: str = "",
+) -> dict[str, Decision]:
+    """The last decision of each role, by somebody who may speak for it."""
+    return _standing(_in_order(entries, phase, run_id, born), roles, None, delegated)[0]
+
+
+def _too_old(given: Decision, oldest: datetime) -> str:
+    return (
+        f"{given.user}'s Go for {given.role} of {given.at:%Y-%m-%d %H:%M} UTC has lapsed: none from before "
+        f"{oldest:%Y-%m-%d %H:%M} UTC counts now"
+    )
+
+
+def _in_order(entries: Iterable[Entry], phase: str, run_id: str, born: str) -> list[Decision]:
+    own = (entry for entry in entries if entry.payload.get("born", "") == born)
+    return sorted(_decisions(own, phase, run_id), key=lambda given: given.sequence)
 
 
 def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[Decision]:
@@ -153,12 +203,17 @@ def _decisions(entries: Iterable[Entry], phase: str, run_id: str) -> Iterable[De
 
 
 def _standing(
-    decisions: Iterable[Decision], roles: Mapping[str, Sequence[str]], deadline: datetime | None
+    decisions: Iterable[Decision],
+    roles: Mapping[str, Sequence[str]],
+    deadline: datetime | None,
+    delegated: Sequence[Delegation],
 ) -> tuple[dict[str, Decision], list[str]]:
     standing: dict[str, Decision] = {}
     ignored: list[str] = []
     for given in decisions:
-        if given.user not in roles.get(given.role, ()):
+        own = roles.get(given.role, ())
+        named = delegate_of(given.role, delegated, before=given.sequence) if own else None
+        if given.user not in (*own, named):
             ignored.append(f"{given.user} answered for {given.role or 'no role'} without holding it: not counted")
         elif given.choice == GO and deadline is not None and given.at > deadline:
             ignored.append(f"{given.user}'s Go for {given.role} came after the deadline {deadline.isoformat()}")
@@ -194,12 +249,11 @@ def _missing(standing: Mapping[str, Decision], roles: Mapping[str, Sequence[str]
 
 def _people_missing(given: Iterable[Decision], quorum: int, triggered_by: str) -> list[str]:
     names = sorted({decision.user for decision in given})
-    # Two spellings of a name are one person, in doubt.
-    people = {name.strip().casefold() for name in names}
+    people = {identity(name) for name in names}
     missing = []
     if len(people) < quorum:
         missing.append(f"only {', '.join(names)} decided; {quorum} people are needed")
-    if people <= {triggered_by.strip().casefold()}:
+    if people <= {identity(triggered_by)}:
         missing.append(f"nobody but {triggered_by}, who started the run, decided")
     return missing
 

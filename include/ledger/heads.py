@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from upath import UPath
 
 from include.errors import InvalidEntry, LedgerError
 from include.ledger.entry import Head
+
+_QUOTED: Final = re.compile(
+    r"(?:^|\\n|>)Ledger(?:-Kopf:)? (?:`|<code>)?(\d{1,18}):([0-9a-f]{12,64})(?=`|<|\s|\\n|\"|$)", re.MULTILINE
+)
 
 Folder = Path | UPath
 """A local folder or one in object storage (``s3://…``, ``gs://…``)."""
@@ -65,6 +71,31 @@ def read_head(file: Folder) -> Head:
         return _read(file)
     except OSError as error:
         raise LedgerError("the noted head cannot be read", expected=f"a file {file}", seen=str(error)) from error
+
+
+def quoted_heads(text: str) -> tuple[Head, ...]:
+    """The heads that a text quotes as messages and reports do, on a line of their own; each once, as they come.
+
+    The text may be a mail, a report, or an export of Slack, where line ends are escaped.
+    """
+    found = (Head(int(number), digest) for number, digest in _QUOTED.findall(text))
+    return tuple(dict.fromkeys(found))
+
+
+def heads_quoted_in(file: Folder) -> tuple[Head, ...]:
+    """The heads that a file quotes. One without any is an error: a check must not look stronger than it was.
+
+    :raises LedgerError: the file cannot be read, or quotes none
+    """
+    try:
+        found = quoted_heads(file.read_bytes().decode(errors="replace"))
+    except OSError as error:
+        raise LedgerError("the text cannot be read", expected=f"a file {file}", seen=str(error)) from error
+    if not found:
+        raise LedgerError(
+            "no head is quoted", expected=f"a line `Ledger 42:1a2b3c4d5e6f` in {file}", seen="none in the text"
+        )
+    return found
 
 
 def _read(file: Folder) -> Head:

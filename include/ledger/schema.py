@@ -11,6 +11,9 @@ SCHEMA = "stellwerk_ledger"
 
 APPEND_LOCK = 0x5374656C6C7765  # "Stellwe": one writer at a time, across all processes
 
+PROTECTIONS = frozenset({"refuse_change", "extend_only"})
+"""The triggers of the table of entries."""
+
 
 class VerbatimJson(UserDefinedType[str]):
     """PostgreSQL's ``json``: unlike ``jsonb`` it keeps the text as it was written, which the hash covers."""

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from include.errors import InvalidEntry, LedgerError, LedgerUnavailable
-from include.ledger.chain import GENESIS, Examination, examine, sealed
+from include.ledger.chain import GENESIS, sealed
 from include.ledger.entry import Entry, Head, NewEntry, canonical
-from include.ledger.schema import APPEND_LOCK, ENTRIES
+from include.ledger.examination import Examination, Fault, examine
+from include.ledger.schema import APPEND_LOCK, ENTRIES, PROTECTIONS
 
 _COLUMNS = [
     sa.cast(column, sa.Text).label(column.name) if column.name == "payload" else column for column in ENTRIES.c
@@ -125,11 +126,22 @@ class Ledger:
         return Head(last.sequence, last.hash) if last else Head(0, GENESIS)
 
     def examine(self, heads: Sequence[Head] = ()) -> Examination:
-        """Check the whole chain, and compare it with heads noted outside.
+        """Check the whole chain, compare it with heads noted outside, and see that the table is still protected.
 
         :raises LedgerUnavailable: the database gave no answer
         """
-        return examine(self.entries(), heads)
+        found = examine(self.entries(), heads)
+        return replace(found, faults=(*found.faults, *self._unprotected()))
+
+    def _unprotected(self) -> Iterator[Fault]:
+        """What keeps everybody but the owner from changing entries, where it is switched off or gone."""
+        query = sa.text(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(:table) AND tgenabled IN ('O', 'A')"
+        )
+        with self._transaction() as connection:
+            active = set(connection.execute(query, {"table": str(ENTRIES)}).scalars())
+        for name in sorted(PROTECTIONS - active):
+            yield Fault("unprotected", 0, f"the trigger {name} of {ENTRIES} is switched off or gone")
 
     def _last(self, connection: sa.Connection) -> Entry | None:
         query = sa.select(*_COLUMNS).order_by(ENTRIES.c.sequence.desc()).limit(1)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from icalendar import Calendar, Event, vCalAddress, vText
 
 from include.messages.model import Attachment
+from include.plan.communication import Language
 from include.plan.deadlines import PostMortem
 
 _SATURDAY: Final = 5
@@ -37,6 +38,7 @@ class Appointment:
     noted: datetime
     place: str = ""
     sequence: int = 0
+    language: Language = "de"
 
     @property
     def uid(self) -> str:
@@ -51,7 +53,7 @@ class Appointment:
 
     def _calendar(self) -> Calendar:
         calendar = Calendar()
-        calendar.add("prodid", "-//Stellwerk//Post-Mortem//DE")
+        calendar.add("prodid", f"-//Stellwerk//Post-Mortem//{self.language.upper()}")
         calendar.add("version", "2.0")
         calendar.add("method", "REQUEST")
         event = Event()

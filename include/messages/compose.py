@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from include.ledger.entry import Head
-from include.messages.model import Attachment, Message
-from include.messages.render import render, shortened
-from include.plan.deadlines import MessageDeadlines
+from include.messages.limits import shortened
+from include.messages.model import Message
+from include.messages.occasion import Occasion, facts_of, mail, slack, told
 
 Schema = Literal["unchanged", "new", "back", "unknown"]
 """What a migration that has failed has made of the schema; "back": it was the new one and is the old one again."""
 
 _ITSELF = ("watch", "stellwerk", "scheduler")
-
-
-@dataclass(frozen=True)
-class Occasion:
-    """The release and run that a message is about, and where its messages go.
-
-    :param timezone: in which times are told, an IANA name
-    :param escalation: who gets a mail when Slack takes no alert in time
-    :param head: of the ledger when the message was composed; None when the ledger gave no answer
-    """
-
-    application: str
-    version: str
-    previous: str
-    environment: str
-    run_id: str
-    timezone: str
-    status_channel: str
-    alerts_channel: str
-    sender: str
-    stakeholders: tuple[str, ...]
-    head: Head | None
-    escalation: tuple[str, ...] = ()
-    deadlines: MessageDeadlines = field(default_factory=MessageDeadlines)
-
-    def key(self, what: str) -> str:
-        """The idempotency key of a message of this run."""
-        return f"{self.version}@{self.environment}/{self.run_id}:message:{what}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +76,7 @@ def migration_started(occasion: Occasion, *, at: datetime) -> Message:
 
 def database_restored(occasion: Occasion, *, at: datetime) -> Message:
     """The database is its backup's, whatever users have written since then."""
-    return _status(occasion, "database-restored", "Database restored from its backup", at)
+    return _status(occasion, "database-restored", "Database restored from its backup", at, broadcast=True)
 
 
 def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
@@ -115,12 +86,13 @@ def migration_completed(occasion: Occasion, *, at: datetime) -> Message:
 
 def migration_needless(occasion: Occasion, *, at: datetime) -> Message:
     """There was nothing to migrate: whoever waits for the schema has it, and not by this run."""
-    return _status(occasion, "migration-needless", "Database unchanged: nothing to migrate", at)
+    message = _status(occasion, "migration-needless", "Database unchanged: nothing to migrate", at)
+    return replace(message, channel=occasion.channels.get("migration-completed", message.channel))
 
 
 def migration_failed(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
     """It has failed after it was announced; what becomes of the schema is told later."""
-    return _status(occasion, "migration-failed", "Database migration failed", at, schema=schema)
+    return _status(occasion, "migration-failed", "Database migration failed", at, broadcast=True, schema=schema)
 
 
 def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Message:
@@ -129,12 +101,12 @@ def migration_left(occasion: Occasion, *, schema: Schema, at: datetime) -> Messa
         schema, "Database left as it is"
     )
     # What humans decide later is told as well.
-    return _status(occasion, "migration-left", line, at, number=schema, schema=schema)
+    return _status(occasion, "migration-left", line, at, number=schema, broadcast=True, schema=schema)
 
 
 def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """Users are on the new version from now on."""
-    return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, slot=slot)
+    return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, broadcast=True, slot=slot)
 
 
 def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime) -> Message:
@@ -144,14 +116,15 @@ def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime) -> Me
 
 def deployment_successful(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     """The release is verified."""
-    return _status(occasion, "successful", "Deployment successful", at, slot=slot)
+    return _status(occasion, "successful", "Deployment successful", at, broadcast=True, slot=slot)
 
 
 def rollback_alert(occasion: Occasion, rollback: Rollback) -> Message:
     """The alert that goes out at once."""
     facts = rollback_facts(occasion, rollback)
-    text = render("rollback_alert.slack.j2", facts, timezone=occasion.timezone)
-    return slack(occasion, "rollback-alert", occasion.alerts_channel, text, urgent=True)
+    return slack(
+        occasion, "rollback-alert", occasion.alerts_channel, "rollback_alert.slack.j2", facts, urgent=True
+    )
 
 
 def human_needed(occasion: Occasion, *, what: str, seen: str, remedy: str, at: datetime) -> Message:
@@ -162,71 +135,37 @@ def human_needed(occasion: Occasion, *, what: str, seen: str, remedy: str, at: d
     :param remedy: what the human should do next
     """
     facts = {**facts_of(occasion), "what": shortened(what), "seen": shortened(seen), "remedy": shortened(remedy)}
-    text = render("human_needed.slack.j2", {**facts, "at": at}, timezone=occasion.timezone)
-    return slack(occasion, "human-needed", occasion.alerts_channel, text, urgent=True)
+    facts |= {"at": at, "contacts": told(occasion.contacts)}
+    return slack(occasion, "human-needed", occasion.alerts_channel, "human_needed.slack.j2", facts, urgent=True)
 
 
 def rollback_mail(occasion: Occasion, rollback: Rollback) -> Message:
     """The mail that stakeholders get within 15 minutes."""
-    text = render("rollback.mail.j2", rollback_facts(occasion, rollback), timezone=occasion.timezone)
-    return mail(occasion, "rollback-mail", occasion.stakeholders, text)
+    facts = {**rollback_facts(occasion, rollback), "support": told(occasion.support)}
+    return mail(occasion, "rollback-mail", occasion.stakeholders, "rollback.mail.j2", facts)
 
 
-def _status(occasion: Occasion, event: str, line: str, at: datetime, *, number: str = "", **told: str) -> Message:
-    facts = {**facts_of(occasion), "event": event, "line": line, "at": at, **told}
-    text = render("status.slack.j2", facts, timezone=occasion.timezone)
-    name = f"{event}:{number}" if number else event
-    return slack(occasion, name, occasion.status_channel, text, urgent=False)
-
-
-def mail(
-    occasion: Occasion, name: str, to: tuple[str, ...], text: str, attachments: tuple[Attachment, ...] = ()
+def _status(
+    occasion: Occasion,
+    event: str,
+    line: str,
+    at: datetime,
+    *,
+    number: str = "",
+    broadcast: bool = False,
+    **said: str,
 ) -> Message:
-    """An urgent mail of this occasion.
+    """A post in the release's thread.
 
-    :param name: makes its key
-    :param text: as rendered; the first line is ``Betreff: …``
+    :param number: tells apart what a run may have to tell more than once
+    :param broadcast: it changes what users work with: the channel shows it as well
     """
-    subject, _, body = text.partition("\n")
-    return Message(
-        key=occasion.key(name),
-        kind="mail",
-        release=occasion.version,
-        environment=occasion.environment,
-        run_id=occasion.run_id,
-        text=body.strip() + "\n",
-        sender=occasion.sender,
-        recipients=to,
-        subject=subject.removeprefix("Betreff:").strip(),
-        urgent=True,
-        attachments=attachments,
-    )
-
-
-def slack(occasion: Occasion, name: str, channel: str, text: str, *, urgent: bool) -> Message:
-    """A post of this occasion; ``name`` makes its key."""
-    return Message(
-        key=occasion.key(name),
-        kind="slack",
-        release=occasion.version,
-        environment=occasion.environment,
-        run_id=occasion.run_id,
-        text=text,
-        channel=channel,
-        urgent=urgent,
-    )
-
-
-def facts_of(occasion: Occasion) -> dict[str, Any]:
-    """What every template may name."""
-    return {
-        "application": occasion.application,
-        "version": occasion.version,
-        "previous": occasion.previous,
-        "environment": occasion.environment,
-        "run_id": occasion.run_id,
-        "head": occasion.head.short if occasion.head else None,
-    }
+    facts = {**facts_of(occasion), "event": event, "line": line, "at": at}
+    facts |= {name: shortened(fact) for name, fact in said.items()}
+    channel = occasion.channels.get(event, occasion.status_channel)
+    name = f"{event}:{number}" if number else event
+    post = slack(occasion, name, channel, "status.slack.j2", facts, urgent=False)
+    return replace(post, threaded=True, broadcast=broadcast)
 
 
 def rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
@@ -242,7 +181,13 @@ def rollback_facts(occasion: Occasion, rollback: Rollback) -> dict[str, Any]:
         "switched_at": rollback.switched_at,
         "verified": [shortened(sentence) for sentence in rollback.verified],
         "warnings": [shortened(sentence) for sentence in rollback.warnings],
-        "restored": rollback.restored,
+        "restored": _shown(rollback.restored) if rollback.restored else None,
         "mail_minutes": f"{occasion.deadlines.mail_seconds / 60:g}",
         "post_mortem_minutes": f"{occasion.deadlines.post_mortem_seconds / 60:g}",
     }
+
+
+def _shown(restored: DatabaseRestored) -> DatabaseRestored:
+    return replace(
+        restored, backup=shortened(restored.backup), kept=shortened(restored.kept), by=shortened(restored.by)
+    )

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from include.messages.appointment import Appointment, meeting_time
-from include.messages.compose import Occasion, Rollback, facts_of, mail, rollback_facts, slack
+from include.messages.compose import Rollback, rollback_facts
+from include.messages.limits import shortened
 from include.messages.model import Message
-from include.messages.render import render, shortened
+from include.messages.occasion import Occasion, facts_of, mail, slack, text_of
 from include.plan.deadlines import PostMortem
 
 Duty = Literal["alert", "mail", "post-mortem"]
@@ -19,11 +20,6 @@ DUTIES: Final[tuple[Duty, ...]] = ("alert", "mail", "post-mortem")
 # For so long after its deadline a message is still tried.
 GIVE_UP_AFTER: Final = timedelta(hours=4)
 _MOST_LINES: Final = 12
-_NAMES: Final = {
-    "alert": "Slack-Alarm",
-    "mail": "E-Mail an die Stakeholder",
-    "post-mortem": "Post-Mortem-Einladung",
-}
 
 
 @dataclass(frozen=True)
@@ -63,50 +59,57 @@ def within(occasion: Occasion, duty: Duty) -> timedelta:
 def invitation(occasion: Occasion, rollback: Rollback, plan: PostMortem) -> Message:
     """The mail that invites to the post-mortem."""
     starts = meeting_time(rollback.switched_at, plan, occasion.timezone)
-    summary = f"Post-Mortem: Rollback von {occasion.application} {occasion.version} ({occasion.environment})"
-    appointment = Appointment(
-        key=occasion.key("post-mortem"),
-        summary=summary,
-        description=f"Grund des Rollbacks: {shortened(rollback.reason)}\nLauf {occasion.run_id}",
-        starts=starts,
-        minutes=plan.minutes,
-        organizer=occasion.sender,
-        attendees=occasion.stakeholders,
-        noted=rollback.switched_at,
-        place=plan.place,
-    )
     facts = {
         **rollback_facts(occasion, rollback),
         "starts": starts,
         "minutes": plan.minutes,
         "place": shortened(plan.place),
     }
-    text = render("post_mortem.mail.j2", facts, timezone=occasion.timezone)
-    return mail(occasion, "post-mortem", occasion.stakeholders, text, (appointment.attachment(),))
+    summary, _, description = text_of(occasion, "post_mortem.calendar.j2", facts).partition("\n")
+    appointment = Appointment(
+        key=occasion.key("post-mortem"),
+        summary=summary,
+        description=description.strip(),
+        starts=starts,
+        minutes=plan.minutes,
+        organizer=occasion.sender,
+        attendees=occasion.stakeholders,
+        noted=rollback.switched_at,
+        place=plan.place,
+        language=occasion.language,
+    )
+    attachments = (appointment.attachment(),)
+    return mail(
+        occasion, "post-mortem", occasion.stakeholders, "post_mortem.mail.j2", facts, attachments=attachments
+    )
 
 
 def refusal(occasion: Occasion, *, by: str, what: str, seen: str, remedy: str, at: datetime) -> Message:
     """The answer to whoever asked for a rollback that is none: no alarm, for nobody is worse off."""
-    told = {"by": by, "what": what, "seen": seen, "remedy": remedy}
-    facts = {**facts_of(occasion), **{name: shortened(text) for name, text in told.items()}, "at": at}
-    text = render("rollback_refused.slack.j2", facts, timezone=occasion.timezone)
-    return slack(occasion, "rollback-refused", occasion.status_channel, text, urgent=False)
+    said = {"by": by, "what": what, "seen": seen, "remedy": remedy}
+    facts = {**facts_of(occasion), **{name: shortened(text) for name, text in said.items()}, "at": at}
+    channel = occasion.status_channel
+    return slack(occasion, "rollback-refused", channel, "rollback_refused.slack.j2", facts, urgent=False)
 
 
-def escalation(occasion: Occasion, missed: Obligation, why: str) -> Message:
-    """The message that takes the other way: mail when Slack took none, Slack when the mail server did not."""
+def escalation(occasion: Occasion, missed: Obligation, why: str, *, late: bool = True) -> Message:
+    """The message that takes the other way: mail when Slack took none, Slack when the mail server did not.
+
+    :param late: its deadline has passed; where it has not, nobody waits for it, for it will not be taken
+    """
     message = missed.message
+    text = html.unescape(message.text) if message.kind == "slack" else message.text
+    lines = text.splitlines()
     facts = {
         **facts_of(occasion),
-        "missed": _NAMES[missed.duty],
+        "duty": missed.duty,
         "due": missed.due,
+        "late": late,
         "why": shortened(why),
-        "audience": message.channel or ", ".join(message.recipients),
-        "told": [line for line in html.unescape(message.text).splitlines() if line.strip()][:_MOST_LINES],
+        "audience": message.channel or shortened(", ".join(message.recipients)),
+        "told": [shortened(line) for line in lines if line.strip()][:_MOST_LINES],
     }
     name = f"escalation-{message.key.rpartition(':message:')[2]}"
     if message.kind == "mail":
-        text = render("escalation.slack.j2", facts, timezone=occasion.timezone)
-        return slack(occasion, name, occasion.alerts_channel, text, urgent=True)
-    text = render("escalation.mail.j2", facts, timezone=occasion.timezone)
-    return mail(occasion, name, occasion.escalation or occasion.stakeholders, text)
+        return slack(occasion, name, occasion.alerts_channel, "escalation.slack.j2", facts, urgent=True)
+    return mail(occasion, name, occasion.escalation or occasion.stakeholders, "escalation.mail.j2", facts)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from include.errors import InvalidPlan
 from include.plan.rules import PlanModel, Seconds
+from include.plan.source import Source
 
 
 class MessageDeadlines(PlanModel):
@@ -29,3 +33,17 @@ class PostMortem(PlanModel):
     time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "10:00"
     minutes: Annotated[int, Field(ge=15, le=480)] = 60
     place: str = ""
+
+
+def message_deadlines(folder: Path) -> Iterator[MessageDeadlines]:
+    """Those of each environment below ``folder``, whatever else its file says; broken ones are left out.
+
+    The form of a DAG needs no more of an environment, and loading all of it takes longer than everything else.
+    """
+    for file in sorted((folder / "environments").glob("*.yaml")):
+        try:
+            messages = Source(file).content.get("messages")
+            told = messages.get("deadlines", {}) if isinstance(messages, dict) else {}
+            yield MessageDeadlines.model_validate(told, strict=True)
+        except (InvalidPlan, ValidationError):
+            continue

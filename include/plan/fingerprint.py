@@ -24,6 +24,8 @@ class FingerprintInputs:
     :param chart_digest: as :func:`chart_digest` gives it
     :param values: merged Helm values of the slot
     :param covers: what else is approved, by name: for a migration its survey, its backup, its rehearsal
+    :param settings: what else of the environment says how the release is done and judged, by name
+    :param accounts: person who decides → their account, where it is not their name
     """
 
     image: ImageRef
@@ -35,6 +37,8 @@ class FingerprintInputs:
     roles: Mapping[str, tuple[str, ...]]
     stellwerk_version: str
     covers: Mapping[str, str] = field(default_factory=dict)
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(inputs: FingerprintInputs) -> str:
@@ -42,6 +46,14 @@ def fingerprint(inputs: FingerprintInputs) -> str:
 
     :raises TypeError: a value that JSON cannot hold
     """
+    text = json.dumps(
+        content_of(inputs), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_of(inputs: FingerprintInputs) -> dict[str, Any]:
+    """What the fingerprint is taken over, by name."""
     content = {
         **{name: value for name, value in asdict(inputs).items() if name not in ("image", "slo", "roles")},
         "image": inputs.image.model_dump(mode="json"),
@@ -49,10 +61,10 @@ def fingerprint(inputs: FingerprintInputs) -> str:
         # Whoever is listed decides; in which order they are listed does not matter.
         "roles": {role: sorted(users) for role, users in inputs.roles.items()},
     }
-    if not inputs.covers:
-        del content["covers"]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    for name in ("covers", "accounts", "settings"):
+        if not content[name]:
+            del content[name]
+    return content
 
 
 def chart_digest(folder: Path) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from include.errors import InvalidPlan, PlanError, UnknownEnvironment, UnknownRelease
+from include.plan.checks import conflicts
+from include.plan.files import plan_folder
 from include.plan.models import FROM_FILE, Environment, PlanModel, Release
+from include.plan.remedies import words
+from include.plan.rules import Misplaced
 from include.plan.source import Source
+
+__all__ = ["Plan", "conflicts_of", "load_plan", "plan_folder"]
 
 Model = TypeVar("Model", bound=PlanModel)
 
@@ -78,12 +85,6 @@ class Plan:
         )
 
 
-def plan_folder() -> Path:
-    """Where the plan is: ``$STELLWERK_PLAN``, else the one that ships with Stellwerk."""
-    configured = os.environ.get("STELLWERK_PLAN", "")
-    return Path(configured).absolute() if configured else Path(__file__).resolve().parent.parent
-
-
 def load_plan(folder: Path) -> Plan:
     """Read every release and environment below ``folder``.
 
@@ -105,6 +106,23 @@ def load_plan(folder: Path) -> Plan:
     return Plan(folder, releases, environments, tuple(problems))
 
 
+def conflicts_of(
+    plan: Plan, now: datetime, begun: frozenset[str] = frozenset()
+) -> dict[str, tuple[InvalidPlan, ...]]:
+    """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`).
+
+    :param now: aware
+    :param begun: the releases of which a phase has begun
+    """
+    found: dict[str, tuple[InvalidPlan, ...]] = {}
+    for conflict in conflicts(plan.releases, plan.environments, now, begun):
+        source = Source(plan.folder / "releases" / f"{conflict.release}.yaml")
+        name = ".".join(str(step) for step in conflict.place)
+        problem = source.problem(source.line(conflict.place), f"{name}: {conflict.why}")
+        found[conflict.release] = (*found.get(conflict.release, ()), problem)
+    return found
+
+
 def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan]) -> dict[str, Model]:
     loaded: dict[str, Model] = {}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
@@ -113,9 +131,7 @@ def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan
             item = _validated(source, model)
             name = getattr(item, key)
             if name != path.stem or path.suffix != ".yaml":
-                raise source.problem(
-                    source.line([key]), f"{key} is {name!r}: the file has to be called {name}.yaml"
-                )
+                raise source.problem(source.line([key]), _misnamed(key, name, folder))
         except InvalidPlan as problem:
             problems.append(problem)
         else:
@@ -123,15 +139,28 @@ def _load(folder: Path, model: type[Model], key: str, problems: list[InvalidPlan
     return loaded
 
 
+def _misnamed(key: str, name: str, folder: Path) -> str:
+    why = f"{key} is {name!r}: the file has to be called {name}.yaml"
+    taken = (folder / f"{name}.yaml").is_file()
+    return f"{why}, and there is one already: each {key} is described once" if taken else why
+
+
 def _validated(source: Source, model: type[Model]) -> Model:
+    # As JSON, strictly: "3" is no number, yes is no 1, and a list is still a tuple.
     try:
-        return model.model_validate(source.content, context=FROM_FILE)
+        content = json.dumps(source.content, allow_nan=False)
+    except ValueError:
+        raise source.problem(1, "a number in it is too large, or is none") from None
+    try:
+        return model.model_validate_json(content, strict=True, context=FROM_FILE)
     except ValidationError as error:
         lines = []
-        for detail in error.errors(include_url=False, include_context=False):
-            place = [step for step in detail["loc"] if step != "[key]"]
+        for detail in error.errors(include_url=False, include_input=False):
+            cause = detail.get("ctx", {}).get("error")
+            below = cause.place if isinstance(cause, Misplaced) else ()
+            place = [step for step in (*detail["loc"], *below) if step != "[key]"]
             name = ".".join(str(step) for step in place)
-            why = detail["msg"].removeprefix("Value error, ")
+            why = words(model, detail["type"], detail["msg"], place)
             lines.append((source.line(place), f"{name}: {why}" if name else why))
         lines.sort()
         rest = "".join(f"; line {line}: {why}" for line, why in lines[1:])

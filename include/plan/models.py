@@ -6,21 +6,35 @@ connections, never credentials.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import date as Date  # noqa: N812 - the field of a release is called date
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
+from include.plan.accounts import doubtful, mistakable
 from include.plan.database import DatabasePlan
 from include.plan.deadlines import MessageDeadlines, PostMortem
+from include.plan.gate import Gate
 from include.plan.legacy import Legacy
+from include.plan.people import (
+    NO_CHECKLISTS,
+    Checklists,
+    Contact,
+    RoleName,
+    Users,
+    asked_at_gate,
+    misplaced,
+    no_role,
+)
 from include.plan.prober import Prober, SmokeCheck, Text, UrlPath, distinct
-from include.plan.rules import Criteria, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
+from include.plan.quorum import most_people
+from include.plan.release import ImageRef, Release
+from include.plan.rules import Criteria, Misplaced, PlanModel, Ratio, Seconds, SloRules, Triggers, Watch
 from include.plan.slots import SLOTS, Slot
+from include.plan.staging import Acceptance, LoadTest, UrlCheck
+from include.plan.texts import Channel, MailAddress, Name, Url
+from include.plan.timeline import EnvironmentName
 
 __all__ = [
     "FROM_FILE", "SLOTS", "Connections", "Criteria", "DatabasePlan", "Environment", "Gate", "ImageRef", "Legacy",
@@ -28,97 +42,8 @@ __all__ = [
     "Slot", "SmokeCheck", "Traffic", "Triggers", "Watch",
 ]  # fmt: skip
 
-VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
-
 # The validation context of what users wrote, as opposed to what Stellwerk observed and passes on.
 FROM_FILE: Final = "a file of the plan"
-
-
-def _version(text: str) -> str:
-    if not VERSION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a version like 3.0.0 or 3.1.0-rc.1")
-    return text
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is not an http(s) URL like https://erp.example.com")
-    if parts.username or parts.password:
-        raise ValueError("a URL in a plan must not hold credentials")
-    if parts.query or parts.fragment:
-        raise ValueError(f"{text!r} must not have a query or a fragment: paths are appended to it")
-    return text.rstrip("/")
-
-
-def _dns_label(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
-        raise ValueError(f"{text!r} is not a Kubernetes name (lower-case letters, digits and '-', at most 63)")
-    return text
-
-
-def _mail_address(text: str) -> str:
-    if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
-        raise ValueError(f"{text!r} is not a mail address like release@example.com")
-    return text
-
-
-def _channel(text: str) -> str:
-    if not re.fullmatch(r"#?[^\s#]+", text):
-        raise ValueError(f"{text!r} is not a Slack channel like #erp-status (in YAML a channel needs quotes)")
-    return text
-
-
-Version = Annotated[str, AfterValidator(_version)]
-Url = Annotated[str, AfterValidator(_url)]
-Name = Annotated[str, AfterValidator(_dns_label)]
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
-Channel = Annotated[str, AfterValidator(_channel)]
-
-
-class ImageRef(PlanModel):
-    """A container image. With a ``digest`` the tag is only a label: what runs is what was approved."""
-
-    repository: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$")]
-    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
-
-    @property
-    def reference(self) -> str:
-        """``repository:tag``, or ``repository:tag@sha256:…`` when pinned."""
-        name = f"{self.repository}:{self.tag}"
-        return f"{name}@{self.digest}" if self.digest else name
-
-
-class Release(PlanModel):
-    """One version going live.
-
-    :param previous: the version that is live until then, and the one a rollback returns to
-    :param date: T-0, the day of the release, in ``timezone``
-    """
-
-    version: Version
-    previous: Version
-    date: Date
-    timezone: Text = "UTC"
-    image: ImageRef
-    title: str = ""
-    notes: str = ""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{value!r} is not a time zone like Europe/Berlin") from None
-        return value
-
-    @model_validator(mode="after")
-    def _moves(self) -> Self:
-        if self.version == self.previous:
-            raise ValueError(f"version and previous are both {self.version}: a release has to change something")
-        return self
 
 
 class Connections(PlanModel):
@@ -157,7 +82,7 @@ class Traffic(PlanModel):
     preview_url: Url
     health_paths: tuple[UrlPath, ...] = ("/healthz", "/readyz", "/metrics")
     metrics_path: UrlPath = "/metrics"
-    legacy: Legacy | None = None
+    legacy: SkipJsonSchema[Legacy | None] = None
 
     @field_validator("legacy")
     @classmethod
@@ -185,41 +110,12 @@ class Traffic(PlanModel):
         return {**self.selector, self.slot_label: slot}
 
 
-class Gate(PlanModel):
-    """Who decides. Every role has to say Go, at least ``quorum`` distinct people have to, silence is No-Go."""
-
-    roles: Mapping[str, tuple[str, ...]]
-    timeout_seconds: Seconds = 3600.0
-    quorum: Annotated[int, Field(ge=2)] = 2
-
-    @model_validator(mode="after")
-    def _decidable(self) -> Self:
-        if not self.roles:
-            raise ValueError("roles is empty: a gate without roles could never say Go")
-        for role, users in self.roles.items():
-            if not users or not all(user.strip() for user in users):
-                raise ValueError(f"role {role!r} names no user: its Go could never be given")
-        people = {user for users in self.roles.values() for user in users}
-        if len(people) < self.quorum:
-            raise ValueError(
-                f"quorum is {self.quorum} and the roles name {len(people)} distinct user(s): "
-                "the gate could never say Go"
-            )
-        return self
-
-    def only(self, roles: tuple[str, ...]) -> Gate:
-        """The gate with these of its roles only; two of their people are enough.
-
-        :raises ValueError: their roles name fewer than two distinct people
-        """
-        some = {role: users for role, users in self.roles.items() if role in roles}
-        return Gate(roles=some, timeout_seconds=self.timeout_seconds)
-
-
 class Messages(PlanModel):
     """Where an environment's messages go.
 
     :param escalation: who gets a mail when Slack did not take an alert in time; the stakeholders where it is empty
+    :param audiences: who the mails of a release go to, by name
+    :param support: whom users turn to
     """
 
     status_channel: Channel
@@ -227,6 +123,8 @@ class Messages(PlanModel):
     mail_from: MailAddress
     stakeholders: tuple[MailAddress, ...]
     escalation: tuple[MailAddress, ...] = ()
+    audiences: Mapping[Text, Annotated[tuple[MailAddress, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    support: tuple[Contact, ...] = ()
     deadlines: MessageDeadlines = MessageDeadlines()
     post_mortem: PostMortem = PostMortem()
 
@@ -245,9 +143,17 @@ class Environment(PlanModel):
     :param chart_accept: rule or object (``hook``, ``Job/erp-migrate``) to the reason why preflight's finding is
         only a warning here
     :param database: the application's database; None where Stellwerk leaves it alone
+    :param urls: further addresses of the application that a deployment verifies, by name
+    :param load: the load test of a rehearsal; None where there is none
+    :param uat: what key users test in a rehearsal
+    :param people: who has a role beside those of the gate, for example the key users
+    :param accounts: person → the id under which Airflow's auth manager knows them, where that is not their name
+    :param contacts: whom to call in an emergency
+    :param checklists: what is looked after, and who or what settles each point
+    :param sign_off: the roles that sign a release off
     """
 
-    name: Literal["staging", "production"]
+    name: EnvironmentName
     application: Name
     namespace: Name
     chart: Text
@@ -269,6 +175,14 @@ class Environment(PlanModel):
     cleanup: Literal["scale-to-zero", "uninstall"] = "scale-to-zero"
     chart_accept: Mapping[str, Text] = Field(default_factory=dict)
     database: DatabasePlan | None = None
+    urls: Mapping[Text, UrlCheck] = Field(default_factory=dict)
+    load: LoadTest | None = None
+    uat: Acceptance | None = None
+    people: Mapping[RoleName, Users] = Field(default_factory=dict)
+    accounts: Mapping[Text, Text] = Field(default_factory=dict)
+    contacts: tuple[Contact, ...] = ()
+    checklists: Checklists = NO_CHECKLISTS
+    sign_off: tuple[RoleName, ...] = ()
 
     @field_validator("smoke")
     @classmethod
@@ -300,13 +214,69 @@ class Environment(PlanModel):
         if self.database is None:
             return self
         if unknown := sorted(set(self.database.gate_roles) - set(self.gate.roles)):
-            raise ValueError(f"database.gate_roles names {', '.join(unknown)}, which is no role of gate.roles")
+            raise Misplaced(
+                ("database", "gate_roles"), f"names {', '.join(unknown)}, which is no role of gate.roles"
+            )
         self.gate.only(self.database.gate_roles)
         if self.database.watch_seconds < self.watch.window_seconds:
             raise ValueError(
                 f"database.watch_seconds ({self.database.watch_seconds:g}) is shorter than watch.window_seconds "
                 f"({self.watch.window_seconds:g}): a watch has to last at least one window"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _roles_exist(self, info: ValidationInfo) -> Self:
+        if info.context != FROM_FILE:
+            return self  # a watch that is under way must not end because of a checklist
+        if twice := sorted(set(self.people) & set(self.gate.roles)):
+            raise Misplaced(("people", twice[0]), f"{twice[0]} is a role of the gate: name its users there")
+        roles_of_all = self.roles
+        roles = frozenset(roles_of_all)
+        rules = frozenset(name for name, _ in self.slo.named())
+        for index, role in enumerate(self.sign_off):
+            if role not in roles:
+                raise no_role(("sign_off", index), role, roles)
+        signers = most_people({role: roles_of_all[role] for role in self.sign_off})
+        if self.sign_off and signers < self.gate.quorum:
+            raise Misplaced(
+                ("sign_off",),
+                f"{signers} distinct user(s) could sign, one for each role, and quorum is {self.gate.quorum}: "
+                "nobody signs a release off alone",
+            )
+        for wrong in mistakable({"gate.roles": self.gate.roles, "people": self.people}):
+            raise wrong
+        for wrong in misplaced(self.checklists, roles, rules):
+            raise wrong
+        for wrong in asked_at_gate(self.checklists, frozenset(self.gate.roles)):
+            raise wrong
+        for wrong in doubtful(self.accounts, self.everybody):
+            raise wrong
+        return self
+
+    @model_validator(mode="after")
+    def _only_staging_is_rehearsed_in(self) -> Self:
+        if self.name == "staging":
+            return self
+        if self.gate.automatic is not None:
+            raise Misplaced(("gate", "automatic"), f"{self.name} is never changed without people: remove it")
+        for name in ("load", "uat"):
+            if getattr(self, name) is not None:
+                raise Misplaced(
+                    (name,), f"{self.name} is where users work: staging is tested instead, move it there"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _key_users_exist(self, info: ValidationInfo) -> Self:
+        if info.context == FROM_FILE and self.uat is not None and self.uat.role not in self.roles:
+            raise no_role(("uat", "role"), self.uat.role, frozenset(self.roles))
+        if info.context == FROM_FILE and self.uat is not None:
+            known = self.roles[self.uat.role]
+            for index, case in enumerate(self.uat.cases):
+                if strangers := sorted(set(case.users) - set(known)):
+                    place = ("uat", "cases", index, "users")
+                    raise Misplaced(place, f"{strangers[0]} is no {self.uat.role}: that are {', '.join(known)}")
         return self
 
     @model_validator(mode="after")
@@ -322,6 +292,16 @@ class Environment(PlanModel):
         return self
 
     @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Every role with its users: those of the gate and the others."""
+        return {**self.gate.roles, **self.people}
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        """Everybody who has a role."""
+        return frozenset(user for users in self.roles.values() for user in users)
+
+    @property
     def probes(self) -> tuple[SmokeCheck, ...]:
         """What the prober asks in every round of the watch."""
         return self.prober.checks or self.smoke
@@ -332,6 +312,19 @@ class Environment(PlanModel):
         if legacy and legacy.slot == slot:
             return legacy.deployment
         return f"{self.helm_release}-{slot}"
+
+    def without_lists(self) -> Environment:
+        """This environment without what only people read: a watch carries it through Airflow's database."""
+        read: dict[str, Any] = {
+            "urls": {},
+            "load": None,
+            "uat": None,
+            "people": {},
+            "contacts": (),
+            "checklists": {},
+            "sign_off": (),
+        }
+        return self.model_copy(update=read)
 
     def adopting(self, legacy: Legacy | None) -> Environment:
         """This environment with ``legacy`` as one of its slots; None for two slots of its own."""

@@ -24,6 +24,17 @@ class PlanModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Misplaced(ValueError):
+    """Two values do not fit together.
+
+    :param place: of the one to look at, below the model that is being read
+    """
+
+    def __init__(self, place: tuple[str | int, ...], why: str) -> None:
+        super().__init__(why)
+        self.place = place
+
+
 SourceName = Literal["openmetrics", "prometheus"]
 """Where a rule's numbers come from: the pods themselves, or a Prometheus that scrapes them."""
 
@@ -66,7 +77,7 @@ def _share(rule: Rule) -> Rule:
     return rule
 
 
-ShortRule = Annotated[Rule, BeforeValidator(_short)]
+ShortRule = Annotated[Rule, BeforeValidator(_short, json_schema_input_type=Rule | float)]
 ShareRule = Annotated[ShortRule, AfterValidator(_share)]
 
 

@@ -17,7 +17,7 @@ import httpx
 
 from include.errors import SandboxError
 from include.sandbox.airflow_client import AirflowClient
-from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
+from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment, AuthManager
 from include.sandbox.airflow_supervision import Supervised
 from include.sandbox.guard import descendants
 from include.sandbox.processes import Process, free_port
@@ -53,6 +53,7 @@ class AirflowRuntime:
     :param variables: more environment variables for every component, for example ``STELLWERK_PLAN``
     :param dag_folders: further folders of DAG files by bundle name, beside the repository's own; the tests' DAGs
     :param port: of the web interface and API; None picks a free one
+    :param auth_manager: who knows the users
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AirflowRuntime:
         dag_folders: Mapping[str, Path] | None = None,
         own_dags: Path | None = REPOSITORY / "dags",
         port: int | None = None,
+        auth_manager: AuthManager = "simple",
     ) -> None:
         folders = {"dags-folder": own_dags} if own_dags is not None else {}
         self._environment = AirflowEnvironment(
@@ -73,6 +75,7 @@ class AirflowRuntime:
             port=port or free_port(),
             dag_folders={**folders, **(dag_folders or {})},
             variables=dict(variables or {}),
+            auth_manager=auth_manager,
         )
         self._settings = settings
         self._components: dict[str, Supervised] = {}
@@ -115,7 +118,8 @@ class AirflowRuntime:
         :raises SandboxError: a component is not ready in time, or a DAG file cannot be imported
         """
         self._environment.prepare()
-        prepare_metadata(self._settings, environment=self.environment, folder=self.logs)
+        users = self._environment.users()
+        prepare_metadata(self._settings, environment=self.environment, folder=self.logs, users=users)
         self._stopping.clear()
         self._tasks_served = False
         for name, arguments in COMPONENTS.items():
@@ -171,10 +175,10 @@ class AirflowRuntime:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signum)
 
-    def add_triggerer(self) -> str:
-        """Start another triggerer beside the first; return its component's name."""
-        name = f"triggerer-{sum(component.startswith('triggerer') for component in self._components) + 1}"
-        supervised = Supervised(self._process(name, COMPONENTS["triggerer"]))
+    def add_component(self, component: str) -> str:
+        """Start another one beside the first, a triggerer or a scheduler; return its name."""
+        name = f"{component}-{sum(known.startswith(component) for known in self._components) + 1}"
+        supervised = Supervised(self._process(name, COMPONENTS[component]))
         supervised.process.start()
         supervised.started_at = time.monotonic()
         self._components = {**self._components, name: supervised}

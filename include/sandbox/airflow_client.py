@@ -149,8 +149,8 @@ class AirflowClient(AirflowSession):
         """
         self.request("PATCH", task_path(run, task_id, map_index), json={"new_state": state})
 
-    def clear(self, run: Run, task_ids: Sequence[str], *, downstream: bool = True) -> None:
-        """Have tasks run again."""
+    def clear(self, run: Run, task_ids: Sequence[str | tuple[str, int]], *, downstream: bool = True) -> None:
+        """Have tasks run again; of a mapped one all its instances, or the one with that map index."""
         body = {
             "dry_run": False,
             "dag_run_id": run.run_id,

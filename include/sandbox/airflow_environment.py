@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from include.errors import SandboxError
 
@@ -33,12 +34,27 @@ USERS: Mapping[str, str] = {
 }
 """User → SimpleAuthManager role. Answering a gate needs ``user``; which gate, its assigned users decide."""
 
+DECIDERS = ("technical-lead", "business-owner", "on-call-lead")
+"""Those of them whom the sandbox's plan names at the gate."""
+
+AuthManager = Literal["simple", "fab"]
+
+FAB_ROLES: Mapping[str, str] = {"admin": "Admin", "op": "Op", "user": "User", "viewer": "Viewer"}
+"""What FabAuthManager calls them; its User may also set the states of tasks and clear them."""
+
+
+def accounts(manager: AuthManager) -> dict[str, str]:
+    """User → the id under which an auth manager knows them, where that is not the name."""
+    return {user: str(number) for number, user in enumerate(USERS, 1)} if manager == "fab" else {}
+
+
 HEARTBEAT_TIMEOUT_SECONDS = 30
 """After this time without a sign of life a task counts as killed."""
 
 TRIGGERER_TIMEOUT_SECONDS = 10
 """The same for a triggerer: another one (or its successor) takes up its watches."""
 
+_FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _DROPPED = ("AIRFLOW", "PYTHON", "_AIRFLOW")
 
 
@@ -49,6 +65,7 @@ class AirflowEnvironment:
     :param home: AIRFLOW_HOME
     :param dag_folders: bundle name → folder of DAG files
     :param variables: added last, so they win
+    :param auth_manager: who knows the users
     """
 
     home: Path
@@ -56,6 +73,7 @@ class AirflowEnvironment:
     port: int
     dag_folders: Mapping[str, Path]
     variables: Mapping[str, str]
+    auth_manager: AuthManager = "simple"
 
     @property
     def base_url(self) -> str:
@@ -80,6 +98,14 @@ class AirflowEnvironment:
             known |= missing
             _write_private(self._password_file, known)
         return known
+
+    def users(self) -> list[dict[str, str]]:
+        """The users that have to be created in the metadata database; none where a file holds them."""
+        passwords = self.passwords()
+        return [
+            {"id": number, "name": user, "role": FAB_ROLES[USERS[user]], "password": passwords[user]}
+            for user, number in accounts(self.auth_manager).items()
+        ]
 
     def dag_files(self) -> set[Path]:
         """The files Airflow will look for DAGs in."""
@@ -129,6 +155,7 @@ class AirflowEnvironment:
 
     def _options(self) -> dict[str, dict[str, str]]:
         keys = self._secrets()
+        managers: dict[AuthManager, dict[str, str]] = {"fab": {"auth_manager": _FAB}, "simple": {}}
         bundles = [
             {
                 "name": name,
@@ -151,6 +178,7 @@ class AirflowEnvironment:
                 "execution_api_server_url": f"{self.base_url}/execution/",
                 # The default asks DNS for this machine's name.
                 "hostname_callable": "socket.gethostname",
+                **managers[self.auth_manager],
             },
             "database": {"sql_alchemy_conn": self.database_url},
             "api": {

@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Question:
-    """What a task asks humans; ``answer`` and ``answered_by`` are None until somebody did."""
+    """What a task asks humans, by name; ``answer`` and ``answered_by`` are None until somebody did."""
 
     dag_id: str
     run_id: str
@@ -121,9 +121,9 @@ def question_of(answer: Mapping[str, Any]) -> Question:
         body=answer["body"] or "",
         options=tuple(answer["options"]),
         params=answer["params"],
-        assigned_users=tuple(user["id"] for user in answer["assigned_users"]),
+        assigned_users=tuple(user["name"] for user in answer["assigned_users"]),
         answer=tuple(answer["chosen_options"]) if answer["chosen_options"] else None,
-        answered_by=responder["id"] if responder else None,
+        answered_by=responder["name"] if responder else None,
     )
 
 

@@ -47,10 +47,10 @@ class Supervised:
     def end(self) -> None:
         """Stop a component in the way that lets it leave in order.
 
-        The scheduler's whole group is told at once, so that running tasks end and are not waited for. The others
+        A scheduler's whole group is told at once, so that running tasks end and are not waited for. The others
         end their own children: told at the same time as those, the triggerer waits in vain for its own.
         """
-        if self.process.name != "scheduler" and self.process.alive:
+        if not self.process.name.startswith("scheduler") and self.process.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(SandboxError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from include.plan.loader import load_plan
 from include.plan.models import Environment
 from include.sandbox.account import create_account
 from include.sandbox.airflow import AirflowRuntime
+from include.sandbox.airflow_environment import DECIDERS, AuthManager, accounts
 from include.sandbox.cluster import ClusterUnderTest, open_cluster
 from include.sandbox.erp.build import build_images
 from include.sandbox.erp.migrate import link_trees, migrate_erp
@@ -60,6 +62,7 @@ class Options:
     :param port: of Airflow's web server; None picks a free one
     :param scrape_seconds: how often a Prometheus scrapes the application, which the rules then read; None for none
     :param extra_plan: further folder laid over the sandbox's plan (``releases/``, ``environments/``)
+    :param auth_manager: Airflow's; who knows the users
     :param variables: further environment variables of Airflow's processes; they win
     """
 
@@ -71,6 +74,7 @@ class Options:
     scrape_seconds: float | None = None
     extra_plan: Path | None = None
     extra_dags: Path | None = None
+    auth_manager: AuthManager = "simple"
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def with_state(self, state: Path) -> Options:
@@ -97,6 +101,8 @@ class Sandbox:
         self.plan_folder = options.state / "plan"
         self.inbox = options.state / "inbox"
         self.prometheus: PrometheusServer | None = None
+        self.identity_port = free_port()
+        self.identity: Process
 
     def __enter__(self) -> Sandbox:
         try:
@@ -145,7 +151,7 @@ class Sandbox:
             self._stack.callback(remove_namespace, cluster.kubeconfig, options.namespace)
         self.addresses = create_world(cluster.kubeconfig, options.namespace, database, cluster.node_address)
         create_account(cluster.kubeconfig, options.namespace, self.account)
-        self._render_plan()
+        self.render_plan(self.plan_folder, self.options.auth_manager)
         asyncio.run(install_first_version(cluster.kubeconfig, self.environment, CHART))
         self._tell(f"the demo ERP 2.9.0 serves at {self.addresses.public_url}")
 
@@ -158,12 +164,18 @@ class Sandbox:
         self._stack.enter_context(self.prometheus)
         self._tell(f"Prometheus scrapes every {options.scrape_seconds:g} s and answers at {self.prometheus.url}")
 
-    def _render_plan(self) -> None:
+    def render_plan(self, folder: Path, auth_manager: AuthManager) -> None:
+        """Write the sandbox's plan with what only this sandbox knows.
+
+        :param auth_manager: of the Airflow that reads it, which knows people by accounts of its own
+        """
+        known = accounts(auth_manager)
         values = {
             "NAMESPACE": self.options.namespace,
             "CHART": str(CHART),
             "PUBLIC_URL": self.addresses.public_url,
             "PREVIEW_URL": self.addresses.preview_url,
+            "IDENTITY_URL": f"http://127.0.0.1:{self.identity_port}",
             "WATCH_SECONDS": str(self.options.watch_seconds),
             "MIGRATION_WATCH_SECONDS": str(max(MIGRATION_WATCH_SECONDS, self.options.watch_seconds)),
             "GATE_SECONDS": str(self.options.gate_seconds),
@@ -173,10 +185,11 @@ class Sandbox:
             "PG_CLIENTS": str(installed_postgres() / "bin"),
             "ERP_TREES": str((self.options.state / "trees").absolute()),
             "PYTHON": sys.executable,
+            "ACCOUNTS": json.dumps({user: known[user] for user in DECIDERS if user in known}),
         }
         for template in filter(None, (PLAN_TEMPLATE, self.options.extra_plan)):
             for file in sorted(template.rglob("*.yaml")):
-                target = self.plan_folder / file.relative_to(template)
+                target = folder / file.relative_to(template)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(string.Template(file.read_text()).substitute(values))
 
@@ -193,7 +206,9 @@ class Sandbox:
         common = ["--inbox", str(self.inbox)]
         self._process("slack", ["--port", str(self.slack_port), "--token-file", str(token_file), *common])
         self._process("smtp", ["--port", str(self.smtp_port), *common])
-        for name, port in (("slack", self.slack_port), ("smtp", self.smtp_port)):
+        self.identity = self._process("identity", ["--port", str(self.identity_port)])
+        ports = {"slack": self.slack_port, "smtp": self.smtp_port, "identity": self.identity_port}
+        for name, port in ports.items():
             wait_until(partial(_listens, port), deadline_seconds=20, what=f"{name} stand-in")
         self.slack_token = token_file.read_text()
 
@@ -208,7 +223,14 @@ class Sandbox:
         self._stack.callback(process.stop)
         return process
 
-    def _airflow(self) -> None:
+    def airflow_at(
+        self, state: Path, database_url: str, plan: Path, *, auth_manager: AuthManager, port: int | None = None
+    ) -> AirflowRuntime:
+        """An Airflow, not started, that works on this sandbox.
+
+        :param database_url: of its metadata
+        :param plan: folder of the plan it reads
+        """
         settings = load_settings(
             {
                 "KUBECONFIG_PATH": str(self.account),
@@ -224,17 +246,28 @@ class Sandbox:
             }
         )
         extra = {"extra": self.options.extra_dags} if self.options.extra_dags else None
-        self.airflow = AirflowRuntime(
-            self.options.state / "airflow",
-            database_url=self.postgres.url("airflow", driver="psycopg"),
+        return AirflowRuntime(
+            state,
+            database_url=database_url,
             settings=settings,
             variables={
-                "STELLWERK_PLAN": str(self.plan_folder),
+                "STELLWERK_PLAN": str(plan),
                 "STELLWERK_HELM": str(program("helm")),
                 **self.options.variables,
             },
             dag_folders=extra,
-            port=self.options.port,
+            port=port,
+            auth_manager=auth_manager,
+        )
+
+    def _airflow(self) -> None:
+        options, database_url = self.options, self.postgres.url("airflow", driver="psycopg")
+        self.airflow = self.airflow_at(
+            options.state / "airflow",
+            database_url,
+            self.plan_folder,
+            auth_manager=options.auth_manager,
+            port=options.port,
         )
         self.airflow.start()
         self._stack.callback(self.airflow.stop)

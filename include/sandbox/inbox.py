@@ -8,10 +8,14 @@ import tempfile
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Kind = Literal["slack", "mail"]
-Mode = Literal["error", "busy", "refuse", "hang", "drop"]
+Mode = Literal["error", "busy", "refuse", "hang", "drop", "mute", "cut"]
+
+
+AFTERWARDS: Final[tuple[Mode, ...]] = ("mute", "cut")
+"""The faults that show when the message is taken already."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,17 @@ class Fault:
 
     :param mode: ``error``: an internal error (HTTP 500, SMTP 554); ``busy``: come again later (HTTP 429, SMTP
         451); ``refuse``: understood and declined (``ok: false``, SMTP 550); ``hang``: no answer; ``drop``: the
+        connection is cut; ``mute``: the message is taken, and there is no answer; ``cut``: it is taken, and the
         connection is cut
     :param reason: Slack's error code, or the SMTP reply's text
     :param retry_after: seconds, for ``busy``
+    :param recipient: of a mail; it alone is refused (``refuse``) or put off (``busy``)
     """
 
     mode: Mode
     reason: str = "internal_error"
     retry_after: int = 1
+    recipient: str = ""
 
 
 class Inbox:

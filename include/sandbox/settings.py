@@ -6,10 +6,11 @@ knows (a port, a password); ``$${`` is a literal ``${``.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,12 +130,19 @@ def _fill(node: object, values: Mapping[str, str], unknown: set[str]) -> Any:  #
     return _PLACEHOLDER.sub(value_of, node)
 
 
-def prepare_metadata(settings: Settings, *, environment: Mapping[str, str], folder: Path) -> None:
+def prepare_metadata(
+    settings: Settings,
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    users: Sequence[Mapping[str, str]] = (),
+) -> None:
     """Migrate Airflow's metadata database and write the settings into it, in one process.
 
     One command of Airflow's CLI costs seconds, most of them imports; this pays them once.
 
     :param environment: the whole environment of the process; decides which Airflow is meant
+    :param users: to create where the auth manager keeps them: ``id``, ``name``, ``role``, ``password``
     :param folder: for the log and, while the process runs, the settings in a file only this user can read
     :raises SandboxError: with the end of the log
     """
@@ -143,7 +151,7 @@ def prepare_metadata(settings: Settings, *, environment: Mapping[str, str], fold
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.write(settings.model_dump_json())
+        stream.write(json.dumps({**settings.model_dump(mode="json"), "users": [dict(user) for user in users]}))
     process = Process(
         "prepare-metadata",
         [sys.executable, "-P", _IMPORTER, file],

@@ -17,11 +17,12 @@ from typing import Any
 
 from aiohttp import web
 
-from include.sandbox.inbox import Fault, Inbox
+from include.sandbox.inbox import AFTERWARDS, Fault, Inbox
 
 CHANNELS = ("valeo-erp-status", "valeo-erp-alerts")
 _PAGE = 100
 _LONGEST_TEXT = 40_000
+_EXTRAS = ("blocks", "attachments", "metadata", "thread_ts", "reply_broadcast")
 _TEAM, _BOT = "T0STELLWERK", "U0STELLWERK"
 
 Fields = Mapping[str, Any]
@@ -43,6 +44,7 @@ class SlackStandIn:
         self._token_file = token_file
         self._channels = {channel_id(name): name for name in channels}
         self._last_ts = 0.0
+        self._posts: set[tuple[str, str]] = set()
         self._methods: Mapping[str, Callable[[Fields], Mapping[str, Any]]] = {
             "api.test": lambda fields: {"args": dict(fields)},
             "auth.test": self._auth_test,
@@ -58,12 +60,13 @@ class SlackStandIn:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         fault = self._inbox.fault()
-        if fault is not None:
+        if fault is not None and fault.mode not in AFTERWARDS:
             return await _fail(request, fault)
         try:
             fields = await _fields(request)
             self._authenticate(request, fields)
-            return web.json_response({"ok": True, **self._call(request.match_info["method"], fields)})
+            answer = {"ok": True, **self._call(request.match_info["method"], fields)}
+            return web.json_response(answer) if fault is None else await _fail(request, fault)
         except SlackError as error:
             return web.json_response({"ok": False, "error": str(error)})
 
@@ -98,8 +101,13 @@ class SlackStandIn:
             raise SlackError("msg_too_long")
         self._last_ts = max(time.time(), self._last_ts + 0.000001)
         ts = f"{self._last_ts:.6f}"
-        self._inbox.put(self._channels[number], ".txt", _readable(self._channels[number], ts, text, fields))
-        message = {"type": "message", "user": _BOT, "team": _TEAM, "text": text, "ts": ts}
+        # As Slack does it: a reply to a post that is gone becomes a post of its own, and only the answer tells.
+        parent = str(fields.get("thread_ts") or "")
+        thread = {"thread_ts": parent} if (number, parent) in self._posts else {}
+        shown = {name: value for name, value in fields.items() if name != "thread_ts"} | thread
+        self._inbox.put(self._channels[number], ".txt", _readable(self._channels[number], ts, text, shown))
+        self._posts.add((number, ts))
+        message = {"type": "message", "user": _BOT, "team": _TEAM, "text": text, "ts": ts, **thread}
         return {"channel": number, "ts": ts, "message": message}
 
     def _channel(self, wanted: str) -> str:
@@ -119,7 +127,7 @@ def channel_id(name: str) -> str:
 def _readable(channel: str, ts: str, text: str, fields: Fields) -> str:
     at = datetime.fromtimestamp(float(ts), UTC)
     head = [f"Channel: #{channel}", f"Date: {at:%Y-%m-%d %H:%M:%S} UTC", f"Ts: {ts}"]
-    extra = {name: fields[name] for name in ("blocks", "attachments", "metadata", "thread_ts") if fields.get(name)}
+    extra = {name: fields[name] for name in _EXTRAS if fields.get(name)}
     if extra:
         head.append(f"Extra: {json.dumps(extra, ensure_ascii=False)}")
     return "\n".join(head) + f"\n\n{text.rstrip()}\n"
@@ -140,9 +148,9 @@ async def _fields(request: web.Request) -> Fields:
 
 
 async def _fail(request: web.Request, fault: Fault) -> web.StreamResponse:
-    if fault.mode == "hang":
+    if fault.mode in ("hang", "mute"):
         await asyncio.sleep(3600)
-    if fault.mode == "drop":
+    if fault.mode in ("drop", "cut"):
         assert request.transport is not None
         request.transport.abort()
     if fault.mode == "busy":

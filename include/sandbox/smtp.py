@@ -32,25 +32,47 @@ class Sink:
     ) -> str:
         """The beginning of a mail: here faults show."""
         fault = self._inbox.fault()
+        if fault is not None and fault.recipient:
+            fault = None
         if fault is not None and fault.mode == "hang":
             await asyncio.sleep(3600)
         if fault is not None and fault.mode == "drop":
-            transport = server.transport
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            _cut(server)
         if fault is not None and fault.mode in _FAILURES:
             return f"{_FAILURES[fault.mode]} {fault.reason}"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
 
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """One recipient: it alone may be refused."""
+        fault = self._inbox.fault()
+        if fault is not None and fault.recipient == address and fault.mode in _FAILURES:
+            return f"{_FAILURES[fault.mode]} {fault.reason}"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
+
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """The end of a mail: it is kept."""
+        """The end of a mail: it is kept, whether the client hears of it or not."""
         content = envelope.original_content or b""
         mail = message_from_bytes(content, policy=policy.SMTP)
         assert isinstance(mail, EmailMessage)
         self._inbox.put(str(mail["Subject"] or "no subject"), ".eml", readable(mail, envelope))
+        fault = self._inbox.fault()
+        if fault is not None and fault.mode == "mute":
+            await asyncio.sleep(3600)
+        if fault is not None and fault.mode == "cut":
+            _cut(server)
         return "250 2.0.0 kept"
+
+
+def _cut(server: SMTP) -> None:
+    transport = server.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.abort()
 
 
 def readable(mail: EmailMessage, envelope: Envelope) -> str:

@@ -22,6 +22,7 @@ from include.clients.traffic import claim, give_back, take_over
 from include.errors import AdoptionRefused, PatchRefused, TrafficServiceMissing, UnknownSelector
 from include.ledger.store import Ledger
 from include.plan.legacy import Legacy
+from include.steps.decided import require_release
 from include.steps.lease import holding, overridden
 from include.steps.legacy import bound
 from include.steps.record import (
@@ -33,7 +34,6 @@ from include.steps.record import (
     record,
     recorded,
     require,
-    require_approval,
 )
 from include.steps.run import ReleaseRun
 
@@ -100,10 +100,11 @@ async def adopt(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -
     if found is None:
         log.info("nothing to adopt: the slot that takes the traffic is Stellwerk's own")
         return {"adopted": False}
-    approval = require_approval(ledger, run)
+    approval = require_release(ledger, run)
     log.info("approved by %s", ", ".join(approval.people))
     legacy = found.legacy
     if not found.done:
+        require_release(ledger, run, datetime.now(UTC))
         _same_as_planned(ledger, run, legacy)
         legacy = legacy.model_copy(update={"at": datetime.now(UTC)})
     run = run.adopting(legacy)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal, Protocol
 
 from include.bluegreen.state import ServiceState
 from include.clients.kubernetes import Cluster
-from include.errors import LedgerError, StellwerkError
+from include.errors import LedgerError, LedgerUnavailable, StellwerkError
 from include.ledger.store import Ledger
 from include.messages import compose
-from include.messages.compose import Occasion
-from include.messages.deliver import FAILED, SENT, deliver
+from include.messages.deliver import FAILED, SENT, Delivery, deliver
 from include.messages.model import Message
+from include.messages.occasion import Occasion
 from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
 from include.steps.database.watched import undone_since
+from include.steps.mails import release_mail
 from include.steps.record import APPROVED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, UNDONE, course_of, standing
@@ -24,18 +25,19 @@ from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, UNDONE, cou
 log = logging.getLogger(__name__)
 
 Event = Literal[
-    "deployment-started", "cutover", "cleanup", "released",
-    "migration-started", "migration-completed", "migration-failed", "migration-left", "database-restored",
+    "deployment-started", "slot-deployment-started", "cutover", "cleanup", "successful",
+    "announcement", "completion", "migration-started", "migration-completed", "migration-failed", "migration-left",
+    "database-restored",
 ]  # fmt: skip
 Transports = Mapping[str, Callable[[Message], object]]
 
 
-def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transports) -> str | None:
+def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transports) -> Delivery | None:
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: the message's key; None where there is nothing to tell: nothing has failed, or nobody was told that it
-        began
+    :return: None where there is nothing to tell: nothing has failed, or nobody was told that it began
+    :raises PlanError: the plan names an audience that nobody knows
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
     """
@@ -43,8 +45,8 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     if message is None:
         return None
     done = deliver(ledger, message, send[message.kind], datetime.now(UTC))
-    log.info("%s: %s", done.key, "sent" if done.sent else "had been sent before")
-    return done.key
+    log.info("%s", done)
+    return done
 
 
 async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | None:
@@ -58,31 +60,61 @@ async def traffic_service(run: ReleaseRun, cluster: Cluster) -> ServiceState | N
 
 def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledger | None) -> Message | None:
     if ledger is None:
-        raise LedgerError("the ledger cannot be opened", remedy="bring its database back; the task tries again")
+        raise LedgerUnavailable(
+            "the ledger cannot be opened", remedy="bring its database back; the task tries again"
+        )
     now = datetime.now(UTC)
-    if event == "migration-started":
-        return compose.migration_started(occasion, at=now)
-    if event == "migration-completed":
-        applied = recorded(ledger, run, MIGRATED) is not None
-        say = compose.migration_completed if applied else compose.migration_needless
-        return say(occasion, at=now)
-    if event == "migration-failed":
-        announced = recorded(ledger, run, APPROVED) is not None
-        return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now) if announced else None
-    if event == "migration-left":
-        left = schema_left(run, ledger)
-        message = compose.migration_left(occasion, schema=left, at=now)
-        return message if _failure_told(run, occasion, ledger) and not _ended_well(run, ledger, left) else None
-    if event == "database-restored":
-        return compose.database_restored(occasion, at=now)
-    source, target = slots_of(ledger, run)
+    if event == "announcement" or event == "completion":
+        return release_mail(run, occasion, event, ledger, now)
     if event == "deployment-started":
-        return compose.slot_deployment_started(occasion, slot=target, at=now)
-    if event == "cutover":
-        return compose.traffic_cutover(occasion, slot=target, at=now)
-    if event == "cleanup":
-        return compose.slot_cleanup_completed(occasion, slot=source, at=now)
-    return compose.deployment_successful(occasion, slot=target, at=now)
+        return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
+    if event in ("migration-started", "migration-failed") and recorded(ledger, run, APPROVED) is None:
+        log.info("nothing to tell: the ledger holds no approval, so nothing begins, whatever the states of tasks")
+        return None
+    if event == "migration-failed":
+        return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now)
+    if event == "migration-left":
+        return _left(run, occasion, ledger)
+    if event == "migration-completed" and recorded(ledger, run, MIGRATED) is None:
+        return compose.migration_needless(occasion, at=now)
+    if event in _OF_DATABASE:
+        return _OF_DATABASE[event](occasion, at=now)
+    tell, which = _OF_SLOTS[event]
+    return tell(occasion, slot=slots_of(ledger, run)[which], at=now)
+
+
+class _Tell(Protocol):
+    def __call__(self, occasion: Occasion, *, at: datetime) -> Message: ...
+
+
+class _TellOfSlot(Protocol):
+    def __call__(self, occasion: Occasion, *, slot: str, at: datetime) -> Message: ...
+
+
+_OF_DATABASE: Final[Mapping[Event, _Tell]] = {
+    "migration-started": compose.migration_started,
+    "migration-completed": compose.migration_completed,
+    "database-restored": compose.database_restored,
+}
+_LEFT, _TARGET = 0, 1
+_OF_SLOTS: Final[Mapping[Event, tuple[_TellOfSlot, int]]] = {
+    "slot-deployment-started": (compose.slot_deployment_started, _TARGET),
+    "cutover": (compose.traffic_cutover, _TARGET),
+    "cleanup": (compose.slot_cleanup_completed, _LEFT),
+    "successful": (compose.deployment_successful, _TARGET),
+}
+
+
+def _left(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> Message | None:
+    """What a migration that has failed has left; None where it has not, or nobody was told that it has."""
+    left = schema_left(run, ledger)
+    if not _failure_told(run, occasion, ledger):
+        log.info("nothing to tell: nothing has failed, or nobody was told of it")
+        return None
+    if _ended_well(run, ledger, left):
+        log.info("nothing to tell: what had failed was made good")
+        return None
+    return compose.migration_left(occasion, schema=left, at=datetime.now(UTC))
 
 
 def _failure_told(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> bool:
@@ -136,4 +168,15 @@ def occasion_of(run: ReleaseRun, ledger: Ledger | None) -> Occasion:
         escalation=environment.messages.escalation,
         deadlines=environment.messages.deadlines,
         head=head,
+        language=release.communication.language,
+        contacts=environment.contacts,
+        support=environment.messages.support,
+        channels=_planned_channels(run),
     )
+
+
+def _planned_channels(run: ReleaseRun) -> dict[str, str]:
+    """Where the release wants its events told, as far as its environment has that channel."""
+    messages = run.environment.messages
+    known = (messages.status_channel, messages.alerts_channel)
+    return {one.event: one.channel for one in run.release.communication.status if one.channel in known}

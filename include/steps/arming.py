@@ -94,7 +94,7 @@ def arm(run: ReleaseRun, ledger: Ledger) -> Armed:
     return Armed(
         release_id=run.release_id,
         version=run.release.version,
-        environment=run.environment,
+        environment=run.environment.without_lists(),
         source=source,
         target=target,
         number=int(ended.payload["number"]) + 1 if ended else 0,

@@ -18,9 +18,10 @@ from include.errors import SlotNotReady, StellwerkError
 from include.ledger.store import Ledger
 from include.slo.samples import PodSample, Snapshot
 from include.slo.window import window_stats
+from include.steps.decided import require_release
 from include.steps.lease import holding
 from include.steps.legacy import end_adoption, remove_legacy
-from include.steps.record import CLEANED_UP, WATCH_PASSED, record, recorded, require_approval, slots_of
+from include.steps.record import CLEANED_UP, WATCH_PASSED, record, recorded, slots_of
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ PATIENCE_SECONDS: Final = 15.0
 async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Scale the old slot to zero (its autoscaler is then off), or uninstall it where the policy says so.
 
-    An adopted installation is deleted, whatever the policy: no later release goes into its Deployment.
+    An adopted installation is deleted, whatever the policy: no later release goes into its Deployment. It finishes
+    what was cut over by a Go that was young enough then; how old that is after a watch which people have made
+    longer plays no part.
 
     :return: the recorded entry: ``slot``, ``policy``, ``helm_release`` (or ``deployment``, an adopted one) and
         ``lingering``, what still reached it
@@ -40,7 +43,7 @@ async def clean_up(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger
     :raises LeaseError: another release has the environment
     :raises TrafficError: the watch has not passed, or the slot takes traffic
     """
-    require_approval(ledger, run)
+    require_release(ledger, run)
     source, _ = slots_of(ledger, run)
     name, legacy = run.environment.slot_release(source), run.environment.traffic.legacy
     legacy = legacy if legacy and legacy.slot == source else None

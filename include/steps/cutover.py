@@ -26,8 +26,10 @@ from include.ledger.store import Ledger
 from include.plan.rules import SourceName
 from include.slo.source import Source
 from include.steps.arming import watch_awake
+from include.steps.decided import require_release
 from include.steps.lease import hold
 from include.steps.observe import SwitchWitness, account, none_because, witnessed
+from include.steps.planned import keep_plan
 from include.steps.record import (
     CUT_OVER,
     CUTOVER_INTENDED,
@@ -36,7 +38,6 @@ from include.steps.record import (
     record,
     recorded,
     require,
-    require_approval,
     slots_of,
 )
 from include.steps.run import ReleaseRun
@@ -75,12 +76,13 @@ async def cut_over(
     :raises VerificationFailed: the traffic was moved, and users do not get right answers
     :raises RolledBack: the watch has switched back while this was proven
     """
-    require_approval(ledger, run)
+    require_release(ledger, run)
     verified = require(ledger, run, VERIFIED, before="cutover")
     sources = sources_if_any(run.environment, cluster, prometheus)
     # Whoever moved the traffic before only has to prove it, whoever has the Lease and whoever watches by now.
     before = cutover_of(await cluster.service(run.environment.traffic.service), run.release_id)
     if before is None:
+        require_release(ledger, run, datetime.now(UTC))
         must_not_go_down(run, ledger, verified)
         if watched:
             await watch_awake(run, ledger)
@@ -147,6 +149,7 @@ async def _cut_over(
     if not isinstance(decision, AlreadyThere):
         payload |= prepared.baselines.dump()
     # Going forward waits for its record: without a ledger there is no cutover.
+    keep_plan(run, ledger)
     intent = record(ledger, run, CUTOVER_INTENDED, payload)
     before = cutover_of(service, run.release_id)
     switched_at = before.at if before else None

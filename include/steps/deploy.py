@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from include.bluegreen.capacity import required_endpoints, usable_endpoints
@@ -20,8 +21,9 @@ from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, point_preview
 from include.ledger.store import Ledger
+from include.steps.decided import require_release
 from include.steps.lease import holding, overridden
-from include.steps.record import DEPLOYED, holder_ended, record, recorded, require_approval, slots_of
+from include.steps.record import DEPLOYED, holder_ended, record, recorded, slots_of
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
     :raises LeaseError: another release has the environment
     :raises SlotNotReady: the pods do not come up, with the reason of the first pod that says one
     """
-    approval = require_approval(ledger, run)
+    approval = require_release(ledger, run)
     log.info("approved by %s", ", ".join(approval.people))
     _, target = slots_of(ledger, run)
     traffic = run.environment.traffic
@@ -48,6 +50,7 @@ async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) 
     if done and switch and switch.release == run.release_id:
         log.info("nothing to do: deployed and cut over at %s", switch.at.isoformat())
         return dict(done.payload)
+    require_release(ledger, run, datetime.now(UTC))
     async with holding(run, cluster, ledger):
         return await _deploy(run, cluster, helm, ledger, service, target)
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Literal
 
 from include.bluegreen.fence import last_switch, release_id
 from include.clients.kubernetes import Cluster
@@ -18,6 +18,7 @@ from include.errors import ClusterError, PlanError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.plan.models import Environment
+from include.steps.feedback_form import CONFIRM, DISMISS, LONGEST_TEXT, VERDICTS
 from include.steps.gate import Question
 from include.steps.record import (
     CUT_OVER,
@@ -33,18 +34,6 @@ from include.steps.run import ReleaseRun, parse_release_id
 from include.watch.steer import Answer
 
 log = logging.getLogger(__name__)
-
-#: what the form offers → what it means to those who read of it
-VERDICTS: Final = {
-    "works": "it works",
-    "problem": "a problem",
-    "critical-data-loss": "CRITICAL: data is lost or wrong",
-    "critical-security": "CRITICAL: a security hole",
-}
-LONGEST_TEXT: Final = 1000
-
-CONFIRM: Final = "Roll back now"
-DISMISS: Final = "No rollback"
 
 Standing = Literal["given", "undecided", "confirmed", "dismissed"]
 

@@ -1,20 +1,25 @@
-"""What a gate asks, and how an answer is recorded."""
+"""What a gate asks about a release, and how an answer is recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from include.errors import ApprovalMissing
+from include.gate.checklist import TICKED
+from include.gate.form import MOST_CHANGES, Frame, framed, packed, shortened
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.rules import Rule, Triggers
 from include.steps.run import ReleaseRun
 
-__all__ = ["GO", "NO_GO", "Question", "must_be_as_shown", "question", "record_decision"]
+__all__ = ["GO", "NO_GO", "SILENCE", "Question", "must_be_as_shown", "question", "record_decision"]
+
+SILENCE = "gate.silence"
+REFUSED = "gate.answer-refused"
 
 
 @dataclass(frozen=True)
@@ -25,34 +30,29 @@ class Question:
     body: str
 
 
-def question(run: ReleaseRun, role: str, evidence: Mapping[str, Any]) -> Question:
+def question(
+    run: ReleaseRun, role: str, evidence: Mapping[str, Any], frame: Frame, rehearsed: Sequence[str] = ()
+) -> Question:
     """Compose the question of one role.
 
     :param evidence: what the preflight found; it informs and decides nothing
+    :param rehearsed: what the ledger tells of the rehearsal that a Go is bound to, in sentences
     """
     release, environment = run.release, run.environment
-    lines = [
-        f"**{release.version}** goes to **{environment.name}** (now {release.previous}).",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| image | `{release.image.reference}` |",
-        f"| slot | {evidence.get('from', '?')} → {evidence.get('to', '?')} |",
-        f"| watch | {environment.watch.seconds:g} s |",
-        f"| rollback at | {', '.join(_triggers(environment.slo.triggers))} |",
-        f"| automatic switch back | {evidence.get('switch_back', 'unknown')} |",
-        f"| fingerprint | `{run.fingerprint[:16]}` |",
-        f"| started by | {run.triggered_by or 'the scheduler'} |",
-        "",
-        *(f"- {line}" for line in evidence.get("changes", ())),
-        *(f"- {fact}" for fact in evidence.get("facts", ())),
-        "",
-        "The whole preview is in the log of `preflight` and in the ledger.",
-        "",
-        f"Every role has to say Go, at least {environment.gate.quorum} people have to. "
-        f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",
+    rows = [
+        f"image: `{release.image.reference}`",
+        f"slot: {evidence.get('from', '?')} → {evidence.get('to', '?')}",
+        f"watch: {environment.watch.seconds:g} s",
+        *packed("rollback at", _triggers(environment.slo.triggers)),
+        f"automatic switch back: {evidence.get('switch_back', 'unknown')}",
+        f"fingerprint: `{run.fingerprint[:16]}`",
+        f"started by: {run.triggered_by or 'the scheduler'}",
+        *shortened([str(line) for line in evidence.get("changes", ())], MOST_CHANGES),
     ]
-    return Question(f"{release.version} to {environment.name}: Go or No-Go as {role}?", "\n".join(lines))
+    facts = [*rehearsed, *map(str, evidence.get("facts", ())), "the whole preview is in the log of `preflight`"]
+    head = f"**{release.version}** goes to **{environment.name}** (now {release.previous})."
+    subject = f"{release.version} to {environment.name}: Go or No-Go as {role}?"
+    return Question(subject, framed(head, rows, facts, frame, role))
 
 
 def _triggers(triggers: Triggers) -> list[str]:
@@ -81,7 +81,7 @@ def must_be_as_shown(shown: str, present: str) -> None:
             "what was asked about has changed before the answer",
             expected=f"a Go for {present[:16]}, which is so now",
             seen=f"one for {shown[:16]}" if shown else "one that does not say what was shown",
-            remedy="clear this task: it asks again, about what is so now",
+            remedy="clear the first task of this gate, with what comes after it: it asks anew",
         )
 
 
@@ -95,24 +95,21 @@ def record_decision(
     at: datetime | None,
     comment: str,
     shown: str | None = None,
+    ticked: Sequence[str] = (),
 ) -> Entry:
     """Write one answer to the ledger, once; ``None`` stands for silence until the deadline.
 
     :param shown: fingerprint of what was shown to who answers; None when it is the run's own
+    :param ticked: the points of the gate's checklist that the person vouches for
     """
     fingerprint = run.fingerprint if shown is None else shown
     if user is None or at is None or choice is None:
         silence = {"role": role, "comment": comment, "fingerprint": fingerprint, "phase": run.phase}
-        return ledger.append(
-            NewEntry(
-                kind="gate.silence",
-                release=run.release.version,
-                environment=run.environment.name,
-                run_id=run.run_id,
-                actor="nobody",
-                payload=silence,
-            )
-        )
+        return ledger.append(_of(run, SILENCE, "nobody", silence))
+    if ticked:
+        points = {"checklist": "go-no-go", "role": role, "points": list(ticked), "comment": comment}
+        key = f"{TICKED}/{run.release_id}/{run.phase}/{role}/{user}/{at.timestamp():.6f}"
+        ledger.append(_of(run, TICKED, user, points, key=key, at=at))
     return ledger.append(
         decision(
             phase=run.phase,
@@ -125,5 +122,28 @@ def record_decision(
             environment=run.environment.name,
             run_id=run.run_id,
             at=at,
+            ticked=ticked,
+            born=run.born,
         )
     )
+
+
+def record_refused(
+    ledger: Ledger, run: ReleaseRun, *, role: str, user: str | None, choice: str, why: str, at: datetime
+) -> Entry:
+    """Write an answer that decides nothing."""
+    payload = {"phase": run.phase, "role": role, "choice": choice, "why": why}
+    key = f"{REFUSED}/{run.release_id}/{run.phase}/{role}/{user or 'nobody'}/{at.timestamp():.6f}"
+    return ledger.append(_of(run, REFUSED, user or "nobody", payload, key=key, at=at))
+
+
+def _of(
+    run: ReleaseRun,
+    kind: str,
+    actor: str,
+    payload: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    at: datetime | None = None,
+) -> NewEntry:
+    return NewEntry(kind, run.release.version, run.environment.name, run.run_id, actor, payload, key=key, at=at)

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from include.bluegreen.lease import (
     account_of,
     acquired,
     decide,
+    lease_seconds,
     renewed,
     taken_over,
     taken_over_account,
@@ -53,16 +55,20 @@ async def look(run: ReleaseRun, cluster: Cluster) -> None:
         raise decision.error()
 
 
-async def hold(run: ReleaseRun, cluster: Cluster, ledger: Ledger, *, take_over: bool = False) -> LeaseState:
+async def hold(
+    run: ReleaseRun, cluster: Cluster, ledger: Ledger, *, take_over: bool = False, seconds: float = 0.0
+) -> LeaseState:
     """Hold the environment from now on, or find out who does.
 
     :param take_over: the run begins, and may take over what has expired or what its ``override_reason`` is about
+    :param seconds: how long at least nobody may renew it
     :raises EnvironmentHeld: another release holds it
     :raises LeaseLost: it was taken over from this release before
     :raises PatchRefused: the Lease never held still
     """
     _refuse_superseded(run, ledger)
     terms = run.lease_terms
+    terms = replace(terms, duration_seconds=max(terms.duration_seconds, lease_seconds(seconds)))
     failure: PatchRefused | None = None
     for _ in range(ATTEMPTS):
         now = datetime.now(UTC)

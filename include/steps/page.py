@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from include.errors import LedgerError, MessageError
+from include.errors import LedgerError, MessageError, MessageUnanswered
 from include.ledger.store import Ledger
+from include.ledger.urgent import urgent
 from include.messages import compose
 from include.messages.deliver import deliver
 from include.messages.model import Message
@@ -76,15 +78,16 @@ def matters(watched: Window, outcome: WatchOutcome) -> tuple[Matter, ...]:
 def call(run: ReleaseRun, ledger: Ledger | None, matter: Matter, send: Transports) -> str:
     """Call humans about a matter, once, and return the message's key.
 
-    :param ledger: None when it cannot be opened; the call goes out all the same
+    :param ledger: None when it cannot be opened; the call goes out all the same, and waits little for a hung one
     :raises MessageError: Slack did not take it within :data:`PAGE_SECONDS`
     """
-    now = datetime.now(UTC)
+    now, ledger = datetime.now(UTC), urgent(ledger)
+    take = within(PAGE_SECONDS, send["slack"])
     message = compose.human_needed(
         occasion_of(run, ledger), what=matter.what, seen=matter.seen, remedy=matter.remedy, at=now
     )
     message = replace(message, key=f"{message.key}:{matter.key}")
-    done = deliver(ledger, message, within(PAGE_SECONDS, send[message.kind]), now)
+    done = deliver(ledger, message, take, now)
     log.info("%s: %s", done.key, "people were called" if done.sent else "people had been called before")
     return done.key
 
@@ -100,7 +103,8 @@ def page(run: ReleaseRun, ledger: Ledger | None, matter: Matter, send: Transport
 
 
 def within(seconds: float, send: Callable[[Message], object]) -> Callable[[Message], None]:
-    """A transport that is given up after so many seconds."""
+    """A transport that is given up so many seconds from now, whatever has passed of them when it is used."""
+    until = time.monotonic() + seconds
 
     def bounded(message: Message) -> None:
         failed: list[BaseException] = []
@@ -114,10 +118,11 @@ def within(seconds: float, send: Callable[[Message], object]) -> Callable[[Messa
         # A daemon: whoever waits for nothing must not be kept from ending by it either.
         thread = threading.Thread(target=attempt, name="page", daemon=True)
         thread.start()
-        thread.join(seconds)
+        thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            raise MessageError(
-                f"{message.key} was not delivered",
+            # The thread goes on: what it sends may still be taken.
+            raise MessageUnanswered(
+                f"nobody has said whether {message.key} was delivered",
                 expected=f"an answer within {seconds:g} s",
                 seen="none",
                 remedy="tell people by other means",

@@ -13,11 +13,11 @@ from include.errors import LedgerError
 from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.report.folder import Folder, plain, write_report
-from include.report.html import page
+from include.report.names import DRAFTED, OWN, REPORTED
 from include.report.postmortem.document import documents
 from include.report.postmortem.draft import post_mortem
-from include.report.postmortem.incident import DRAFTED, OWN, REPORTED
-from include.report.summary import outcome, summarise
+from include.report.release import document
+from include.report.release.draft import release_report
 from include.steps.record import record
 from include.steps.run import ReleaseRun
 
@@ -74,20 +74,18 @@ def write_postmortem(run: ReleaseRun, ledger: Ledger, folder: Folder, now: datet
 
 
 def write_release_report(run: ReleaseRun, ledger: Ledger, folder: Folder, now: datetime) -> dict[str, Any]:
-    """Write the release's report, however it ended: ``report-<run>.{md,html}``, as :func:`write_postmortem` does.
+    """Write the release's report, however it ended: ``report-<run>.{md,html}`` and pictures, as
+    :func:`write_postmortem` does. It covers every environment and run of the release.
 
-    :return: the recorded entry: ``outcome``, ``files``
+    :return: the recorded entry: ``outcome``, ``head`` (the ledger's, that it was made from), ``deviations`` (how
+        many), ``files``
     :raises LedgerError: it cannot be read or written, or knows nothing of the release
     :raises ReportError: the folder cannot be written
     """
-    entries = _entries(run, ledger)
-    text = summarise(entries, timezone=run.release.timezone)
-    title = f"Release-Bericht: {run.release.version} in {run.environment.name}"
+    found = release_report(ledger.entries(release=run.release.version))
+    facts = {"outcome": found.outcome, "head": found.head.short, "deviations": len(found.deviations)}
     report = _Report(
-        REPORTED,
-        f"report-{plain(run.run_id)}",
-        {"outcome": outcome(entries)},
-        lambda stem: {f"{stem}.md": text, f"{stem}.html": page(text, title=title)},
+        REPORTED, f"report-{plain(run.run_id)}", facts, lambda stem: document.documents(found, stem=stem)
     )
     return _keep(run, ledger, folder, report, now)
 

@@ -35,6 +35,7 @@ from include.steps.images import resolve_image
 from include.steps.lease import hold, look, override_claim
 from include.steps.metrics_check import check_metrics
 from include.steps.plan_preview import keep_preview, plan_preview
+from include.steps.planned import record_plan
 from include.steps.record import STARTED, holder_ended, record
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_fact
@@ -68,7 +69,7 @@ async def preflight(
     elsewhere = elsewhere or Elsewhere()
     try:
         run, facts = await resolve_image(run, ledger, elsewhere.registry)
-        return await _look(run, cluster, helm, ledger, _Known(tuple(facts), elsewhere))
+        return await _look(run, cluster, helm, ledger, _Known(facts, elsewhere))
     except ClusterRefused as error:
         if error.status == 403 and (lacking := failed(await lacking_rights(run, cluster))):
             raise lacking from error
@@ -140,6 +141,7 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, k
     announce_adoption(run, ledger, found)
     payload = {"from": source, "to": target, "release_id": run.release_id, "fingerprint": run.fingerprint}
     record(ledger, run, STARTED, payload, actor=run.triggered_by or "scheduler")
+    record_plan(run, ledger)
     changes = await plan_preview(
         run, cluster, helm, active=active, after=checked.manifests, ready=ready, options=options
     )

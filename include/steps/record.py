@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.state import ServiceState
 from include.errors import LedgerError, TrafficError
-from include.ledger.approvals import DECISION, Approval, approval
+from include.ledger.approvals import DECISION, Approval, NotApproved, approval
+from include.ledger.delegations import DELEGATED, delegations
 from include.ledger.entry import Entry, NewEntry
+from include.ledger.grants import GRANT, granted
 from include.ledger.store import Ledger
 from include.plan.slots import Slot
 from include.steps.run import ReleaseRun, parse_release_id
@@ -22,6 +24,7 @@ ADOPTED = "adoption.done"
 ADOPTION_UNDO = "adoption.undo"
 ADOPTION_UNDONE = "adoption.undone"
 APPROVED = "gate.approved"
+SIGNED_OFF = "release.signed-off"
 DEPLOYED = "deploy.done"
 VERIFIED = "verify.passed"
 WATCH_CALLED = "cutover.watch-called"
@@ -147,18 +150,40 @@ def slots_of(ledger: Ledger, run: OfRun) -> tuple[Slot, Slot]:
     return source, target
 
 
-def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
+def require_approval(ledger: Ledger, run: ReleaseRun, now: datetime | None = None) -> Approval:
     """Return the approval of exactly this run and fingerprint.
 
-    Task states and XComs play no part, anybody who may edit can set those.
+    Task states and XComs play no part, anybody who may edit can set those. Where the plan itself lets a phase act
+    (docs/adr/0015), its recorded grant stands for people's decisions; that is the plan's word, which has no age.
 
+    :param now: when something is about to be done that was not begun; a Go that is older than the gate lets it be
+        is none. None: what was begun is finished or proven, whenever that is
     :raises ApprovalError: with what is missing, or who said No-Go
     """
-    entries = ledger.entries(
-        release=run.release.version, environment=run.environment.name, run_id=run.run_id, kinds=(DECISION,)
+    found = _by_plan(ledger, run) if run.environment.gate.automatic == run.phase else _by_people(ledger, run, now)
+    if isinstance(found, Approval):
+        return found
+    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
+
+
+def _by_plan(ledger: Ledger, run: ReleaseRun) -> Approval | NotApproved:
+    return granted(
+        all_recorded(ledger, run, GRANT),
+        phase=run.phase,
+        run_id=run.run_id,
+        environment=run.environment.name,
+        fingerprint=run.fingerprint,
+        born=run.born,
     )
-    gate = run.environment.gate
-    found = approval(
+
+
+def _by_people(ledger: Ledger, run: ReleaseRun, now: datetime | None) -> Approval | NotApproved:
+    environment, gate = run.environment, run.environment.gate
+    # A delegation is for the release, whichever run it was given in; a decision is for its run.
+    entries = ledger.entries(
+        release=run.release.version, environment=environment.name, kinds=(DECISION, DELEGATED)
+    )
+    return approval(
         entries,
         phase=run.phase,
         run_id=run.run_id,
@@ -166,10 +191,10 @@ def require_approval(ledger: Ledger, run: ReleaseRun) -> Approval:
         roles=gate.roles,
         quorum=gate.quorum,
         triggered_by=run.triggered_by or "",
+        delegated=delegations(entries, gate.roles, environment.everybody),
+        born=run.born,
+        oldest=gate.oldest(now) if now else None,
     )
-    if isinstance(found, Approval):
-        return found
-    raise found.error(f"{run.phase} of {run.release.version} to {run.environment.name}")
 
 
 def holder_ended(service: ServiceState, ledger: Ledger) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -61,13 +62,17 @@ async def switch_back(run: ReleaseRun, cluster: Cluster, reason: str) -> dict[st
             observed = await account(witness, to=moved.to, at=moved.at)
         else:
             observed = none_because("the traffic had been switched back before this step began")
+    return _told(found.holder, moved, observed, noticed)
+
+
+def _told(holder: str, moved: LastSwitch, observed: Mapping[str, Any], noticed: Sequence[str]) -> dict[str, Any]:
     return {
         "from": other(moved.to),
         "to": moved.to,
         "by": moved.by,
         "reason": moved.reason,
         "at": moved.at.isoformat(),
-        "release_id": found.holder,
+        "release_id": holder,
         "noticed": list(noticed),
         "observation": observed,
         "sentence": observed["sentence"],
@@ -168,9 +173,17 @@ async def verify_traffic(run: ReleaseRun, cluster: Cluster) -> dict[str, Any]:
 
 
 async def summarise(run: ReleaseRun, cluster: Cluster, ledger: Ledger, reason: str) -> dict[str, Any]:
-    """Write the end of the rollback to the ledger and give the environment free."""
+    """Write the end of the rollback to the ledger and give the environment free.
+
+    The switch itself is written, too, where the ledger gave no answer when it was made: nothing waited for that.
+
+    :raises LedgerUnavailable: it still gives none
+    """
     found = await held(run, cluster)
     moved = found.moved
+    if moved.direction == "back" and ledger.find(switch_key(found.holder)) is None:
+        why = "it was recorded after the fact: the ledger gave no answer when it was made"
+        record_switch_back(run, ledger, _told(found.holder, moved, none_because(why), ()))
     payload = {
         "release_id": found.holder,
         "slot": moved.to,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, StellwerkError
+from include.errors import LedgerError, MessageBusy, MessageError, MessageGivenUp, MessageRefused, StellwerkError
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
+from include.ledger.urgent import urgent
 from include.messages.deliver import deliver, key_of
 from include.messages.rollback import Duty, Obligation, escalation, refusal
 from include.steps.page import Matter
@@ -31,6 +33,7 @@ def tell(desk: Desk, duty: Duty, *, early: bool = False) -> str:
     :raises MessageError: it was not taken; it has to be tried again
     :raises MessageGivenUp: it was not taken, long after its deadline
     """
+    desk = replace(desk, ledger=urgent(desk.ledger))
     story = story_of(desk)
     if early and story.state != "back":
         return "nothing to tell yet: the traffic is not back"
@@ -49,6 +52,7 @@ def overdue(desk: Desk) -> list[str]:
 
     :return: a sentence for each message
     """
+    desk = replace(desk, ledger=urgent(desk.ledger))
     story = story_of(desk)
     if story.state == "refused":
         return ["nothing is owed: the rollback was refused"]
@@ -69,7 +73,7 @@ def overdue(desk: Desk) -> list[str]:
 
 def next_due(desk: Desk) -> datetime | None:
     """The next deadline that has not passed; None when there is none."""
-    now = datetime.now(UTC)
+    now, desk = datetime.now(UTC), replace(desk, ledger=urgent(desk.ledger))
     return min((one.due for one in obligations(desk, story_of(desk)) if one.due > now), default=None)
 
 
@@ -82,6 +86,7 @@ def not_taken_up(run: ReleaseRun, ledger: Ledger | None, task: str, error: BaseE
     :param task: that has failed
     """
     ours = error if isinstance(error, StellwerkError) else StellwerkError(f"{type(error).__name__}: {error}")
+    ledger = urgent(ledger)
     key, down = f"resume:{hashlib.sha256(ours.what.encode()).hexdigest()[:12]}", ""
     try:
         told = all_recorded(ledger, run, ROLLBACK_BLOCKED, ROLLBACK_REFUSED) if ledger else ()
@@ -103,9 +108,9 @@ def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:
     except MessageError as error:
         failure = error
     now = datetime.now(UTC)
-    _look_after(desk, story, owed, now, failure)
+    told_otherwise = _look_after(desk, story, owed, now, failure)
     if failure is None:
-        return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+        return str(done)
     if owed.given_up(now):
         raise MessageGivenUp(
             f"{owed.message.key} was not delivered",
@@ -113,27 +118,36 @@ def _fulfil(desk: Desk, story: Story, owed: Obligation) -> str:
             seen=failure.seen or failure.what,
             remedy="tell people by other means; nobody tries any more",
         ) from failure
+    if isinstance(failure, MessageRefused) and not told_otherwise:
+        # Nobody knows of it yet: as long as that is so, it is tried again, either way.
+        raise MessageError(failure.what, expected=failure.expected, seen=failure.seen, remedy=failure.remedy)
     raise failure
 
 
-def _look_after(desk: Desk, story: Story, owed: Obligation, now: datetime, failure: MessageError | None) -> None:
-    """Record a deadline that was missed, and take the other way while the message is not out."""
+def _look_after(desk: Desk, story: Story, owed: Obligation, now: datetime, failure: MessageError | None) -> bool:
+    """Record a deadline that was missed, and take the other way while the message is not out.
+
+    What is refused for good takes it at once.
+
+    :return: whether the other way was taken
+    """
     if desk.ledger is None:
         log.warning("without the ledger nobody can tell whether the deadline of %s was kept", owed.message.key)
-        return
+        return False
     try:
         sent = desk.ledger.find(key_of(owed.message.key))
         verdict = owed.judged(sent.at if sent else None, now)
-        if verdict in ("kept", "open"):
-            return
         why = (failure.seen or failure.what) if failure else "it went out after its deadline"
-        _record_missed(desk.run, desk.ledger, owed, sent, why)
-        log.error("%s should have been out by %s", owed.message.key, owed.due.isoformat())
-        if verdict == "missed":
-            other_way = escalation(story.occasion, owed, why)
+        if verdict in ("late", "missed"):
+            _record_missed(desk.run, desk.ledger, owed, sent, why)
+            log.error("%s should have been out by %s", owed.message.key, owed.due.isoformat())
+        if verdict == "missed" or (verdict == "open" and isinstance(failure, MessageRefused)):
+            other_way = escalation(story.occasion, owed, why, late=verdict == "missed")
             deliver(desk.ledger, other_way, desk.send[other_way.kind], now)
+            return True
     except (LedgerError, MessageError) as error:
-        log.warning("the missed deadline of %s: %s", owed.message.key, error)
+        log.warning("%s is not told otherwise: %s", owed.message.key, error)
+    return False
 
 
 def _record_missed(run: ReleaseRun, ledger: Ledger, owed: Obligation, sent: Entry | None, why: str) -> None:
@@ -168,7 +182,7 @@ def _answer(desk: Desk, story: Story) -> str:
         done = deliver(desk.ledger, message, desk.send[message.kind], now)
     except LedgerError as error:
         return f"the refusal is in the log only: {error}"
-    return f"{done.key}: {'sent' if done.sent else 'had been sent before'}"
+    return str(done)
 
 
 def _page(desk: Desk, story: Story, trouble: Trouble) -> None:

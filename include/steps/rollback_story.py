@@ -14,8 +14,9 @@ from include.errors import LedgerError, LedgerUnavailable, RollbackRefused, Traf
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.messages import compose
-from include.messages.compose import DatabaseRestored, Occasion, Rollback
+from include.messages.compose import DatabaseRestored, Rollback
 from include.messages.model import Message
+from include.messages.occasion import Occasion
 from include.messages.rollback import DUTIES, Duty, Obligation, invitation, within
 from include.steps.announce import Transports, occasion_of
 from include.steps.database.entries import LOSS_CONFIRMED, RESTORE_STATED, newest

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from include.bluegreen.lease import Terms, lease_seconds
-from include.plan.fingerprint import FingerprintInputs, chart_digest, fingerprint
+from include.gate.parts import covered_parts
+from include.plan.fingerprint import FingerprintInputs, chart_digest, content_of, fingerprint
+from include.plan.kept import Kept
 from include.plan.legacy import Legacy
 from include.plan.loader import Plan
 from include.plan.models import Environment, Release
 from include.plan.slots import SLOTS, Slot
 from include.plan.values import slot_values
 from include.version import VERSION
+
+ROUNDS = 2
+"""How often a gate can ask a role in one go; the environment is held for as long."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class ReleaseRun:
     :param run_id: Airflow's id of the run
     :param triggered_by: the user who started the run; None for a run the scheduler started
     :param override_reason: why the environment may be taken from a release that holds it; empty: it may not
+    :param born: what tells this run from one that was deleted and begun anew under its id
     :param covers: what an approval covers besides the plan, by name, for example what is to be migrated
     """
 
@@ -37,6 +43,7 @@ class ReleaseRun:
     run_id: str
     triggered_by: str | None
     override_reason: str = ""
+    born: str = ""
     covers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -52,19 +59,29 @@ class ReleaseRun:
     @cached_property
     def fingerprint(self) -> str:
         """Digest over all that an approval covers (DESIGN, vocabulary)."""
+        return fingerprint(self._covered)
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """All that an approval covers, part by part in words."""
+        return covered_parts(content_of(self._covered))
+
+    @cached_property
+    def _covered(self) -> FingerprintInputs:
         environment = self.environment
-        return fingerprint(
-            FingerprintInputs(
-                image=self.release.image,
-                image_digest=self.release.image.digest,
-                chart_digest=chart_digest(self.chart),
-                values={slot: self.values(slot) for slot in SLOTS},
-                slo=environment.slo,
-                watch_seconds=environment.watch.seconds,
-                roles=environment.gate.roles,
-                stellwerk_version=VERSION,
-                covers=dict(self.covers),
-            )
+        deciders = {user for users in environment.gate.roles.values() for user in users}
+        return FingerprintInputs(
+            image=self.release.image,
+            image_digest=self.release.image.digest,
+            chart_digest=chart_digest(self.chart),
+            values={slot: self.values(slot) for slot in SLOTS},
+            slo=environment.slo,
+            watch_seconds=environment.watch.seconds,
+            roles=environment.gate.roles,
+            stellwerk_version=VERSION,
+            covers=dict(self.covers),
+            settings={"previous": self.release.previous, **_settings(environment)},
+            accounts={who: account for who, account in environment.accounts.items() if who in deciders},
         )
 
     def values(self, slot: Slot) -> dict[str, Any]:
@@ -84,6 +101,19 @@ class ReleaseRun:
         )
 
 
+_DECIDED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("namespace", "helm_release", "traffic", "replicas", "deploy_timeout_seconds"), True),
+    **dict.fromkeys(("smoke", "watch", "prober", "drain", "cleanup", "chart_accept"), True),
+    "connections": {"kubernetes", "prometheus", "registry"},
+}
+"""What of an environment says how a release is done and judged, besides what a fingerprint names itself."""
+
+
+def _settings(environment: Environment) -> dict[str, Any]:
+    # An adopted installation is bound on the way: the same plan has one fingerprint with and without it.
+    return environment.adopting(None).model_dump(mode="json", include=_DECIDED)
+
+
 def lease_name(environment: Environment) -> str:
     """Name of the Lease that says which release holds an environment."""
     return f"stellwerk-{environment.application}-{environment.name}"
@@ -95,7 +125,7 @@ def lease_terms(environment: Environment, release_id: str, started_by: str | Non
         name=lease_name(environment),
         release_id=release_id,
         started_by=started_by or "the scheduler",
-        duration_seconds=lease_seconds(environment.gate.timeout_seconds),
+        duration_seconds=lease_seconds(ROUNDS * environment.gate.timeout_seconds),
     )
 
 
@@ -108,16 +138,24 @@ def open_run(
     run_id: str,
     triggered_by: str | None,
     override_reason: str = "",
+    kept: Kept | None = None,
 ) -> ReleaseRun:
     """Bind a run's parameters to the plan.
 
+    :param kept: what stands in for the files that cannot be read; nothing is deployed then, and no chart needed
     :raises PlanError: unknown release, unknown environment, or an environment without a chart
     """
-    target = plan.environment(environment)
+    if kept is None:
+        target, version = plan.environment(environment), plan.release(release)
+        chart = plan.chart(target)
+    else:
+        target = plan.environments.get(environment, kept.environment)
+        version = plan.releases.get(release, kept.release)
+        chart = plan.folder / target.chart
     return ReleaseRun(
-        release=plan.release(release),
+        release=version,
         environment=target,
-        chart=plan.chart(target),
+        chart=chart,
         phase=phase,
         run_id=run_id,
         triggered_by=triggered_by,

@@ -17,6 +17,7 @@ from include.clients.kubernetes import Cluster
 from include.errors import ClusterUnreachable
 from include.ledger.store import Ledger
 from include.plan.models import Environment
+from include.slo.account import Account
 from include.steps.feedback import Report, against_passing
 from include.steps.gate import Question
 from include.steps.record import (
@@ -163,14 +164,29 @@ def was_heard(run: ReleaseRun, ledger: Ledger, answer: Answer) -> bool:
     return any(entry.at == answer.at for entry in all_recorded(ledger, run, *heard))
 
 
-def accepted_outcome(config: WatchConfig, answer: Answer, *, now: float) -> WatchOutcome:
+def accepted_outcome(
+    config: WatchConfig, answer: Answer, *, now: float, account: Account | None = None
+) -> WatchOutcome:
     """How a watch ends that a human ended.
 
     :param now: seconds since the epoch
+    :param account: of the window so far; None where none was kept
     """
     who = {"accepted_by": answer.user, "reason": answer.comment}
-    sentence = f"accepted by {answer.user}: {answer.comment}"
+    sentence = f"accepted by {answer.user}: {answer.comment}{_seen(account)}"
     return WatchOutcome(result="ACCEPTED", sentence=sentence, at=now, measures=who, number=config.number)
+
+
+def _seen(account: Account | None) -> str:
+    """What was seen of a release that somebody accepted, as far as an account of it was kept."""
+    if account is None or account.tally.last_at is None:
+        return ""
+    stats = account.stats(account.source)
+    rate, p95 = stats.error_rate, stats.p95_seconds
+    told = [f"{stats.requests} requests"]
+    told += [f"error rate {100 * rate:.2f} %"] if rate is not None else []
+    told += [f"P95 {p95:.3g} s"] if p95 is not None else []
+    return f"; seen until {datetime.fromtimestamp(account.tally.last_at, UTC):%H:%M} UTC: {', '.join(told)}"
 
 
 async def left_meanwhile(config: WatchConfig, cluster: Cluster) -> WatchOutcome | None:

@@ -107,8 +107,9 @@ async def resume_application(
     """
     began = stop_at_hand(run, ledger, over)
     if began is None:
-        ours = recorded(ledger, run, RESTORE_RESUMED) and not recorded(ledger, run, RESTORED)
-        if ours:  # by a try that was stopped while it waited
+        last = next(reversed(entries_of_release(run, ledger, *STOPS)), None)
+        if last and (last.kind, last.run_id) == (RESTORE_RESUMED, run.run_id):
+            # A try that was stopped while it waited.
             await _until_users_are_served(run, cluster)
         if stands_still(run, ledger):
             return {"needed": False, "sentence": "what was stopped does not belong to the restored database"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from include.plan.accounts import person_of
 from include.watch.config import WatchConfig
 
 EXTEND: Final = "Extend"
@@ -98,10 +99,13 @@ class AskAgain:
 Decision = Extended | Accepted | RollBack | AskAgain
 
 
-def answer_of(event: Mapping[str, Any], *, now: datetime) -> Answer | None:
+def answer_of(
+    event: Mapping[str, Any], *, now: datetime, accounts: Mapping[str, str] | None = None
+) -> Answer | None:
     """Read what Airflow resumes a task with; None when it is the event of a trigger and no human's answer.
 
     :param now: stands for the time of an answer that has none
+    :param accounts: person → account, where that is not their name
     """
     if "chosen_options" not in event or "result" in event:
         return None
@@ -110,7 +114,7 @@ def answer_of(event: Mapping[str, Any], *, now: datetime) -> Answer | None:
     name = user.get("id") if isinstance(user, Mapping) else getattr(user, "id", None)
     return Answer(
         choice=str(options[0]) if isinstance(options, list | tuple) and len(options) == 1 else "",
-        user=str(name) if name else None,
+        user=person_of(accounts or {}, str(name)) if name else None,
         at=_moment(event.get("responded_at"), now),
         comment=comment_of(fields.get(COMMENT)),
         minutes=_text(fields.get(MINUTES))[:40],

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from include.errors import LedgerError, PlanError, StellwerkError
-from include.plan.loader import load_plan, plan_folder
+from stellwerk.deadline_reference import RunAsked
 
 if TYPE_CHECKING:
     from include.bluegreen.state import ServiceState
@@ -33,14 +33,13 @@ _PATIENCE: Final = timedelta(seconds=20)
 
 def rollback_deadlines() -> list[DeadlineAlert]:
     """One alert for each deadline that any environment of the plan has."""
-    seconds = {
-        value
-        for environment in load_plan(plan_folder()).environments.values()
-        for value in environment.messages.deadlines.model_dump().values()
-    }
+    from include.plan.deadlines import message_deadlines
+    from include.plan.files import plan_folder
+
+    seconds = {value for told in message_deadlines(plan_folder()) for value in told.model_dump().values()}
     return [
         DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            reference=RunAsked(),
             interval=timedelta(seconds=value),
             callback=AsyncCallback(rollback_deadline),
             name=f"messages {value:g} s",
@@ -55,7 +54,7 @@ async def rollback_deadline(context: Mapping[str, Any]) -> None:
     :param context: Airflow's simple one: ``dag_run`` as the REST API shows it
     """
     dag_run = context["dag_run"]
-    asked_at = datetime.fromisoformat(str(dag_run.get("queued_at") or dag_run["run_after"]))
+    asked_at = datetime.fromisoformat(str(dag_run["run_after"]))
     # In threads: Slack, mail and ledger are not asynchronous, and must not hold up the watches of this process.
     run = await asyncio.to_thread(_run, dag_run)
     if run is None:
@@ -89,12 +88,12 @@ def _desk(run: ReleaseRun, asked_at: datetime) -> Desk:
 
 
 def _run(dag_run: Mapping[str, Any]) -> ReleaseRun | None:
-    from include.steps.run import open_run
+    from stellwerk.runs import bound_run
 
     conf = dag_run.get("conf") or {}
     try:
-        run = open_run(
-            load_plan(plan_folder()),
+        run = bound_run(
+            despite_faults=True,
             release=str(conf.get("release", "")),
             environment=str(conf.get("environment", "")),
             phase=str(dag_run["dag_id"]),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from airflow.sdk import TaskGroup
 
-from stellwerk.gates import go_no_go
+from stellwerk.gates import NAMED, PATIENCE, go_no_go
 from stellwerk.operators.database import (
     BackUp,
     Migrate,
@@ -18,10 +18,8 @@ from stellwerk.operators.database import (
 )
 from stellwerk.operators.way_back import AskTakeBack, StateWayBack, TakeBack
 
-#: A migration that was stopped goes on where it was: what breaks around it costs a try and must not end it.
-PATIENCE: Final = {"retries": 5, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2}
 #: Whoever has to be asked is not kept waiting for longer: then people are called.
-SOON: Final = {"retries": 8, "retry_delay": timedelta(seconds=10)}
+SOON: Final[dict[str, Any]] = {"retries": 8, "retry_delay": timedelta(seconds=10)}
 
 
 def rehearsal() -> TaskGroup:
@@ -56,7 +54,7 @@ def migration() -> TaskGroup:
 def way_back() -> TaskGroup:
     """Offered to a human where the migration fails, or the version on it; nothing of it happens by itself."""
     with TaskGroup("way_back", tooltip="Down to the recorded revision set, if a human says so") as group:
-        state = StateWayBack(task_id="state", trigger_rule="one_failed", **SOON)
-        ask = AskTakeBack(task_id="ask", **SOON)
+        state = StateWayBack(task_id="state", asks="ask", trigger_rule="one_failed", **SOON)
+        ask = AskTakeBack.partial(task_id="ask", map_index_template=NAMED, **SOON).expand_kwargs(state.output)
         state >> ask >> TakeBack(task_id="take_back", **PATIENCE)
     return group

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow.sdk import BaseOperator, TaskGroup
 
-from stellwerk.migrations import PATIENCE
+from stellwerk.gates import NAMED, PATIENCE
 from stellwerk.operators.full_restore import (
     AskRestore,
     RestoreDatabase,
@@ -27,14 +25,15 @@ def full_restore() -> tuple[TaskGroup, BaseOperator]:
 
     :return: the group, and the task after which the database is the backup's
     """
-    patient: dict[str, Any] = dict(PATIENCE)
     with TaskGroup(GROUP, tooltip="Only where it was asked for: the database from its backup") as group:
-        stop = StopApplication(task_id="stop", **patient)
-        count = StateLoss(task_id="count_again", **patient)
-        again = AskRestore(task_id="ask_again")
-        restore = RestoreDatabase(task_id="restore", **patient)
-        resume = ResumeApplication(task_id="resume", trigger_rule="one_failed", **patient)
-        StateLoss(task_id="state_loss") >> AskRestore(task_id="ask") >> stop >> count >> again >> restore
+        state = StateLoss(task_id="state_loss", asks="ask")
+        ask = AskRestore.partial(task_id="ask", map_index_template=NAMED).expand_kwargs(state.output)
+        stop = StopApplication(task_id="stop", **PATIENCE)
+        count = StateLoss(task_id="count_again", asks="ask_again", **PATIENCE)
+        again = AskRestore.partial(task_id="ask_again", map_index_template=NAMED).expand_kwargs(count.output)
+        restore = RestoreDatabase(task_id="restore", **PATIENCE)
+        resume = ResumeApplication(task_id="resume", trigger_rule="one_failed", **PATIENCE)
+        state >> ask >> stop >> count >> again >> restore
         [stop, count, again, restore] >> resume
         # The rollback's own messages may be out long since: it works after a switch back, too.
         restore >> Announce(task_id="announce", event="database-restored")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -14,6 +20,7 @@ from include.bluegreen.fence import last_switch
 from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, switch
 from include.errors import (
+    LedgerUnavailable,
     ReleaseFenced,
     RolledBack,
     TrafficError,
@@ -21,21 +28,30 @@ from include.errors import (
     VerificationFailed,
     WatchAsleep,
 )
+from include.ledger.migrate import migrate
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import SmokeCheck, Traffic
+from include.sandbox.guard import descendants
+from include.sandbox.postgres import SUPERUSER, Postgres
 from include.steps import cutover
 from include.steps.arming import answer_cutover, arm, begun, watch_awake
 from include.steps.cutover import cut_over
 from include.steps.drain import drain_left_slot
-from include.steps.record import CUT_OVER, STARTED, VERIFIED, record
+from include.steps.record import (
+    CUT_OVER,
+    CUTOVER_INTENDED,
+    STARTED,
+    VERIFIED,
+    record,
+)
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
 from include.steps.schema_proof import MIGRATION_INTENDED, WAY_BACK_INTENDED
 from include.watch.arming import Post, until_cut_over
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
-from tests.memory import MemoryLedger
+from tests.memory import DyingLedger, MemoryLedger
 
 
 def traffic(url: str) -> Traffic:
@@ -52,7 +68,7 @@ def traffic(url: str) -> Traffic:
 @pytest.fixture
 def run(slots: None, node_url: NodeUrl, monkeypatch: pytest.MonkeyPatch) -> ReleaseRun:
     """A run whose approval is not the subject."""
-    monkeypatch.setattr(cutover, "require_approval", lambda *_: None)
+    monkeypatch.setattr(cutover, "require_release", lambda *_: None)
     run = open_run(
         load_plan(plan_folder()),
         release="3.0.0",
@@ -198,6 +214,102 @@ async def test_without_a_watch_that_is_awake_nothing_moves(
     assert service is not None
     assert (service.selector["version"], last_switch(service)) == ("blue", None)
     assert not [entry for entry in cast(MemoryLedger, ledger).written if entry.kind.startswith("cutover.intended")]
+
+
+async def test_a_ledger_that_goes_down_at_any_moment_lets_nothing_move_unrecorded(
+    run: ReleaseRun, cluster_client: Cluster, ledger: Ledger
+) -> None:
+    written = cast(MemoryLedger, ledger).written
+    attempts = 0
+    for answers in range(40):
+        try:
+            done = await cut_over(
+                run, cluster_client, cast(Ledger, DyingLedger(written, answers=answers)), watched=False
+            )
+        except LedgerUnavailable:
+            attempts += 1
+            service = await cluster_client.service(run.environment.traffic.service)
+            assert service is not None
+            intended = any(entry.kind == CUTOVER_INTENDED for entry in written)
+            assert service.selector["version"] == "blue" or intended
+        else:
+            break
+    assert attempts >= 5
+    assert done["to"] == "green", "it goes on by itself when the ledger is back"
+    kinds = [entry.kind for entry in written]
+    assert (kinds.count(CUTOVER_INTENDED), kinds.count(CUT_OVER)) == (1, 1)
+
+
+@contextlib.contextmanager
+def hanging(server: Postgres) -> Iterator[None]:
+    """The ledger's server takes connections and answers nobody."""
+    processes = (server.pid, *descendants(server.pid))
+    for one in processes:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def ended(server: Postgres) -> Iterator[None]:
+    """The ledger's server is gone."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+Outage = Callable[[Postgres], AbstractContextManager[None]]
+
+# Before the intent is written; when it is written and nothing has been moved.
+MOMENTS = (("check_forward", 1), ("must_not_go_down", 2))
+
+
+@contextlib.contextmanager
+def outage_at(
+    monkeypatch: pytest.MonkeyPatch, moment: tuple[str, int], outage: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
+    """An outage that begins within the cutover, when it calls a function for the so manieth time."""
+    name, wanted = moment
+    original, calls = getattr(cutover, name), count(1)
+    with ExitStack() as until, monkeypatch.context() as patched:
+
+        def goes_down(*arguments: Any, **named: Any) -> Any:
+            if next(calls) == wanted:
+                until.enter_context(outage())
+            return original(*arguments, **named)
+
+        patched.setattr(cutover, name, goes_down)
+        yield
+        assert next(calls) > wanted, "it was not reached"
+
+
+async def test_while_the_ledgers_server_is_out_nothing_moves(
+    run: ReleaseRun, cluster_client: Cluster, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = server.password("stellwerk_append")
+    migrate(server.url("stellwerk", SUPERUSER), role="stellwerk_append", password=password)
+    ledger = Ledger(server.url("stellwerk", "stellwerk_append"), timeout_seconds=2)
+    record(ledger, run, STARTED, {"from": "blue", "to": "green"})
+    record(ledger, run, VERIFIED, {})
+    outages: tuple[Outage, ...] = (hanging, ended)
+    for moment in MOMENTS:
+        for outage in outages:
+            with outage_at(monkeypatch, moment, partial(outage, server)), pytest.raises(LedgerUnavailable):
+                await cut_over(run, cluster_client, ledger, watched=False)
+            service = await cluster_client.service(run.environment.traffic.service)
+            assert service is not None
+            assert (service.selector["version"], last_switch(service)) == ("blue", None)
+    done = await cut_over(run, cluster_client, ledger, watched=False)
+    assert done["to"] == "green", "it goes on by itself when the server is back"
+    kinds = Counter(entry.kind for entry in ledger.entries())
+    assert (kinds[CUTOVER_INTENDED], kinds[CUT_OVER]) == (1, 1)
+    assert ledger.examine().ok
 
 
 async def test_while_the_schema_is_taken_back_nothing_moves(

@@ -32,6 +32,7 @@ from include.errors import (
     SchemaDiffers,
     StellwerkError,
 )
+from include.gate.form import Frame
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.migration.apply import Migration
@@ -92,7 +93,8 @@ def test_the_whole_way_up_and_back(demo: Place) -> None:
     assert schema_proof(demo.run, demo.ledger) == "unchanged"
 
     bound = decided_about(demo.run, demo.ledger)
-    assert "the old version works on the new schema: an order was placed" in question(bound, "x", demo.ledger).body
+    asked = question(bound, "x", demo.ledger, Frame(datetime.now(UTC)))
+    assert "the old version works on the new schema: an order was placed" in asked.body
     with pytest.raises(ApprovalMissing):
         migrate(demo.run, demo.site, demo.ledger)
     demo.decide()

@@ -19,15 +19,16 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput, TaskDeferred
 
 from include.bluegreen.state import ServiceState
+from include.ledger.approvals import GO
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
-from include.steps.database.entries import MIGRATION_WATCH_FAILED
+from include.steps.database.confirm import ASKED_OF
+from include.steps.database.entries import MIGRATION_WATCH_FAILED, WAY_BACK_STATED
 from include.steps.database.gate import decided_about
 from include.steps.record import recorded
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import schema_proof
 from include.watch.config import WatchOutcome
-from stellwerk.gates import GO, Approve, GateRoles, RoleDecision
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import (
     BackUp,
@@ -39,6 +40,8 @@ from stellwerk.operators.database import (
     VerifyBackup,
     VerifyMigrated,
 )
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.way_back import TAKE, AskTakeBack, StateWayBack, TakeBack
 from stellwerk.sensors.schema import SchemaWatch
 from tests.contract.places import NEW, OLD, Place, demo_place
@@ -70,8 +73,8 @@ def demo(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     password = quote(database.password, safe="")
     url = f"postgres://{database.user}:{password}@{database.host}:{database.port}/{database.name}"
     monkeypatch.setenv("AIRFLOW_CONN_ERP", url)
-    operators = ("stellwerk.operators.base", "stellwerk.operators.way_back", "stellwerk.operators.loss")
-    for module in (*operators, "stellwerk.gates", "stellwerk.sensors.schema"):
+    operators = ("base", "way_back", "loss", "decision")
+    for module in (*(f"stellwerk.operators.{name}" for name in operators), "stellwerk.sensors.schema"):
         monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: made.run)
     monkeypatch.setattr(StellwerkOperator, "with_cluster", with_traffic_on_blue)
     monkeypatch.setattr("include.steps.page.page", lambda *_: True)
@@ -109,10 +112,12 @@ def done(*tasks: StellwerkOperator) -> list[Any]:
     return [task.execute(CONTEXT) for task in tasks]
 
 
-def answered(task: Callable[[], Any], choice: str, by: str, form: dict[str, str]) -> Any:
+def answered(task: Callable[[], Any], choice: str, by: str, form: dict[str, str], place: int = 0) -> Any:
     """The task asks, and another process goes on with the answer."""
+    instance = SimpleNamespace(id=uuid4(), map_index=place)
+    context = cast("Any", {**CONTEXT, "ti": instance, "task_instance": instance})
     with pytest.raises(TaskAwaitingInput):
-        task().execute(CONTEXT)
+        task().execute(context)
     answer = {
         "chosen_options": [choice],
         "params_input": form,
@@ -120,7 +125,7 @@ def answered(task: Callable[[], Any], choice: str, by: str, form: dict[str, str]
         "responded_by_user": {"id": by, "name": by},
         "timedout": False,
     }
-    return task().execute_complete(CONTEXT, answer)
+    return task().execute_complete(context, answer)
 
 
 def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
@@ -135,14 +140,14 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
         Survey(task_id="survey_again"),
         Rehearse(task_id="rehearse"),
         OnlyInMode(task_id="applies", modes=("apply",)),
-        GateRoles(task_id="roles", about="migration"),
+        GateRoles(task_id="roles", asks="decide", about="migration"),
     )
     with pytest.raises(AirflowException, match="Approval"):
         Migrate(task_id="migrate").execute(CONTEXT)
-    for given, user in zip(results[-1], ("anna", "bo"), strict=True):
+    for place, (given, user) in enumerate(zip(results[-1], ("anna", "bo"), strict=True)):
         asked = partial(RoleDecision, task_id="decide", evidence_from="", about="migration", **given)
         shown = decided_about(demo.run, demo.ledger).fingerprint
-        results.append(answered(asked, GO, user, {"comment": "fine", "fingerprint": shown}))
+        results.append(answered(asked, GO, user, {"comment": "fine", "fingerprint": shown}, place))
     results += done(
         Approve(task_id="approve", about="migration"),
         BackUp(task_id="back_up", purpose="safety"),
@@ -163,11 +168,13 @@ def test_the_tasks_migrate_and_take_back_and_tell_airflow_no_secret(
     assert ended is not None
     assert ended.payload["slot"] == "blue"
     results.append(dict(ended.payload))
-    stated = StateWayBack(task_id="state").execute(CONTEXT)
+    assert StateWayBack(task_id="state", asks="ask").execute(CONTEXT) == [{"role": ASKED_OF, "over": ""}]
+    stated = recorded(demo.ledger, demo.run, WAY_BACK_STATED)
+    assert stated is not None
     with pytest.raises(AirflowException, match="LossNotConfirmed"):
         TakeBack(task_id="take_back").execute(CONTEXT)
-    form = {"reason": "the outage is worse", "statement": stated["digest"]}
-    results += [stated, answered(partial(AskTakeBack, task_id="ask"), TAKE, "bo", form)]
+    form = {"reason": "the outage is worse", "statement": stated.payload["digest"]}
+    results += [dict(stated.payload), answered(partial(AskTakeBack, task_id="ask"), TAKE, "bo", form)]
     results.append(TakeBack(task_id="take_back").execute(CONTEXT))
     assert (demo.erp.revisions(), demo.rows("orders"), demo.databases()) == (OLD, 10, databases)
     assert schema_proof(demo.run, demo.ledger) == "unchanged"

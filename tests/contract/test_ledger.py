@@ -15,9 +15,11 @@ import pytest
 from psycopg import errors, sql
 
 from include.errors import InvalidEntry, LedgerError, LedgerUnavailable, MessageError
-from include.ledger import Approval, Head, Ledger, NewEntry, approval, note_head
-from include.ledger.approvals import decision
+from include.ledger.approvals import Approval, approval, decision
+from include.ledger.entry import Head, NewEntry
+from include.ledger.heads import note_head
 from include.ledger.migrate import migrate
+from include.ledger.store import Ledger
 from include.messages.deliver import deliver
 from include.messages.model import Message
 from include.sandbox.postgres import Postgres

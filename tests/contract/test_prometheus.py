@@ -69,7 +69,7 @@ def environment(kubectl: Kubectl, **slo: object) -> Environment:
                 "preview_url": "http://127.0.0.1",
             },
             "smoke": [{"name": "alive", "path": "/healthz"}],
-            "gate": {"roles": {"lead": ["anna", "ben"]}},
+            "gate": {"roles": {"lead": ["anna"], "owner": ["ben"]}},
             "messages": {
                 "status_channel": "#status",
                 "alerts_channel": "#alerts",

@@ -124,19 +124,19 @@ def test_nothing_is_touched_by_silence_by_a_no_or_by_a_yes_without_a_reason(
     before, slack, mail = look(world, erp), len(world.inbox("slack")), len(world.inbox("mail"))
     with changed_production(sandbox, {"gate": {"timeout_seconds": 8}}):
         silent = roll_back(sandbox, "full-restore")
-        client.wait_for_question(silent, ASK, deadline_seconds=120)
+        client.wait_for_question(silent, ASK, map_index=0, deadline_seconds=120)
         client.wait_for_run(silent, deadline_seconds=120, states=FAILED)
-    assert "no answer" in client.log(silent, ASK)
+    assert "no answer" in client.log(silent, ASK, map_index=0)
 
     refused = roll_back(sandbox, "full-restore")
-    question = client.wait_for_question(refused, ASK, deadline_seconds=120)
+    question = client.wait_for_question(refused, ASK, map_index=0, deadline_seconds=120)
     say(sandbox, LEAD, question, "Restore", " ")
-    again = client.wait_for_question(refused, ASK, deadline_seconds=60)
+    again = client.wait_for_question(refused, ASK, map_index=0, deadline_seconds=60)
     assert (again.body, again.params["statement"]) == (question.body, question.params["statement"])
-    assert "asked again: what is lost was confirmed without a reason" in client.log(refused, ASK)
+    assert "asked again: what is lost was confirmed without a reason" in client.log(refused, ASK, map_index=0)
     say(sandbox, ON_CALL, again, "Leave", "")
     client.wait_for_run(refused, deadline_seconds=120, states=FAILED)
-    assert f"{ON_CALL} said Leave" in client.log(refused, ASK)
+    assert f"{ON_CALL} said Leave" in client.log(refused, ASK, map_index=0)
 
     assert look(world, erp) == before
     for run, kind in ((silent, ROLLBACK_BLOCKED), (refused, ROLLBACK_REFUSED)):
@@ -163,12 +163,14 @@ def test_with_a_humans_yes_the_database_is_its_backups_and_the_old_version_serve
     before, slack, mail = look(world, erp), len(world.inbox("slack")), len(world.inbox("mail"))
     assert before.active == other(old_slot)
     run = roll_back(sandbox, "full-restore")
-    first = client.wait_for_question(run, ASK, deadline_seconds=120)
+    unanswered = client.wait_for_question(run, ASK, map_index=0, deadline_seconds=120)
     assert "full-restore: possible" in client.log(run, "eligibility")
     then, now = in_backup(sandbox, erp, run), before.orders
     assert now > then, "nobody has written anything, so nothing is shown"
-    assert f"public.orders: at least {now - then} rows are lost ({now} now, {then} in the backup)." in first.body
-    assert re.search(r"everything written in the [0-9.]+ minutes since then is lost", first.body)
+    assert _rows(then, now) in unanswered.body
+    assert re.search(r"everything written in the [0-9.]+ minutes since then is lost", unanswered.body)
+    first = _stated_anew(sandbox, client, erp, run, unanswered)
+    assert _rows(then, now + 1) in first.body
     assert set(first.assigned_users) == set(MIGRATION_DECIDERS)
     with pytest.raises(AirflowRefused) as refused:
         say(sandbox, "business-owner", first, "Restore", REASON)
@@ -176,11 +178,8 @@ def test_with_a_humans_yes_the_database_is_its_backups_and_the_old_version_serve
 
     erp.order()  # users work until the application is stopped; that is more than what was shown
     say(sandbox, LEAD, first, "Restore", REASON)
-    second = client.wait_for_question(run, ASK_AGAIN, deadline_seconds=120)
-    assert (
-        f"public.orders: at least {now + 1 - then} rows are lost ({now + 1} now, {then} in the backup)."
-        in second.body
-    )
+    second = client.wait_for_question(run, ASK_AGAIN, map_index=0, deadline_seconds=120)
+    assert _rows(then, now + 2) in second.body
     assert (world.versions("blue"), world.versions("green")) == (set(), set())
     assert (erp.revisions(), erp.databases()) == (NEW, before.databases)
     assert len(told_since(world, slack, "Channel: #valeo-erp-alerts", "users are down: a full restore waits")) == 1
@@ -204,6 +203,24 @@ def test_with_a_humans_yes_the_database_is_its_backups_and_the_old_version_serve
     erp.order()
 
 
+def _rows(then: int, now: int) -> str:
+    return f"public.orders: at least {now - then} rows are lost ({now} now, {then} in the backup)."
+
+
+def _stated_anew(sandbox: Sandbox, client: AirflowClient, erp: Erp, run: Run, before: Question) -> Question:
+    """Users go on working, nobody answers, the loss is stated anew: asked with its own words, and only there."""
+    erp.order()
+    client.clear(run, ["full_restore.state_loss"])
+    anew = client.wait_for_question(run, ASK, map_index=1, deadline_seconds=120)
+    assert anew.params["statement"]["value"] == erp.told(run, RESTORE_STATED)[-1]["digest"]
+    assert anew.params["statement"]["value"] != before.params["statement"]["value"]
+    client.wait_for_task(run, ASK, map_index=0, deadline_seconds=60, states=SUCCESS)
+    with pytest.raises(AirflowRefused) as refused:
+        say(sandbox, LEAD, before, "Restore", REASON)
+    assert refused.value.status == 409
+    return anew
+
+
 def _kept(sandbox: Sandbox, erp: Erp, run: Run, before: Seen) -> None:
     """The damaged database has a dated name, and lets nobody in."""
     [restored] = erp.told(run, RESTORED)
@@ -221,7 +238,7 @@ def _recorded(erp: Erp, run: Run) -> None:
     assert erp.told(run, ROLLBACK_CHOSEN)[0]["option"] == "full-restore"
     stated = [statement["digest"] for statement in erp.told(run, RESTORE_STATED)]
     confirmed = [(one["digest"], one["by"], one["reason"]) for one in erp.told(run, LOSS_CONFIRMED)]
-    assert confirmed == [(stated[0], LEAD, REASON), (stated[1], ON_CALL, "one order more")]
+    assert confirmed == [(stated[1], LEAD, REASON), (stated[2], ON_CALL, "one order more")]
     assert erp.told(run, RESTORED)[0]["by"] == ON_CALL
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Question, Run
 from include.sandbox.environment import Sandbox
-from include.sandbox.people import DECIDERS, answer_gate, trigger_release
+from include.sandbox.people import DECIDERS, answer_gate, filled, trigger_release
+from include.sandbox.processes import wait_until
 from tests.e2e.conftest import World
 from tests.e2e.worlds import staging_like_production
 
@@ -101,24 +102,58 @@ def test_a_role_that_was_never_in_the_plan_opens_nothing(
 ) -> None:
     run, _ = asked
     before = world.service()
-    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody"}] * len(DECIDERS))
+    client.set_xcom(run, "go_no_go.roles", [{"role": "anybody", "over": ""}] * len(DECIDERS))
     answer_gate(sandbox.airflow, run)
     client.wait_for_run(run, deadline_seconds=120, states=FAILED)
-    assert "answered for anybody without holding it: not counted" in client.log(run, "go_no_go.approve")
+    assert "role 'anybody' is not one that this gate asks here" in client.log(run, "go_no_go.decide", map_index=0)
     assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
 
 
 def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:
     before = world.service().selector
-    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 12}}):
+    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 30, "reminder_seconds": 16}}):
         run = trigger_release(sandbox.airflow, "3.0.0", "staging")
         for index in range(len(DECIDERS)):
             client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
-        for question in client.questions(run)[:2]:
+        *heard, silent = client.questions(run)
+        for question in heard:
             with sandbox.airflow.client(question.assigned_users[0]) as person:
-                shown = question.params["fingerprint"]["value"]
-                person.answer(question, "Go", {"comment": "", "fingerprint": shown})
+                person.answer(question, "Go", filled(question, ""))
         client.wait_for_run(run, deadline_seconds=120, states=FAILED)
-    silent = next(t for t in client.tasks(run) if t.task_id == "go_no_go.decide" and t.state == "failed")
     assert "no answer from" in client.log(run, "go_no_go.decide", map_index=silent.map_index)
+    [reminder] = [text for text in world.inbox("slack") if "Entscheidung offen" in text and run.run_id in text]
+    assert silent.assigned_users[0] in reminder
+    assert not any(question.assigned_users[0] in reminder for question in heard)
+    assert world.service().selector == before
+
+
+def test_a_gate_that_is_cleared_asks_anew_and_shows_what_has_changed(
+    sandbox: Sandbox, world: World, client: AirflowClient
+) -> None:
+    """Airflow keeps a task instance's first question; the cleared gate asks at places that were not asked at."""
+    before = world.service().selector
+    gate = {"timeout_seconds": 300, "reminder_seconds": 0}
+    with staging_like_production(sandbox, {"gate": gate}):
+        run = trigger_release(sandbox.airflow, "3.0.0", "staging")
+        for index in range(len(DECIDERS)):
+            client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)
+        first = next(question for question in client.questions(run) if question.assigned_users[0] == DECIDERS[0])
+        with sandbox.airflow.client(DECIDERS[0]) as person:
+            person.answer(first, "Go", filled(first, "fine"))
+        client.wait_for_task(
+            run, "go_no_go.decide", map_index=first.map_index, deadline_seconds=60, states=frozenset({"success"})
+        )
+    with staging_like_production(sandbox, {"gate": gate, "watch": {"seconds": 21}}):
+        client.clear(run, ["go_no_go.roles"])
+        for index in range(len(DECIDERS), 2 * len(DECIDERS)):
+            asked = client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=60)
+            assert f"**Changed since it was approved** ({DECIDERS[0]}, " in asked.body
+            assert "watch_seconds: 20 → 21" in asked.body
+        wait_until(
+            lambda: len(client.questions(run)) == len(DECIDERS),
+            deadline_seconds=60,
+            what="the old questions closed",
+        )
+        answer_gate(sandbox.airflow, run, "No-Go")
+        client.wait_for_run(run, deadline_seconds=90, states=FAILED)
     assert world.service().selector == before

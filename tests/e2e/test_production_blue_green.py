@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,14 +52,25 @@ def test_a_good_release_moves_the_traffic_once_and_loses_nothing(
     texts = "\n".join(world.inbox("slack"))
     for said in ("deployment started", "cutover", "cleanup", "successful"):
         assert said in texts.lower(), f"no status message says {said!r}"
+    assert len(_threads(world, "3.0.0")) == 1, "what is said of a release is one thread"
 
 
-def test_the_ledger_verifies_against_the_heads_noted_outside(sandbox: Sandbox) -> None:
-    heads = sandbox.options.state / "ledger-heads"
-    assert len(list(heads.glob("head-*.json"))) >= 5
+def _threads(world: World, version: str) -> set[str]:
+    """The threads in Slack that tell of a release to production, by the ts of their first posts."""
+    threads = set()
+    for text in world.inbox("slack"):
+        if f"→ {version} · production ·" in text:
+            named = re.search(r'"thread_ts": "([\d.]+)"', text) or re.search(r"^Ts: ([\d.]+)$", text, re.MULTILINE)
+            assert named, text
+            threads.add(named[1])
+    return threads
+
+
+def _command(sandbox: Sandbox, module: str, *arguments: str) -> str:
+    """Run one of the commands over the ledger; what it prints, once it has ended well."""
     environment = {**os.environ, "STELLWERK_LEDGER_URL": sandbox.postgres.url("stellwerk", "stellwerk_append")}
     done = subprocess.run(
-        [sys.executable, "-m", "include.ledger", "verify", "--heads-folder", str(heads)],
+        [sys.executable, "-m", module, *arguments],
         env=environment,
         cwd=REPOSITORY,
         capture_output=True,
@@ -66,6 +78,28 @@ def test_the_ledger_verifies_against_the_heads_noted_outside(sandbox: Sandbox) -
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_ledger_verifies_against_the_heads_noted_outside(sandbox: Sandbox) -> None:
+    heads = sandbox.options.state / "ledger-heads"
+    assert len(list(heads.glob("head-*.json"))) >= 5
+    assert "intact" in _command(sandbox, "include.ledger", "verify", "--heads-folder", str(heads))
+
+
+def test_the_report_tells_the_release_and_is_what_the_ledger_says(sandbox: Sandbox) -> None:
+    folder = sandbox.options.state / "reports" / "3.0.0" / "production"
+    report = max(folder.glob("report-*.md"), key=lambda file: file.stat().st_mtime)
+    text = report.read_text()
+    assert "**Erfolgreich ausgeliefert**" in text
+    assert "| Umschaltung | production | 0 von " in text
+    assert "| Go/No-Go |" in text
+    assert text.count("| Go/No-Go für das Release |") >= 2
+    for file in (report, report.with_suffix(".html")):
+        assert "as the ledger says" in _command(sandbox, "include.report.release", "check", str(file))
+    assert "1 noted heads compared: intact" in _command(
+        sandbox, "include.ledger", "verify", "--quoted-in", str(report)
+    )
 
 
 def test_a_release_that_fails_under_load_is_rolled_back_by_itself_once(

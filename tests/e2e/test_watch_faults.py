@@ -60,7 +60,7 @@ def test_whatever_is_killed_the_watch_goes_on_and_a_fault_is_switched_back_once(
         assert world.active() == other(source)
 
         # Two triggerers run the watch at once: one stalls, the other takes over, the first one wakes in the fault.
-        second = airflow.add_triggerer()
+        second = airflow.add_component("triggerer")
         with observed_switches(sandbox) as switches, _stalled(sandbox, "triggerer") as wake:
             _goes_on(client, run, "its triggerer was stalled")
             with constant_load(sandbox, "e2e-watch-faults", 100):

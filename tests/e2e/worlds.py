@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from include.plan.values import merged
+from include.sandbox.beside import Beside
 from include.sandbox.environment import PLAN_TEMPLATE, Sandbox
 from include.sandbox.erp.versions import ErpVersion
 
@@ -24,6 +26,11 @@ BAD_VERSIONS = (
 )
 
 
+def release_date(version: str) -> str:
+    """A week of its own for each: two releases must not have an environment at the same time."""
+    return str(date(2030, 3, 1) + timedelta(weeks=EXTRA_RELEASES.index(version)))
+
+
 def write_release(folder: Path, version: str) -> None:
     """Write a release file for a version."""
     target = folder / "releases" / f"{version}.yaml"
@@ -31,7 +38,7 @@ def write_release(folder: Path, version: str) -> None:
     content = {
         "version": version,
         "previous": "3.0.0",
-        "date": "2030-02-01",
+        "date": release_date(version),
         "image": {"repository": "valeo-erp", "tag": version},
     }
     target.write_text(yaml.safe_dump(content))
@@ -46,7 +53,7 @@ def write_staging(folder: Path) -> None:
 
 
 @contextmanager
-def staging_like_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator[None]:
+def staging_like_production(sandbox: Sandbox | Beside, changes: Mapping[str, Any]) -> Iterator[None]:
     """Have an environment ``staging`` that is the sandbox's production but for ``changes``."""
     with _environment(sandbox, "staging", {"name": "staging", **changes}):
         yield
@@ -60,7 +67,7 @@ def changed_production(sandbox: Sandbox, changes: Mapping[str, Any]) -> Iterator
 
 
 @contextmanager
-def _environment(sandbox: Sandbox, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
+def _environment(sandbox: Sandbox | Beside, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
     """Replace an environment's file by production's with ``changes``, whole at every moment."""
     folder = sandbox.plan_folder / "environments"
     content = yaml.safe_load((folder / "production.yaml").read_text())

@@ -8,11 +8,7 @@ from typing import Any, Final
 
 from include.errors import LedgerError
 from include.ledger.entry import Entry
-
-DRAFTED: Final = "postmortem.drafted"
-REPORTED: Final = "report.written"
-OWN: Final = (DRAFTED, REPORTED)
-"""What reports record of themselves: never a part of what they report on, or each would make the next one new."""
+from include.report.names import OWN
 
 BACK: Final = ("ROLLED_BACK", "ROLLED_BACK_BY_HAND")
 BLOCKED: Final = "ROLLBACK_BLOCKED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 MarkName = Literal["cutover", "fault", "detected", "decided", "switched", "drained", "verified", "closed"]
 How = Literal["automatic", "order", "by-hand", "outside", "blocked", "unknown"]
@@ -167,6 +167,33 @@ class Numbers:
     highest_p95_seconds: float | None
     forward: Loss
     back: Loss
+
+
+class Watched(Protocol):
+    """A window that was watched, as a picture shows it."""
+
+    @property
+    def release(self) -> str:
+        """Its version."""
+
+    @property
+    def environment(self) -> str:
+        """Where."""
+
+    @property
+    def series(self) -> Series:
+        """What was measured."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the rules allow."""
+
+    @property
+    def numbers(self) -> Numbers:
+        """What it cost."""
+
+    def mark(self, name: MarkName) -> Mark | None:
+        """The mark of this name; None when the record does not know it."""
 
 
 @dataclass(frozen=True)

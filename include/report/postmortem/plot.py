@@ -1,40 +1,25 @@
 """The watch's window as a picture: error rate and P95 over time, what the rules allow, what happened when.
 
-The picture is SVG with its texts as text, the same bytes for the same series. A time without measurements is a gap
-in the line and hatched, never a zero. Everything can be told apart without colours.
+A time without measurements is a gap in the line and hatched, never a zero. Everything can be told apart without
+colours.
 """
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from include.report.postmortem.model import MarkName, Point, PostMortem, Stretch
+from include.report.drawing import drawn, ticks
+from include.report.postmortem.model import MarkName, Point, Stretch, Watched
 from include.report.text import clock, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SETTINGS: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "stellwerk",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.parse_math": False,
-    "hatch.linewidth": 0.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-_STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-_MOST_TICKS: Final = 9
 _MARKS: Final[tuple[tuple[MarkName, str, str], ...]] = (
     ("cutover", "Umschaltung", "#1b5e20"),
     ("detected", "Erkennung", "#b26a00"),
@@ -54,29 +39,28 @@ class _Panel:
     unit: str
 
 
-def svg(found: PostMortem, *, timezone: str) -> str | None:
+def svg(found: Watched, *, timezone: str, name: str = "stellwerk") -> str | None:
     """Draw the series; None when there is none.
 
     :param timezone: in which times are told
+    :param name: tells pictures of one page apart
     """
     if not found.series.points:
         return None
-    import matplotlib as mpl
-
-    out = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
-        _draw(found, ZoneInfo(timezone)).savefig(
-            out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    return _accessible(out.getvalue().decode(), title(found), description(found, timezone))
+    return drawn(
+        lambda: _draw(found, ZoneInfo(timezone)),
+        title=title(found),
+        description=description(found, timezone),
+        name=name,
+    )
 
 
-def title(found: PostMortem) -> str:
+def title(found: Watched) -> str:
     """What the picture shows."""
     return f"Fehlerrate und P95 von {found.release} in {found.environment} während der Beobachtung"
 
 
-def description(found: PostMortem, timezone: str) -> str:
+def description(found: Watched, timezone: str) -> str:
     """The picture in words, for those who cannot see it."""
     zone, points, numbers = ZoneInfo(timezone), found.series.points, found.numbers
     parts = [f"Von {clock(points[0].at, zone)} bis {clock(points[-1].end, zone)}, {len(points)} Abschnitte."]
@@ -92,7 +76,7 @@ def description(found: PostMortem, timezone: str) -> str:
     return " ".join(parts)
 
 
-def _draw(found: PostMortem, zone: ZoneInfo) -> Figure:
+def _draw(found: Watched, zone: ZoneInfo) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.2, 5.2))
@@ -121,9 +105,9 @@ def _draw(found: PostMortem, zone: ZoneInfo) -> Figure:
         ),
     )
     start, end = _extent(found)
-    ticks = _ticks(start, end)
+    marked = ticks(start, end)
     lower.set_xlim(start, end)
-    lower.set_xticks(ticks, [clock(tick, zone) for tick in ticks])
+    lower.set_xticks(marked, [clock(tick, zone) for tick in marked])
     lower.set_xlabel(f"Uhrzeit ({zone.key})")
     _mark(found, (upper, lower))
     _legend(figure, found)
@@ -131,7 +115,7 @@ def _draw(found: PostMortem, zone: ZoneInfo) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, found: PostMortem, panel: _Panel) -> None:
+def _panel(axes: Axes, found: Watched, panel: _Panel) -> None:
     for stretch in found.series.gaps:
         _shade(axes, stretch, hatch="////", colour="#d9d9d9")
     for stretch in found.series.undecided:
@@ -173,7 +157,7 @@ def _shade(axes: Axes, stretch: Stretch, *, hatch: str, colour: str) -> None:
     axes.axvspan(stretch.start, stretch.end, facecolor=colour, edgecolor="#8c8c8c", hatch=hatch, linewidth=0)
 
 
-def _mark(found: PostMortem, panels: Sequence[Axes]) -> None:
+def _mark(found: Watched, panels: Sequence[Axes]) -> None:
     """Vertical lines, their names above the upper graph, each in a row of its own: marks may be a second apart."""
     start, end = panels[0].get_xlim()
     present = [(mark, told, colour) for name, told, colour in _MARKS if (mark := found.mark(name))]
@@ -194,7 +178,7 @@ def _mark(found: PostMortem, panels: Sequence[Axes]) -> None:
         )
 
 
-def _legend(figure: Figure, found: PostMortem) -> None:
+def _legend(figure: Figure, found: Watched) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -224,30 +208,12 @@ def _steps(points: Iterable[Point], value: Callable[[Point], float | None]) -> t
     return xs, ys
 
 
-def _extent(found: PostMortem) -> tuple[float, float]:
+def _extent(found: Watched) -> tuple[float, float]:
     moments = [found.series.points[0].at, found.series.points[-1].end]
     moments += [mark.at.timestamp() for name, _, _ in _MARKS if (mark := found.mark(name))]
     start, end = min(moments), max(moments)
     margin = 0.03 * (end - start)
     return start - margin, end + margin
-
-
-def _ticks(start: float, end: float) -> list[float]:
-    step = next((step for step in _STEPS if (end - start) / step <= _MOST_TICKS), _STEPS[-1])
-    first = int(-(-start // step)) * step
-    return [first + number * step for number in range(int((end - first) // step) + 1)]
-
-
-def _accessible(text: str, name: str, told: str) -> str:
-    """Only the picture, with a title and a description; no document type, no metadata."""
-    picture = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    opening, rest = picture.split(">", 1)
-    described = (
-        f'{opening} role="img" aria-labelledby="stellwerk-titel stellwerk-text">\n'
-        f' <title id="stellwerk-titel">{html.escape(name)}</title>\n'
-        f' <desc id="stellwerk-text">{html.escape(told)}</desc>'
-    )
-    return f"{described}{rest.rstrip()}\n"
 
 
 def _times(factor: float, value: float | None) -> float | None:

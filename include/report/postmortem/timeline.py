@@ -8,11 +8,11 @@ from typing import Final
 from include.ledger.approvals import DECISION
 from include.ledger.entry import Entry
 from include.messages.deliver import FAILED, SENT
+from include.report.names import INTERNAL, details, name_of
 from include.report.postmortem.answers import ANSWERS, FEEDBACK, answer_in
 from include.report.postmortem.incident import Incident
 from include.report.postmortem.marks import person
 from include.report.postmortem.model import Event, Mark
-from include.report.summary import INTERNAL, STEPS, details
 from include.report.text import happened
 
 _QUIET: Final = (*INTERNAL, "preflight.preview")
@@ -28,16 +28,11 @@ _RESULTS: Final[Mapping[str, str]] = {
     "UNDECIDED": "angehalten, und niemand hat entschieden",
     "ACCEPTED": "von einem Menschen angenommen",
 }
-_KINDS: Final[Mapping[str, str]] = {
-    "watch.rollback-ordered": "Rückschaltung angeordnet",
-    "watch.extended": "Beobachtung verlängert",
-    "watch.accepted": "Release angenommen",
-    "watch.answer-refused": "Antwort war nicht ausführbar",
-    "watch.answered-late": "Antwort kam zu spät",
-    "feedback.decided": "Über eine kritische Rückmeldung entschieden",
-    "feedback.silence": "Keine Antwort auf eine kritische Rückmeldung",
-}
 _MORE: Final[Mapping[str, str]] = {
+    "phase": "Phase",
+    "checklist": "Liste",
+    "points": "Punkte",
+    "backup": "Sicherung",
     "seen": "beobachtet",
     "remedy": "zu tun",
     "checks": "geprüft",
@@ -46,8 +41,18 @@ _MORE: Final[Mapping[str, str]] = {
     "noticed": "bemerkt",
 }
 _MESSAGES: Final[Mapping[str, str]] = {
+    "announcement": "Ankündigung",
     "deployment-started": "Auslieferung begonnen",
+    "migration-started": "Migration begonnen",
+    "migration-completed": "Migration abgeschlossen",
+    "migration-needless": "Nichts zu migrieren",
+    "migration-failed": "Migration fehlgeschlagen",
+    "migration-left": "Was die Migration hinterlassen hat",
+    "slot-deployment-started": "Bereitstellung begonnen",
     "cutover": "Verkehr umgeschaltet",
+    "cleanup": "Alter Slot außer Betrieb",
+    "successful": "Erfolgreich ausgeliefert",
+    "completion": "Abschluss",
     "rollback-alert": "Rollback",
     "rollback-mail": "Rollback",
     "human-needed": "Eingriff nötig",
@@ -79,6 +84,11 @@ def message_name(entry: Entry) -> str:
     return key.rpartition(":message:")[2] or "ohne Namen"
 
 
+def message_told(name: str) -> str:
+    """What a message is called; what follows a colon tells messages of one run apart."""
+    return _MESSAGES.get(name.partition(":")[0], name)
+
+
 def _event(entry: Entry) -> Event | None:
     if entry.kind in _QUIET:
         return None
@@ -103,7 +113,7 @@ def _event(entry: Entry) -> Event | None:
         detail = f"{_RESULTS.get(result, result)}: {payload.get('sentence') or 'ohne Befund'}"
         return Event(happened(entry), what, entry.actor, detail, entry.sequence)
     return Event(
-        happened(entry), _name(entry.kind), person(entry.actor), details(entry.payload, _MORE), entry.sequence
+        happened(entry), name_of(entry.kind), person(entry.actor), details(entry.payload, _MORE), entry.sequence
     )
 
 
@@ -121,21 +131,16 @@ def _answer(entry: Entry) -> Event:
     parts = [answer.choice, answer.why or "ohne Begründung"]
     parts += [f"{payload['minutes']:g} Minuten"] if isinstance(payload.get("minutes"), int | float) else []
     parts += [str(payload[name]) for name in ("refused", "late") if payload.get(name)]
-    return Event(answer.at, _name(entry.kind), answer.who, "; ".join(parts), entry.sequence)
+    return Event(answer.at, name_of(entry.kind), answer.who, "; ".join(parts), entry.sequence)
 
 
 def _message(entry: Entry) -> Event:
     payload = entry.payload
     recipients = payload.get("recipients")
     audience = payload.get("channel") or ", ".join(map(str, recipients if isinstance(recipients, list) else ()))
-    name = message_name(entry)
-    told = _MESSAGES.get(name.partition(":")[0], name)  # what follows tells pages of one run apart
+    told = message_told(message_name(entry))
     what = f"Nachricht „{told}“ {'gesendet' if entry.kind == SENT else 'nicht angenommen'}"
     detail = f"{'Slack' if payload.get('via') == 'slack' else 'E-Mail'} an {audience or 'niemanden'}"
     if entry.kind == FAILED:
         detail += f": {payload.get('error') or 'ohne Grund'}"
     return Event(entry.at, what, entry.actor, detail, entry.sequence)
-
-
-def _name(kind: str) -> str:
-    return _KINDS.get(kind) or STEPS.get(kind, kind)

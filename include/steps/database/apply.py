@@ -18,7 +18,14 @@ from include.migration.preflight import the_table
 from include.migration.reading import reading
 from include.migration.survey import Survey
 from include.steps.database.backup import must_be_fresh, proven, utc_now
-from include.steps.database.entries import MIGRATION_VERIFIED, SURVEYED, TRIED_OUT, own_intent
+from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
+    NOTHING_PENDING,
+    SURVEYED,
+    TRIED_OUT,
+    note,
+    own_intent,
+)
 from include.steps.database.gate import decided_about
 from include.steps.database.intent import before_an_attempt, described, identity_in, job_of, named, rows_at_risk
 from include.steps.database.look import must_be_as_surveyed
@@ -72,12 +79,14 @@ def migrate(
         must_not_be_undone(intent, course_of(run, ledger))
     if done := recorded(ledger, run, MIGRATED):
         return {"applied": True, **done.payload}
+    # A run that was deleted and begun anew under its id goes on with what it finds, by a Go of its own.
+    if intent is None or intent.payload.get("born", "") != run.born:
+        require_approval(ledger, decided_about(run, ledger), now())
     if intent is None:
-        bound = decided_about(run, ledger)
-        require_approval(ledger, bound)
         with reading(site.tree) as reader:
             found = must_be_as_surveyed(run, site, ledger, reader)
         if not found.preflight.plan:
+            note(ledger, run, NOTHING_PENDING, {"revisions": sorted(found.preflight.current)})
             return {"applied": False, "sentence": "nothing is pending: the schema is the release's already"}
         must_be_its_turn(run, ledger, traffic(), now())
         intent = _intended(run, site, ledger, found, now())
@@ -132,6 +141,7 @@ def _intended(run: ReleaseRun, site: Site, ledger: Ledger, found: Survey, now: d
     _must_hold(site, backup, found)
     payload = {
         **named(found.preflight.identity),
+        **({"born": run.born} if run.born else {}),
         "current": sorted(found.preflight.current),
         "target": sorted(found.preflight.target),
         **described(found.preflight.plan, found.job("").graph, found.inspection.env_digest, found.forward),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from include.database.confirmation import LossConfirmation
 from include.errors import AnswerIncomplete, ApprovalRefused
@@ -16,6 +16,9 @@ from include.steps.database.site import database_plan
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
 from include.watch.steer import comment_of
+
+ASKED_OF: Final = "database"
+"""Under what name those who may confirm are asked: they are of several roles, and one of them answers for all."""
 
 
 def may_confirm(run: ReleaseRun) -> tuple[str, ...]:
@@ -82,12 +85,19 @@ def record_incomplete(
     return record(ledger, run, LOSS_ANSWER_REFUSED, payload, actor=by, number=at.isoformat(), at=at)
 
 
-def confirmation(ledger: Ledger, run: ReleaseRun, digest: str) -> LossConfirmation | None:
+def confirmation(ledger: Ledger, run: ReleaseRun, digest: str, *, since: int = 0) -> LossConfirmation | None:
     """The run's confirmation of a statement; None while there is none, or of somebody who may not (any more).
 
     The last answer counts: a no, or silence, takes back every yes before it.
+
+    :param since: only one whose entry is newer than that of this sequence
     """
     found = newest(ledger, run, LOSS_CONFIRMED, digest=digest)
-    if found is None or withdrawn(ledger, run) or found.payload["by"] not in may_confirm(run):
+    if (
+        found is None
+        or found.sequence <= since
+        or withdrawn(ledger, run)
+        or found.payload["by"] not in may_confirm(run)
+    ):
         return None
     return LossConfirmation.model_validate(found.payload)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from include.errors import ApprovalMissing
+from include.gate.form import Frame, framed
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import SURVEYED, TRIED_OUT
@@ -18,6 +19,12 @@ from include.steps.record import require
 from include.steps.run import ReleaseRun
 
 GATE = "the migration's gate"
+
+
+def decided_by(run: ReleaseRun) -> ReleaseRun:
+    """The run with the gate of its migration: the roles that decide about it."""
+    gate = run.environment.gate.only(database_plan(run).gate_roles)
+    return replace(run, environment=run.environment.model_copy(update={"gate": gate}))
 
 
 def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
@@ -63,11 +70,10 @@ def decided_about(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
         "way back": "proven" if tried["way_back"]["proven"] else "none",
         "watch": f"{plan.watch_seconds:g}",
     }
-    gate = run.environment.gate.only(plan.gate_roles)
-    return replace(run, environment=run.environment.model_copy(update={"gate": gate}), covers=covers)
+    return replace(decided_by(run), covers=covers)
 
 
-def question(run: ReleaseRun, role: str, ledger: Ledger) -> Question:
+def question(run: ReleaseRun, role: str, ledger: Ledger, frame: Frame) -> Question:
     """Compose the question of one role, from the ledger alone.
 
     :param run: as :func:`decided_about` binds it
@@ -76,25 +82,20 @@ def question(run: ReleaseRun, role: str, ledger: Ledger) -> Question:
     tried = require(ledger, run, TRIED_OUT, before=GATE)
     release, environment = run.release, run.environment
     plan = database_plan(run)
-    lines = [
-        f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous}).",
-        "",
-        *(f"- warning: {left}" for left in not_seen_well(run, ledger)),
-        *(f"- {fact}" for fact in (*facts(surveyed), *evidence(tried))),
-        "",
-        "| | |",
-        "|---|---|",
-        f"| lock and statement timeout | {plan.limits.lock_seconds:g} s, {plan.limits.statement_seconds:g} s |",
-        f"| watch afterwards | {plan.watch_seconds:g} s |",
-        f"| rehearsal | `{tried.payload['id']}` |",
-        f"| fingerprint | `{run.fingerprint[:16]}` |",
-        f"| started by | {run.triggered_by or 'the scheduler'} |",
-        "",
-        f"Every role has to say Go, at least {environment.gate.quorum} people have to. "
-        f"No answer within {environment.gate.timeout_seconds:g} s is No-Go.",
+    rows = [
+        f"lock and statement timeout: {plan.limits.lock_seconds:g} s, {plan.limits.statement_seconds:g} s",
+        f"watch afterwards: {plan.watch_seconds:g} s",
+        f"rehearsal: `{tried.payload['id']}`",
+        f"fingerprint: `{run.fingerprint[:16]}`",
+        f"started by: {run.triggered_by or 'the scheduler'}",
     ]
+    head = (
+        f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous})."
+    )
     subject = f"Migrate {environment.name} for {release.version}: Go or No-Go as {role}?"
-    return Question(subject, "\n".join(lines))
+    left = tuple(f"warning: {sentence}" for sentence in not_seen_well(run, ledger))
+    found = (*left, *facts(surveyed), *evidence(tried))
+    return Question(subject, framed(head, rows, found, frame, role))
 
 
 def evidence(tried: Entry) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from include.plan.database import DatabasePlan
 from include.steps.database.backup import proven
 from include.steps.database.entries import BACKED_UP, SURVEYED, newest, note
 from include.steps.database.site import Site
+from include.steps.planned import record_plan
 from include.steps.record import require
 from include.steps.run import ReleaseRun
 
@@ -36,6 +37,7 @@ def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
     with reading(site.tree) as reader:
         found = survey_now(run, site, ledger, reader)
     verdict = decide(found.findings, site.policy)
+    record_plan(run, ledger)
     entry = note(ledger, run, SURVEYED, {**found.record(), **_told(verdict), "policy": policy_digest(site)})
     for line in facts(entry):
         log.info("%s", line)

@@ -21,6 +21,8 @@ from include.steps.database.entries import (
     MIGRATION_WATCH_FAILED,
     MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
+    NEEDLESS,
+    NOTHING_PENDING,
 )
 from include.steps.database.site import database_plan
 from include.steps.database.watched import passed_on, to_be_watched, undone_since
@@ -53,9 +55,18 @@ def settled(run: ReleaseRun, ledger: Ledger) -> dict[str, Any] | None:
     if about is None:
         for window in _windows(run, ledger)[-1:]:
             _must_be_there(run, ledger, window.migrated)
-        return {"watched": False, "sentence": "nothing was migrated"}
+        return _nothing(run, ledger)
     passed = passed_on(run, ledger, about)
     return _told(passed) if passed else None
+
+
+def _nothing(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
+    """Nothing was migrated, by whichever run; recorded where this one has seen that nothing was to be."""
+    if seen := recorded(ledger, run, NOTHING_PENDING):
+        revisions = ", ".join(seen.payload["revisions"]) or "no revision"
+        sentence = f"nothing was to be migrated, the schema is the release's already ({revisions})"
+        record(ledger, run, NEEDLESS, {**seen.payload, "sentence": sentence}, number=seen.sequence)
+    return {"watched": False, "sentence": "nothing was migrated"}
 
 
 def _must_be_there(run: ReleaseRun, ledger: Ledger, migrated: int) -> None:

@@ -67,6 +67,8 @@ def not_seen_well(run: ReleaseRun, ledger: Ledger) -> tuple[str, ...]:
         found.append(f"run {left.run_id} has migrated, and has not seen the schema that its rehearsal ended with")
     if passed_on(run, ledger, left) is None:
         failed = newest_of_release(ledger, run, MIGRATION_WATCH_FAILED, migrated=left.sequence)
-        how = f"its watch did not pass: {failed.payload['sentence']}" if failed else "its watch has not ended"
-        found.append(f"nobody has seen the running version work on the schema that run {left.run_id} left; {how}")
+        found.append(f"nobody has seen the running version work on the schema that run {left.run_id} left")
+        found.append(
+            f"its watch did not pass: {failed.payload['sentence']}" if failed else "its watch has not ended"
+        )
     return tuple(found)

@@ -48,6 +48,8 @@ class StellwerkOperator(BaseOperator):
 
     #: whether the step needs the digest of the release's image
     needs_digest: ClassVar[bool] = True
+    #: whether a plan whose file is broken by now does as it was when it was last read whole
+    despite_faults: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -57,7 +59,7 @@ class StellwerkOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Run the step; the result is a small, printable summary for XCom."""
         with airflow_errors(self.log):
-            run = release_run(context, with_digest=self.needs_digest)
+            run = release_run(context, with_digest=self.needs_digest, despite_faults=self.despite_faults)
             self.log.info("%s", run.describe())
             result = self.act(run)
             self.note_ledger_head()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.errors import ApprovalRefused, LedgerUnavailable, StellwerkError
-from include.steps.feedback import CONFIRM, DISMISS
-from include.watch.steer import COMMENT
+from include.steps.feedback_form import CONFIRM, DISMISS
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.operators.message import Announce, ledger_if_any
 from stellwerk.operators.rollback import rollback_of
+from stellwerk.people import assigned
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class GiveFeedback(StellwerkOperator):
     """Record what the user who filled in the form says."""
 
     needs_digest = False
+    despite_faults = True
 
     template_fields = ("verdict", "text")
 
@@ -81,6 +82,7 @@ class AskRollBack(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Ask, when there is something to decide."""
@@ -105,7 +107,7 @@ class AskRollBack(StellwerkOperator):
             run = release_run(context, with_digest=False)
             ledger = self.ledger(run)
             report = critical_report(run, ledger)
-            answer = answer_of(event, now=datetime.now(UTC))
+            answer = answer_of(event, now=datetime.now(UTC), accounts=run.environment.accounts)
             if answer is None or answer.user is None:
                 self._silence(run, ledger, report)
                 self._ask(run, report)
@@ -122,6 +124,7 @@ class AskRollBack(StellwerkOperator):
     def _ask(self, run: ReleaseRun, report: Report) -> NoReturn:
         from include.steps.feedback import in_traffic, patience_seconds, rollback_question
         from include.steps.steering import people_of
+        from include.watch.steer import COMMENT
 
         try:
             useful = self.with_cluster(run, in_traffic)
@@ -138,7 +141,7 @@ class AskRollBack(StellwerkOperator):
             asked.subject,
             asked.body,
             params={COMMENT: comment.serialize()},
-            assigned_users=[HITLUser(id=user, name=user) for user in people_of(run.environment)],
+            assigned_users=assigned(run.environment, people_of(run.environment)),
         )
         raise TaskAwaitingInput(
             method_name="execute_complete", timeout=timedelta(seconds=patience_seconds(run.environment))
@@ -172,6 +175,7 @@ class StartFeedbackRollback(StellwerkOperator):
     """Start DAG ``rollback`` for what somebody confirmed; skipped when nobody did."""
 
     needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Look into the ledger, then hand over to Airflow."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import RollbackBlocked
-from include.steps.database.entries import RESTORE_STATED
 from stellwerk.operators.base import airflow_errors
-from stellwerk.operators.loss import AskLoss
+from stellwerk.operators.loss import AskLoss, places
 from stellwerk.operators.rollback import GROUP, RollbackOperator
 
 if TYPE_CHECKING:
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from include.database.confirmation import LossConfirmation
     from include.errors import StellwerkError
+    from include.gate.asked import Asked
     from include.ledger.entry import Entry
     from include.ledger.store import Ledger
     from include.steps.database.site import Site
@@ -59,7 +60,7 @@ def _restored_already(run: ReleaseRun, done: Entry) -> RollbackBlocked:
 class _RestoreStep(RollbackOperator):
     """A step that waits for the ledger, as a restore has to."""
 
-    def step(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> Any:
         """Open what the plan names, then do the step."""
         from stellwerk.hooks.database import open_site
 
@@ -67,7 +68,7 @@ class _RestoreStep(RollbackOperator):
         return self.on(run, open_site(run), ledger)
 
     @abstractmethod
-    def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+    def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """Do the step."""
 
     def stop(self, run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
@@ -87,9 +88,16 @@ class _RestoreStep(RollbackOperator):
 
 
 class StateLoss(_RestoreStep):
-    """Count what would be lost, and say so."""
+    """Count what would be lost, and say so.
 
-    def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+    :param asks: the task that asks about it, in the same group; it is expanded over what this one returns
+    """
+
+    def __init__(self, *, asks: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asks = asks
+
+    def on(self, run: ReleaseRun, site: Site, ledger: Ledger) -> list[dict[str, str]]:
         """See :func:`include.steps.database.full_restore.state_restore`.
 
         :raises RollbackBlocked: another run is about to restore, or has done so; nobody is asked about that
@@ -102,7 +110,8 @@ class StateLoss(_RestoreStep):
         done = settle_restores(run, ledger, lambda: site)
         if done and done.run_id != run.run_id:
             raise _restored_already(run, done)
-        return state_restore(run, site, ledger)
+        state_restore(run, site, ledger)
+        return places(run, ledger, self.task_id, self.asks)
 
 
 class StopApplication(_RestoreStep):
@@ -179,25 +188,23 @@ class AskRestore(AskLoss):
     are called to the question: users are down until it is answered.
     """
 
-    question = "Restore the database?"
-    statement = RESTORE_STATED
     yes: ClassVar[str] = "Restore"
     no: ClassVar[str] = "Leave"
 
-    def execute(self, context: Context) -> Any:
-        """Ask, unless the newest statement is confirmed."""
-        from include.steps.database.confirm import confirmation
-        from stellwerk.hooks.ledger import open_ledger
-        from stellwerk.runs import release_run
+    @property
+    def statement(self) -> str:
+        """What a restore would lose."""
+        from include.steps.database.entries import RESTORE_STATED
 
-        with airflow_errors(self.log):
-            run = release_run(context, with_digest=False)
-            stated = self._stated(run)
-            given = confirmation(open_ledger(run.environment.connections.ledger), run, str(stated["digest"]))
-        if given is not None:
-            self.log.info("%s has confirmed it: %s", given.by, given.reason)
-            return given.model_dump()
-        return super().execute(context)
+        return RESTORE_STATED
+
+    def said_yes(
+        self, run: ReleaseRun, ledger: Ledger, digest: str, asked: Asked | None
+    ) -> LossConfirmation | None:
+        """Any yes to the newest statement, wherever it was asked about."""
+        from include.steps.database.confirm import confirmation
+
+        return confirmation(ledger, run, digest)
 
     def matter_of(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> Matter | None:
         """Users are down; as long as they are not, whoever has asked for the restore finds the question."""
@@ -257,7 +264,10 @@ class AskRestore(AskLoss):
         """Fail, which ends the rollback: the database is left as it is."""
         from include.errors import RestoreUnconfirmed, RollbackRefused
 
-        what, remedy = "the database is not restored", "trigger the rollback again, or take another option"
+        what, remedy = (
+            "the database is not restored",
+            "clear state_loss to be asked again, or trigger the rollback with another option",
+        )
         error = (
             RollbackRefused(what, seen=why, remedy=remedy)
             if said_no

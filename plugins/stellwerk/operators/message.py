@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from include.errors import LedgerError, MessageError, StellwerkError
+from include.errors import LedgerError, MessageError, MessageUnanswered, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 
 if TYPE_CHECKING:
@@ -24,45 +25,79 @@ if TYPE_CHECKING:
 
 FIRST_WAIT: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(seconds=15)
+FIRST_MAIL_WAIT: Final = timedelta(seconds=15)
+LONGEST_MAIL_WAIT: Final = timedelta(minutes=10)
+LONGEST_DOUBT: Final = timedelta(minutes=10)
+MAILS: Final = ("announcement", "completion")
+
+
+class AfterDoubt(RetryPolicy):
+    """What may have arrived is not sent again at once, nor again and again.
+
+    :param look_meanwhile: try as often as ever where the ledger knows of the doubt: a try sends nothing before its
+        time then, and looks after deadlines
+    """
+
+    def __init__(self, *, look_meanwhile: bool = False) -> None:
+        self.look_meanwhile = look_meanwhile
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Wait as long as the error says; longer each time where nobody could record it."""
+        cause = exception.__cause__
+        if not isinstance(cause, MessageUnanswered) or (cause.recorded and self.look_meanwhile):
+            return RetryDecision.default()
+        seconds = cause.wait_seconds * (1 if cause.recorded else try_number)
+        return RetryDecision.retry(min(timedelta(seconds=seconds), LONGEST_DOUBT), "it may have arrived")
 
 
 class Announce(StellwerkOperator):
     """Send one of the plan's messages.
 
-    A dead Slack or mail server is tried again a few times, then the task is skipped with the reason and the
-    failure is in the ledger: what has happened to the traffic does not become undone because nobody could be told.
+    A dead Slack or mail server is tried again a few times, a mail for most of an hour; then the task is skipped
+    with the reason, and at once where trying is no use. The failure is in the ledger: what has happened to the
+    traffic does not become undone because nobody could be told.
 
-    :param event: what happened, see :mod:`include.steps.announce`
+    :param event: what happened, see :mod:`include.steps.announce`; ``announcement`` and ``completion`` are mails
+        about production, wherever they are sent from
     """
 
     needs_digest = False  # a message deploys no image, and need not wait for the ledger
+    despite_faults = True
 
-    def __init__(self, *, event: Event, retries: int = 2, **kwargs: Any) -> None:
-        super().__init__(retries=retries, **kwargs)
+    def __init__(self, *, event: Event, **kwargs: Any) -> None:
+        patience: dict[str, Any] = {"retries": 2}
+        if event in MAILS:
+            patience = {"retries": 8, "retry_delay": FIRST_MAIL_WAIT, "max_retry_delay": LONGEST_MAIL_WAIT}
+            patience["retry_exponential_backoff"] = 2
+        super().__init__(**{"retry_policy": AfterDoubt(), **patience, **kwargs})
         self.event = event
-        self.give_up_after = retries
 
     def execute(self, context: Context) -> Any:
         """Send, retry, give up honestly."""
         try:
             return super().execute(context)
         except AirflowException as error:
-            ti = context["ti"]
-            if isinstance(error.__cause__, MessageError) and ti.try_number > self.give_up_after:
-                raise AirflowSkipException(f"not delivered after {ti.try_number} tries: {error}") from error
+            cause, ti = error.__cause__, context["ti"]
+            # Tries are counted over all clears, and so is their limit.
+            if isinstance(cause, MessageError) and (not cause.retryable or ti.try_number > ti.max_tries):
+                raise AirflowSkipException(f"given up after {ti.try_number} tries: {error}") from error
             raise
 
     def act(self, run: ReleaseRun) -> str:
-        """Send the event's message and return its key; skip where there is nothing to tell."""
+        """Send the event's message and say what became of it; skip where there is nothing to tell."""
         from include.steps.announce import announce
         from stellwerk.notifiers.transport import transports
 
+        if self.event in MAILS:
+            run = _for_users(run)
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
-        key = announce(run, self.event, ledger_if_any(self, run), send)
-        if key is None:
-            raise AirflowSkipException("nothing to tell: nothing has failed, or it had never been announced")
-        return key
+        done = announce(run, self.event, ledger_if_any(self, run), send)
+        if done is None:
+            raise AirflowSkipException(f"nothing to tell of {self.event}: see the log")
+        return str(done)
 
 
 class TellRollback(StellwerkOperator):
@@ -75,11 +110,13 @@ class TellRollback(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
 
     def __init__(self, *, duty: Duty, early: bool = False, **kwargs: Any) -> None:
         # With a wait of 15 s at most these are more tries than GIVE_UP_AFTER leaves time for.
-        patience = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
-        super().__init__(**{**patience, "retry_exponential_backoff": 2, **kwargs})
+        patience: dict[str, Any] = {"retries": 1500, "retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT}
+        patience |= {"retry_exponential_backoff": 2, "retry_policy": AfterDoubt(look_meanwhile=True)}
+        super().__init__(**{**patience, **kwargs})
         self.duty = duty
         self.early = early
         self._asked_at: datetime | None = None
@@ -120,3 +157,10 @@ def ledger_if_any(task: StellwerkOperator, run: ReleaseRun) -> Ledger | None:
     except LedgerError as error:
         task.log.warning("%s", error)
         return None
+
+
+def _for_users(run: ReleaseRun) -> ReleaseRun:
+    from include.plan.loader import load_plan, plan_folder
+    from include.steps.mails import for_users
+
+    return for_users(run, load_plan(plan_folder()))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from include.bluegreen.eligibility import Restorable
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
+    from include.clients.prometheus import Prometheus
     from include.steps.run import ReleaseRun
 
 
@@ -67,14 +68,26 @@ class VerifyIdleSlot(StellwerkOperator):
 
 
 class Cutover(StellwerkOperator):
-    """Move the traffic, once."""
+    """Move the traffic, once.
+
+    :param watched: whether nothing moves before the watch is awake; not so where nobody watches, in staging
+    """
+
+    def __init__(self, *, watched: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.watched = watched
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.cutover.cut_over`."""
         from include.steps.cutover import cut_over
 
         ledger = self.ledger(run)
-        return self.with_metrics(run, lambda run, cluster, prometheus: cut_over(run, cluster, ledger, prometheus))
+        watched = self.watched or run.environment.name != "staging"
+
+        async def step(run: ReleaseRun, cluster: Cluster, prometheus: Prometheus | None) -> dict[str, Any]:
+            return await cut_over(run, cluster, ledger, prometheus, watched=watched)
+
+        return self.with_metrics(run, step)
 
 
 class Drain(StellwerkOperator):
@@ -118,6 +131,8 @@ class ReleaseLease(StellwerkOperator):
 
     :param proven_by: id of the task that is the release's last step
     """
+
+    despite_faults = True
 
     def __init__(self, *, proven_by: str, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)

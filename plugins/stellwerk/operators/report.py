@@ -27,6 +27,7 @@ class _Report(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
 
     def __init__(self, *, retries: int = 2, **kwargs: Any) -> None:
         super().__init__(retries=retries, **kwargs)

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from include.errors import HelmUnusable, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.message import FIRST_WAIT, LONGEST_WAIT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,6 +35,7 @@ class RollbackOperator(StellwerkOperator):
 
     template_fields = ("option", "reason")
     needs_digest = False
+    despite_faults = True
 
     def __init__(
         self, *, option: str = "{{ params.option }}", reason: str = "{{ params.reason }}", **kwargs: Any
@@ -43,7 +45,7 @@ class RollbackOperator(StellwerkOperator):
         self.reason = reason
         self._ledger_is_out = False
 
-    def act(self, run: ReleaseRun) -> dict[str, Any]:
+    def act(self, run: ReleaseRun) -> Any:
         """Take the step; why it failed is in the ledger where that is possible."""
         from include.steps.rollback import record_trouble
 
@@ -55,7 +57,7 @@ class RollbackOperator(StellwerkOperator):
             raise
 
     @abstractmethod
-    def step(self, run: ReleaseRun) -> dict[str, Any]:
+    def step(self, run: ReleaseRun) -> Any:
         """Take the step."""
 
     def in_passing(self, what: Callable[[], object]) -> None:
@@ -184,6 +186,7 @@ class DrainBadSlot(StellwerkOperator):
     """Move the connections that stayed on the slot that was left, and measure until nobody is there."""
 
     needs_digest = False
+    despite_faults = True
 
     def act(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.drain_bad_slot`."""
@@ -207,7 +210,14 @@ class VerifyTraffic(RollbackOperator):
 
 
 class RollbackSummary(RollbackOperator):
-    """Write the rollback's end to the ledger and the whole story to the log."""
+    """Write the rollback's end to the ledger and the whole story to the log.
+
+    Going back has waited for no ledger: this waits for it, for hours, since what was done has to be recorded.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        waits = {"retry_delay": FIRST_WAIT, "max_retry_delay": LONGEST_WAIT, "retry_exponential_backoff": 2}
+        super().__init__(**{"retries": 1500, **waits, **kwargs})
 
     def step(self, run: ReleaseRun) -> dict[str, Any]:
         """See :func:`include.steps.rollback.summarise`."""
@@ -223,6 +233,9 @@ class StartRollback(StellwerkOperator):
     It runs after a failed watch and looks at the world, not at the failure: where nothing was ever cut over, or a
     human already rolls back, there is nothing to start and the task is skipped.
     """
+
+    needs_digest = False
+    despite_faults = True
 
     def execute(self, context: Context) -> Any:
         """Decide, then hand over to Airflow."""

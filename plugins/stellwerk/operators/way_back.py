@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.steps.database.entries import WAY_BACK_STATED
 from stellwerk.operators.database import DatabaseOperator
-from stellwerk.operators.loss import AskLoss
+from stellwerk.operators.loss import AskLoss, places
 from stellwerk.paging import call_people
 from stellwerk.runs import release_run
 
@@ -34,7 +33,15 @@ class StateWayBack(DatabaseOperator):
 
     A run that has not begun to migrate, and has not seen the running version fail on what another one has left,
     offers nothing: what an earlier one did well is not taken back because this one has failed to look.
+
+    :param asks: the task that asks about it, in the same group; it is expanded over what this one returns
     """
+
+    despite_faults = True
+
+    def __init__(self, *, asks: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asks = asks
 
     def execute(self, context: Context) -> Any:
         """State it; when the last try has failed, call people: nobody is asked, and somebody has to know.
@@ -101,15 +108,20 @@ class StateWayBack(DatabaseOperator):
         stated = state_way_back(run, site, ledger, traffic=partial(self.traffic, run))
         if not stated["needed"]:
             raise AirflowSkipException(stated["text"])
-        return stated
+        return places(run, ledger, self.task_id, self.asks)
 
 
 class AskTakeBack(AskLoss):
     """Ask whether the schema is taken back; silence keeps it."""
 
-    question = "Take the schema back?"
-    statement = WAY_BACK_STATED
     yes, no = TAKE, KEEP
+
+    @property
+    def statement(self) -> str:
+        """What going back would lose."""
+        from include.steps.database.entries import WAY_BACK_STATED
+
+        return WAY_BACK_STATED
 
     def subject_of(self, run: ReleaseRun) -> str:
         """Which schema."""
@@ -139,6 +151,8 @@ class AskTakeBack(AskLoss):
 
 class TakeBack(DatabaseOperator):
     """Go down to the recorded revision set, after a human has confirmed what that loses."""
+
+    despite_faults = True
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.way_back.take_back`."""

@@ -56,7 +56,8 @@ class CloseWatchQuestion(StellwerkOperator):
                 return "not known"
             run = release_run(context, with_digest=False)
             ledger = self.ledger(run)
-            answer = answer_of(event["answer"] or {}, now=datetime.now(UTC))
+            accounts = run.environment.accounts
+            answer = answer_of(event["answer"] or {}, now=datetime.now(UTC), accounts=accounts)
             if answer is None or was_heard(run, ledger, answer):
                 self.log.info("nobody answered too late")
                 return "nobody answered too late"

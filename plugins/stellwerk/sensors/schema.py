@@ -26,6 +26,7 @@ class SchemaWatch(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
     _retried = False
 
     def execute(self, context: Context) -> Any:

@@ -7,10 +7,11 @@ from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.errors import ClusterError, LedgerError, RolledBack
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.people import assigned
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Steered(StellwerkOperator):
     """
 
     needs_digest = False
+    despite_faults = True
     _context: Context
 
     @abstractmethod
@@ -133,7 +135,7 @@ class Steered(StellwerkOperator):
     def _accept(self, config: WatchConfig, answer: Answer, decision: Accepted) -> Any:
         from include.steps.feedback import against_passing, since_cutover
         from include.steps.steering import accepted_outcome, left_meanwhile, record_accepted, record_late
-        from include.steps.watch import conclude_watch
+        from include.steps.watch import conclude_watch, kept_account
 
         run = release_run(self._context, with_digest=False)
         ledger = self.ledger(run)
@@ -148,7 +150,8 @@ class Steered(StellwerkOperator):
             self.log.warning("accepted in spite of: %s", sentence)
         record_accepted(config, ledger, answer, overruled)
         self.log.info("accepted: %s", decision.reason)
-        outcome = accepted_outcome(config, answer, now=datetime.now(UTC).timestamp())
+        now, account = datetime.now(UTC).timestamp(), kept_account(config, ledger)
+        outcome = accepted_outcome(config, answer, now=now, account=account)
         result = conclude_watch(run, ledger, outcome)
         self.note_ledger_head()
         return result
@@ -216,7 +219,7 @@ class Steered(StellwerkOperator):
             asked.subject,
             asked.body,
             params=_form(),
-            assigned_users=[HITLUser(id=user, name=user) for user in people_of(config.environment)],
+            assigned_users=assigned(config.environment, people_of(config.environment)),
         )
         ti.xcom_push(key=QUESTION_KEY, value=str(ti.id))
 

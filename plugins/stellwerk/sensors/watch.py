@@ -78,7 +78,7 @@ class ReleaseWatch(Steered):
         with airflow_errors(self.log):
             # A watch that began armed tells its window in its event; an answer comes without.
             watched = load_watch(event.get("config") or config)
-            answer = answer_of(event, now=datetime.now(UTC))
+            answer = answer_of(event, now=datetime.now(UTC), accounts=watched.environment.accounts)
             if answer is not None:
                 self.log.info("%s", answer.sentence)
                 return self._answered(watched, answer)
@@ -133,12 +133,12 @@ class ReleaseWatch(Steered):
         from include.steps.steering import record_late
         from include.watch.steer import answer_of
 
-        answer = answer_of(event["late_answer"], now=datetime.now(UTC))
+        run = release_run(self._context, with_digest=False)
+        answer = answer_of(event["late_answer"], now=datetime.now(UTC), accounts=run.environment.accounts)
         if answer is None:
             return
         why = f"the watch was ending with {event.get('result')}"
         self.log.warning("answered too late: %s; %s", answer.sentence, why)
-        run = release_run(self._context, with_digest=False)
         record_late(run, self.ledger(run), answer, why)
 
     def _watch(self, config: Armed) -> NoReturn:

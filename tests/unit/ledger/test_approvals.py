@@ -150,6 +150,21 @@ def test_one_person_in_every_role_is_not_enough() -> None:
     assert reason(result) == "only bert decided; 2 people are needed"
 
 
+def test_a_run_of_the_calendar_needs_two_as_well() -> None:
+    roles = {"a": ("bert",), "b": ("bert", "otto")}
+    result = decide(says("a", "bert"), says("b", "bert"), roles=roles, triggered_by="")
+    assert reason(result) == "only bert decided; 2 people are needed"
+    assert isinstance(decide(says("a", "bert"), says("b", "otto"), roles=roles, triggered_by=""), Approval)
+
+
+def test_an_approval_is_of_the_run_that_was_begun_then_and_not_of_another_one_under_its_id() -> None:
+    gos = [says(go.payload["role"], go.actor, born="monday") for go in ALL_GO]
+    assert isinstance(decide(*gos, born="monday"), Approval)
+    for born in ("", "tuesday"):
+        assert "no Go from technical-lead" in reason(decide(*gos, born=born))
+    assert isinstance(decide(*ALL_GO, born="monday"), NotApproved)
+
+
 def test_whoever_started_the_run_is_never_alone() -> None:
     result = decide(says("a", "bert"), roles={"a": ("bert",)}, triggered_by="Bert")
     assert "nobody but Bert, who started the run, decided" in reason(result)
@@ -237,3 +252,24 @@ def test_nothing_is_approved_that_lacks_a_role_a_person_or_the_fingerprint(
         people.add(gos[-1].payload["user"])
     assert len(people) >= max(2, quorum)
     assert people - {starter}
+
+
+AGES = st.fixed_dictionaries({role: st.integers(-3, 3) for role in ROLES})
+
+
+@given(ages=AGES, refused=st.sets(st.sampled_from(sorted(ROLES))))
+def test_a_go_is_young_enough_or_none_and_a_no_go_never_too_old(ages: dict[str, int], refused: set[str]) -> None:
+    """Time alone takes an approval away and never gives one."""
+    users = {"technical-lead": "tina", "business-owner": "bert", "on-call": "otto"}
+    said = [
+        says(role, users[role], "No-Go" if role in refused else "Go", at=T + timedelta(hours=hours))
+        for role, hours in ages.items()
+    ]
+    ageless = decide(*said, oldest=None)
+    by_age = [decide(*said, oldest=T + timedelta(hours=hours)) for hours in range(-4, 5)]
+    if refused:
+        assert all(isinstance(one, NotApproved) and one.refused for one in (ageless, *by_age))
+        return
+    assert isinstance(ageless, Approval)
+    young = [min(ages.values()) >= hours for hours in range(-4, 5)]
+    assert [isinstance(one, Approval) for one in by_age] == young

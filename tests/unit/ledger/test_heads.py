@@ -8,7 +8,7 @@ from upath import UPath
 
 from include.errors import LedgerError
 from include.ledger.entry import Head
-from include.ledger.heads import note_head, noted_heads, read_head
+from include.ledger.heads import heads_quoted_in, note_head, noted_heads, quoted_heads, read_head
 
 T = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ONE, TWO = Head(1, "1" * 64), Head(12, "2" * 64)
@@ -55,3 +55,40 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="cannot be noted"):
         note_head(tmp_path / "file", ONE, T)
+
+
+QUOTED = Head(42, "1a2b3c4d5e6f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Traffic cutover to green\nLedger 42:1a2b3c4d5e6f\n",
+        '{"text": "Traffic cutover to green\\nLedger 42:1a2b3c4d5e6f"}',
+        "<p>Traffic cutover<br>\nLedger 42:1a2b3c4d5e6f</p>",
+        "Ledger 42:1a2b3c4d5e6f",
+    ],
+)
+def test_heads_are_read_from_what_messages_quote(text: str) -> None:
+    assert quoted_heads(text) == (QUOTED,)
+
+
+def test_a_report_quotes_its_whole_head_in_markdown_and_html() -> None:
+    whole = Head(7, "a" * 64)
+    assert quoted_heads(f"Ledger-Kopf: `7:{whole.hash}`\n") == (whole,)
+    assert quoted_heads(f"<p>Ledger-Kopf: <code>7:{whole.hash}</code></p>") == (whole,)
+
+
+@pytest.mark.parametrize(
+    "text", ["see Ledger 42:1a2b3c4d5e6f", "Ledger 42:1a2b", "Ledger 42:1a2b3c4d5e6g", "Ledger x:1a2b3c4d5e6f", ""]
+)
+def test_what_stands_inside_a_sentence_or_is_too_short_is_no_head(text: str) -> None:
+    assert quoted_heads(text) == ()
+
+
+def test_a_text_without_a_head_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_text("Guten Tag\n")
+    with pytest.raises(LedgerError, match="no head is quoted"):
+        heads_quoted_in(tmp_path / "mail.txt")
+    with pytest.raises(LedgerError, match="cannot be read"):
+        heads_quoted_in(tmp_path / "missing")

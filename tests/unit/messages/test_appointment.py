@@ -116,7 +116,7 @@ def test_a_mail_without_attachments_is_text_and_html() -> None:
     assert mail.get_content_type() == "multipart/alternative"
     plain, html = mail.iter_parts()
     assert plain.get_content().splitlines() == ["Guten Tag <b>", "Ü"]
-    assert "Guten Tag &lt;b&gt;<br>" in html.get_content()
+    assert "Guten Tag &lt;b&gt;<br />" in html.get_content()
     assert (mail["Subject"], mail["Auto-Submitted"]) == ("Einladung für alle", "auto-generated")
 
 

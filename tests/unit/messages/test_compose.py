@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from jinja2 import UndefinedError
 
 from include.ledger.entry import Head
 from include.messages import compose
-from include.messages.compose import Occasion, Rollback
+from include.messages.compose import Rollback
+from include.messages.limits import shortened
 from include.messages.model import Message
-from include.messages.render import TEMPLATES, render, shortened
+from include.messages.occasion import Occasion
 
 T = datetime(2026, 7, 1, 10, 0, 5, tzinfo=UTC)
 HEAD = Head(42, "1a2b3c4d5e6f" + "0" * 52)
@@ -124,9 +124,3 @@ def test_a_reason_cannot_add_lines_or_drown_the_message() -> None:
     assert "\nLedger 1:" not in mail.text
     assert len(mail.text) < 4000
     assert shortened("x" * 9000).endswith("x…")
-
-
-@pytest.mark.parametrize("template", sorted(file.name for file in TEMPLATES.glob("*.slack.j2")))
-def test_a_template_without_its_facts_is_an_error(template: str) -> None:
-    with pytest.raises(UndefinedError):
-        render(template, {}, timezone="UTC")

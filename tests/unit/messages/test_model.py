@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from include.errors import MessageError
-from include.messages.model import Message
+from include.messages.model import Message, Refusal
+
+XHTML = "{http://www.w3.org/1999/xhtml}"
 
 MAIL: dict[str, Any] = {
     "key": "3.0.0@production/run:message:mail",
@@ -48,12 +51,41 @@ def test_a_slack_message_needs_a_channel_and_no_subject() -> None:
         Message(**{**SLACK, "channel": ""})
 
 
+def test_nobody_is_shown_who_could_write_headers() -> None:
+    with pytest.raises(MessageError, match="line break"):
+        Message(**MAIL, shown_to=("all\nBcc: x@y",))
+
+
 @pytest.mark.parametrize("part", ["subject", "sender", "channel"])
 def test_nobody_can_write_headers(part: str) -> None:
     with pytest.raises(MessageError, match="line break"):
         Message(**{**MAIL, part: "x\r\nBcc: everybody@example.com"})
 
 
-def test_html_is_escaped() -> None:
-    page = Message(**{**MAIL, "text": "<script>\nzweite & Zeile\n\n\nEnde\n"}).html
-    assert page == "<p>&lt;script&gt;<br>\nzweite &amp; Zeile</p>\n<p>Ende</p>"
+def body_of(message: Message) -> str:
+    """The page's body, as an XML parser reads it."""
+    page = ET.fromstring(message.page)
+    assert page.attrib["lang"] == message.language
+    (body,) = page.findall(f"{XHTML}body")
+    return "".join(body.itertext())
+
+
+def test_html_is_escaped_and_well_formed() -> None:
+    hostile = Message(**{**MAIL, "text": "<script>\nzweite & Zeile\n\n\nEnde\n", "subject": "</title><b>"})
+    assert "<p>&lt;script&gt;<br />\nzweite &amp; Zeile</p>\n<p>Ende</p>" in hostile.page
+    assert "<title>&lt;/title&gt;&lt;b&gt;</title>" in hostile.page
+    assert "<script>" in body_of(hostile)
+
+
+@pytest.mark.parametrize("html", ["", "<p>made of <b>Markdown</b></p>"])
+def test_a_senders_note_stands_in_text_and_html(html: str) -> None:
+    noted = Message(**{**MAIL, "html": html}).noted("It may arrive <twice>.")
+    assert noted.text.endswith("\n\nIt may arrive <twice>.\n")
+    assert body_of(noted).strip().endswith("It may arrive <twice>.")
+    assert ("made of" in noted.page) == bool(html)
+
+
+@pytest.mark.parametrize(("code", "passing"), [(450, True), (421, True), (550, False), (250, False)])
+def test_only_a_4xx_reply_may_pass(code: int, passing: bool) -> None:
+    refusal = Refusal(code, "no")
+    assert (refusal.passing, str(refusal)) == (passing, f"{code} no")

@@ -61,7 +61,7 @@ def test_the_plan_that_ships_has_one(name: str) -> None:
         ({"gate_roles": []}, "at least 1 item"),
         ({"gate_roles": ["technical-lead", "technical-lead"]}, "names a role twice"),
         ({"gate_roles": ["technical-lead", "nobody"]}, "names nobody, which is no role"),
-        ({"gate_roles": ["technical-lead"]}, "the roles name 1 distinct user"),
+        ({"gate_roles": ["technical-lead"]}, "the roles can be spoken for by 1 distinct user"),
         ({"backup": {"format": "directory"}}, "a folder with a bound"),
         ({"backup": {"format": "tar"}}, "'custom' or 'directory'"),
         ({"backup": {"jobs": 0}}, "greater than or equal to 1"),

@@ -37,6 +37,7 @@ INPUTS = FingerprintInputs(
         {"roles": {"technical-lead": ("anna",)}},
         {"stellwerk_version": "0.1.1"},
         {"covers": {"rehearsal": "1"}},
+        {"settings": {"cleanup": "uninstall"}},
     ],
 )
 def test_every_change_voids_the_approval(changes):

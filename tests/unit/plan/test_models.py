@@ -158,7 +158,7 @@ def test_models_are_frozen():
 
 
 def test_a_quorum_needs_as_many_people():
-    with pytest.raises(ValidationError, match="quorum is 3 and the roles name 2"):
+    with pytest.raises(ValidationError, match="quorum is 3 and the roles can be spoken for by 2"):
         Gate(roles={"a": ("anna",), "b": ("bo", "anna")}, quorum=3)
 
 

@@ -14,7 +14,7 @@ import pytest
 from include.errors import SandboxError
 from include.sandbox.airflow import COMPONENTS, HEALTH_NAMES, AirflowRuntime
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused
-from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment
+from include.sandbox.airflow_environment import REPOSITORY, USERS, AirflowEnvironment, accounts
 from include.sandbox.airflow_records import log_line
 from include.sandbox.airflow_supervision import Supervised
 from include.sandbox.settings import Settings
@@ -55,6 +55,20 @@ def test_a_proxy_of_the_machine_does_not_come_between_the_components(
     found = environment(tmp_path).variables_of_process()
     assert found["NO_PROXY"] == found["no_proxy"] == "example.org,127.0.0.1,localhost"
     assert found["HTTP_PROXY"] == "http://proxy:3128"
+
+
+def test_fab_knows_people_by_numbers_in_the_order_in_which_they_are_created(tmp_path: Path) -> None:
+    fab = environment(tmp_path, auth_manager="fab")
+    assert fab.variables_of_process()["AIRFLOW__CORE__AUTH_MANAGER"].endswith(".FabAuthManager")
+    users = fab.users()
+    assert [user["id"] for user in users] == [str(number) for number in range(1, len(USERS) + 1)]
+    assert {user["name"]: user["id"] for user in users} == accounts("fab")
+    assert {user["name"]: user["role"] for user in users}["technical-lead"] == "User"
+    assert {user["name"]: user["password"] for user in users} == fab.passwords()
+    simple = environment(tmp_path)
+    assert simple.users() == []
+    assert accounts("simple") == {}
+    assert "AIRFLOW__CORE__AUTH_MANAGER" not in simple.variables_of_process()
 
 
 def test_given_variables_win(tmp_path: Path) -> None:

@@ -137,3 +137,24 @@ def test_numbers_go_on_after_a_restart_and_names_are_plain(tmp_path: Path) -> No
     assert Inbox(tmp_path, "mail").put("../../etc: [x]", ".eml", "a").name == "0001-etc-x.eml"
     assert Inbox(tmp_path, "mail").put("", ".eml", "b").name == "0002-message.eml"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mail"]
+
+
+async def test_a_reply_is_in_its_thread(slack: TestClient[Any, Any], tmp_path: Path) -> None:
+    first = await call(slack, "chat.postMessage", channel="#alerts", text="first")
+    assert "thread_ts" not in first["message"]
+    reply = {"text": "reply", "thread_ts": first["ts"], "reply_broadcast": True}
+    second = await call(slack, "chat.postMessage", channel="#alerts", **reply)
+    assert second["message"]["thread_ts"] == first["ts"]
+    assert f'"thread_ts": "{first["ts"]}"' in texts(tmp_path)[1]
+    assert '"reply_broadcast": true' in texts(tmp_path)[1]
+
+
+@pytest.mark.parametrize("channel", ["#alerts", "#status"])
+async def test_a_reply_to_what_is_not_there_becomes_a_post_of_its_own(
+    slack: TestClient[Any, Any], tmp_path: Path, channel: str
+) -> None:
+    elsewhere = (await call(slack, "chat.postMessage", channel="#releases", text="first"))["ts"]
+    answer = await call(slack, "chat.postMessage", channel=channel, text="reply", thread_ts=elsewhere)
+    assert answer["ok"]
+    assert "thread_ts" not in answer["message"]
+    assert "thread_ts" not in texts(tmp_path)[1]

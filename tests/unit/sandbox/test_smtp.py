@@ -81,3 +81,20 @@ async def test_a_hanging_server_answers_nothing(port: int, tmp_path: Path) -> No
     set_fault(tmp_path / "inbox", "mail", Fault("hang"))
     with pytest.raises((TimeoutError, smtplib.SMTPServerDisconnected)):
         await send(port, timeout=0.3)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("refuse", 550), ("busy", 451)])
+async def test_one_recipient_is_refused_and_the_others_get_it(
+    port: int, tmp_path: Path, mode: str, code: int
+) -> None:
+    inbox = tmp_path / "inbox"
+    set_fault(inbox, "mail", Fault(mode, "not you", recipient="hidden@valeo.example"))  # type: ignore[arg-type]
+
+    def refused() -> dict[str, tuple[int, bytes]]:
+        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+            return client.send_message(mail(), "r@valeo.example", ["a@valeo.example", "hidden@valeo.example"])
+
+    replies = await asyncio.get_running_loop().run_in_executor(None, refused)
+    assert {address: reply[0] for address, reply in replies.items()} == {"hidden@valeo.example": code}
+    (file,) = (inbox / "mail").iterdir()
+    assert "\nX-Envelope-To: a@valeo.example\n" in file.read_text()

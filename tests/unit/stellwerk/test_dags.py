@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -11,7 +18,10 @@ from airflow.sdk import DAG
 from include.bluegreen.eligibility import documentation
 from include.messages.rollback import GIVE_UP_AFTER
 from include.plan.loader import load_plan, plan_folder
+from include.steps.announce import Event
 from tests.unit.stellwerk.trigger_rules import states
+
+DAGS = plan_folder().parent / "dags"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +33,7 @@ def dags() -> DagBag:
 def test_every_file_loads(dags: DagBag) -> None:
     assert dags.import_errors == {}
     known = {"production-blue-green", "rollback", "undo-adoption", "user-feedback", "db-migration"}
+    known |= {"release-calendar", "release-mails", "validate-plan", "staging-deploy", "phase-by-hand"}
     assert known <= set(dags.dags)
 
 
@@ -33,7 +44,8 @@ def _upstream(dags: DagBag, dag: str, task: str) -> set[str]:
 def test_nothing_acts_before_the_gate(dags: DagBag) -> None:
     dag = dags.dags["production-blue-green"]
     before_gate = {t.task_id for t in dag.tasks if "go_no_go.approve" not in _all_upstream(dag, t.task_id)}
-    assert before_gate == {"preflight", "go_no_go.roles", "go_no_go.decide", "go_no_go.approve"}
+    gate = {"roles", "decide", "open_roles", "decide_again", "approve"}
+    assert before_gate == {"preflight", *(f"go_no_go.{task}" for task in gate)}
 
 
 def _all_upstream(dag: object, task_id: str) -> set[str]:
@@ -49,6 +61,12 @@ def test_the_watch_begins_beside_the_cutover_and_is_cleared_with_it(dags: DagBag
     watch = dags.dags["production-blue-green"].get_task("watch")
     assert (watch.upstream_task_ids, watch.trigger_rule) == ({"verify_idle_slot", "cutover"}, "one_success")
     assert watch.cutover == "cutover"
+
+
+def test_what_is_announced_is_an_event(dags: DagBag) -> None:
+    told = {task.event for dag in dags.dags.values() for task in dag.tasks if type(task).__name__ == "Announce"}
+    assert {"slot-deployment-started", "cutover", "cleanup", "successful", "migration-completed"} <= told
+    assert told <= set(get_args(Event))
 
 
 def test_no_message_stands_before_a_step(dags: DagBag) -> None:
@@ -175,6 +193,7 @@ def test_a_mode_ends_before_what_the_next_one_does(dags: DagBag) -> None:
     assert ran(dag, {"rehearses": "skipped"}) == looks
     tries = {task for task in _all_upstream(dag, "applies") if task != "applies"} | {"retain_backups"}
     assert ran(dag, {"applies": "skipped"}) == looks | tries
+    assert dag.get_task("go_no_go.approve").upstream_task_ids == {"go_no_go.open_roles", "go_no_go.decide_again"}
 
 
 def ran(dag: DAG, ended: Mapping[str, str]) -> set[str]:
@@ -247,3 +266,129 @@ def test_the_migration_asks_its_own_question(dags: DagBag) -> None:
     assert dag.get_task("go_no_go.decide").partial_kwargs["about"] == "migration"
     release = dags.dags["production-blue-green"]
     assert release.get_task("go_no_go.approve").about == "release"
+
+
+def test_the_calendar_looks_every_minute_and_never_makes_up_for_looks_that_were_missed(dags: DagBag) -> None:
+    dag = dags.dags["release-calendar"]
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("* * * * *", False, 1)
+    assert _upstream(dags, "release-calendar", "start") == {"look"}
+    assert dag.get_task("start").is_mapped
+
+
+def test_staging_is_changed_only_after_the_plans_word_is_recorded(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    assert "authorise_migration" in _all_upstream(dag, "migration.back_up")
+    assert "rehearsal.rehearse" in _all_upstream(dag, "authorise_migration")
+    assert dag.get_task("authorise_migration").about == "migration"
+    assert "authorise" in _all_upstream(dag, "deploy_idle_slot")
+    assert dag.get_task("cutover").watched is False
+    assert dags.dags["production-blue-green"].get_task("cutover").watched is True
+
+
+def test_a_rehearsal_goes_from_backup_to_mail_and_every_part_waits_for_the_one_before(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    course = [
+        *("claim", "rehearses", "rehearsal.back_up", "migration.verify", "what_is_deployed", "cutover"),
+        *("verify_urls", "smoke_tests", "load_test", "key_users", "uat", "conclude_uat", "complete_rehearsal"),
+        "announce_release",
+    ]
+    for before, after in pairwise(course):
+        assert before in _all_upstream(dag, after)
+    assert dag.get_task("uat").is_mapped
+    assert dag.get_task("uat").retries == 8, "an answer outlives minutes without a ledger"
+    assert dag.get_task("announce_release").event == "announcement"
+    mode = dag.params.get_param("mode")
+    assert (mode.value, mode.schema["enum"]) == ("rehearsal", ["rehearsal", "final"])
+    assert dag.params.get_param("environment").schema["enum"] == ["staging"]
+
+
+def test_a_final_test_and_a_release_that_is_there_already_skip_no_smoke_test(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    for name in ("what_is_deployed", "verify_urls", "smoke_tests", "complete"):
+        assert dag.get_task(name).trigger_rule == "none_failed"
+    # What only a rehearsal does follows a task that is skipped in the other mode, or skips itself.
+    assert _upstream(dags, "staging-deploy", "rehearsal.back_up") == {"rehearses"}
+    assert {dag.get_task(name).mode for name in ("rehearses", "verify_urls", "load_test")} == {"rehearsal"}
+    for name in ("key_users", "uat", "conclude_uat", "complete_rehearsal", "announce_release"):
+        assert dag.get_task(name).trigger_rule == "all_success"
+
+
+def test_a_rehearsal_that_fails_is_told_and_has_failed(dags: DagBag) -> None:
+    dag = dags.dags["staging-deploy"]
+    failed = dag.get_task("record_failure")
+    assert (failed.trigger_rule, failed.upstream_task_ids) == ("one_failed", {"complete_rehearsal"})
+    assert {"complete", "announce_release"} <= {task.task_id for task in dag.tasks if not task.downstream_task_ids}
+    last = dag.get_task("release_lease")
+    assert last.is_teardown
+    assert last.upstream_task_ids == {"smoke_tests", "conclude_uat"}
+
+
+def test_what_is_wrong_with_the_plan_is_the_import_error_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("releases", "environments", "charts"):
+        shutil.copytree(plan_folder() / name, tmp_path / name)
+    good = (tmp_path / "releases" / "3.0.0.yaml").read_text()
+    (tmp_path / "releases" / "3.0.1.yaml").write_text("version: 3.0.1\nprevious: 3.0.0\n")
+    (tmp_path / "releases" / "3.0.2.yaml").write_text(good.replace("version: 3.0.0", "version: 3.0.2"))
+    monkeypatch.setenv("STELLWERK_PLAN", str(tmp_path))
+    folder = Path(__file__).resolve().parents[3] / "dags"
+    bag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder")
+    assert {Path(file).name for file in bag.import_errors} == {"plan_validation.py"}
+    (error,) = bag.import_errors.values()
+    assert "3.0.1.yaml:1: date: is missing: add it" in error
+    assert "within the release day of release 3.0.0" in error
+    assert "do: correct the file" in error
+    releases = bag.dags["production-blue-green"].params.get_param("release").schema["enum"]
+    assert releases == ["3.0.2", "3.0.1", "3.0.0"], "the first task of a run says what is wrong with a broken one"
+
+
+def test_a_question_with_other_words_has_a_task_of_its_own_and_a_gate_that_needs_none_goes_on(
+    dags: DagBag,
+) -> None:
+    for name in ("production-blue-green", "db-migration"):
+        dag = dags.dags[name]
+        assert dag.get_task("go_no_go.open_roles").upstream_task_ids == {"go_no_go.decide"}
+        assert dag.get_task("go_no_go.open_roles").again
+        assert dag.get_task("go_no_go.decide_again").is_mapped
+        assert dag.get_task("go_no_go.approve").trigger_rule == "none_failed_min_one_success"
+
+
+def test_what_people_vouch_for_at_the_end_holds_up_neither_report_nor_lease(dags: DagBag) -> None:
+    dag = dags.dags["production-blue-green"]
+    assert "final_verification" in _all_upstream(dag, "checklist.points")
+    assert "checklist.settled" in _all_upstream(dag, "sign_off.decide")
+    assert {dag.get_task(f"sign_off.{name}").about for name in ("roles", "open_roles", "approve")} == {"sign-off"}
+    for task in ("report", "release_lease", "announce_success"):
+        assert not any(name.startswith(("checklist.", "sign_off.")) for name in _all_upstream(dag, task))
+
+
+HEAVY = {
+    *("include.plan.models", "include.plan.release", "include.plan.loader"),
+    *("include.ledger.store", "include.steps.run", "include.steps.record", "include.bluegreen.slots"),
+    *("include.clients.kubernetes", "include.messages.render", "include.report.release.draft"),
+    *("matplotlib", "markdown_it", "psycopg", "locust"),
+}
+
+_WHAT_A_FILE_LOADS = """
+import importlib, runpy, sys
+importlib.import_module("airflow.sdk").DAG
+before = set(sys.modules)
+runpy.run_path(sys.argv[1])
+print("\\n".join(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_dag_file_loads_no_more_than_its_form_and_its_tasks(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WHAT_A_FILE_LOADS, str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{DAGS.parent}:{DAGS.parent / 'plugins'}"},
+    )
+    loaded = set(done.stdout.split())
+    if file.stem != "plan_validation":  # it reads the whole plan, that is what it is for
+        assert not HEAVY & loaded, "import it where it is used: the DAG processor pays for it at every parse"

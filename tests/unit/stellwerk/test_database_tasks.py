@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
     TaskAwaitingInput,
+    TaskDeferred,
 )
 from upath import UPath
 
@@ -36,7 +38,7 @@ from include.errors import (
     MigrationRefused,
     StellwerkError,
 )
-from include.ledger.approvals import DECISION
+from include.ledger.approvals import DECISION, GO, NO_GO
 from include.steps.database.confirm import confirmation
 from include.steps.database.entries import (
     LOSS_ANSWER_REFUSED,
@@ -56,12 +58,14 @@ from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
-from stellwerk import gates
-from stellwerk.gates import Approve, GateRoles, RoleDecision
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.decision import RoleDecision
+from stellwerk.operators.gate import Approve, GateRoles
 from stellwerk.operators.message import Announce
+from stellwerk.triggers.question import CloseQuestionTrigger
+from tests.unit.stellwerk.asked_again import asked_again
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -70,13 +74,14 @@ class Instance(SimpleNamespace):
     """A task instance at its last try, which keeps what is pushed."""
 
     def __init__(self) -> None:
-        super().__init__(id=uuid4(), try_number=3, max_tries=2, pushed={})
+        super().__init__(id=uuid4(), try_number=3, max_tries=2, map_index=0, pushed={}, xcom_pull=lambda **_: {})
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
 
-CONTEXT = cast(Any, {"task_instance": Instance(), "params": {"mode": "apply"}})
+INSTANCE = Instance()
+CONTEXT = cast(Any, {"task_instance": INSTANCE, "ti": INSTANCE, "params": {"mode": "apply"}})
 STEPS = "include.steps.database"
 
 
@@ -91,15 +96,24 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("operators.base", "operators.way_back", "operators.loss", "gates"):
-            monkeypatch.setattr(f"stellwerk.{module}.release_run", self.release_run)
+        for module in ("base", "way_back", "loss", "decision"):
+            monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
         monkeypatch.setattr("stellwerk.hooks.database.open_site", lambda _: self.site)
         monkeypatch.setattr("include.steps.page.page", lambda *_: True)
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
+        self.reopened = 0
+        monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", asked_again(self.reopen))
 
-    def release_run(self, _: object, *, with_digest: bool = True) -> ReleaseRun:
+    def over(self) -> None:
+        """Every deadline is over."""
+        self.monkeypatch.setattr("include.gate.timing.Wait.is_over", lambda *_: True)
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+    def release_run(self, _: object, *, with_digest: bool = True, **_more: object) -> ReleaseRun:
         return pinned(self.run, self.ledger) if with_digest else self.run
 
     def step(self, function: str, result: object = None) -> list[tuple[Any, ...]]:
@@ -242,14 +256,15 @@ def test_where_the_migration_was_left_is_recorded_before_the_way_back_is_stated(
     stated = {"needed": True, "digest": "d1", "text": "3 values are lost"}
     world.monkeypatch.setattr(f"{STEPS}.apply.gave_up", lambda *_: done.append("looked"))
     world.monkeypatch.setattr(f"{STEPS}.way_back.state_way_back", lambda *_, **__: done.append("stated") or stated)
-    assert way_back.StateWayBack(task_id="state").execute(CONTEXT) == stated
+    offered = way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
+    assert offered == [{"role": "database", "over": ""}]
     assert done == ["looked", "stated"]
 
 
 @pytest.mark.parametrize(
     ("task", "step"),
     [
-        (way_back.StateWayBack(task_id="state"), "way_back.state_way_back"),
+        (way_back.StateWayBack(task_id="state", asks="ask"), "way_back.state_way_back"),
         (way_back.TakeBack(task_id="take_back"), "way_back.take_back"),
         (tasks.Migrate(task_id="migrate"), "apply.migrate"),
     ],
@@ -286,14 +301,14 @@ def test_where_there_is_nothing_to_take_back_nobody_is_asked(world: World) -> No
     world.step("apply.gave_up")
     world.step("way_back.state_way_back", {"needed": False, "text": "no migration is in the database"})
     with pytest.raises(AirflowSkipException, match="no migration is in the database"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
 def test_what_an_earlier_run_has_migrated_is_not_offered_by_one_that_has_not_begun(world: World) -> None:
     record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, {})
     looked = world.step("apply.gave_up")
     with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
     assert looked == []
 
 
@@ -319,7 +334,7 @@ def test_where_the_database_does_not_tell_the_way_back_is_not_known_and_people_a
     world.monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
     context = cast(Any, {"ti": SimpleNamespace(try_number=tries, max_tries=2), "params": {}})
     with pytest.raises(AirflowException, match=error.what) as ended:
-        way_back.StateWayBack(task_id="state").execute(context)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(context)
     assert type(ended.value) is kind
     said = all_recorded(world.ledger, world.run, WAY_BACK_UNKNOWN)
     assert (len(said), len(called)) == (kind is AirflowSkipException, kind is not AirflowException)
@@ -359,7 +374,7 @@ def test_where_nobody_can_be_asked_people_are_called_when_nobody_tries_any_more(
         assert called == []
         context = cast(Any, {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "params": {}})
         with pytest.raises((AirflowException, KeyError)):
-            way_back.StateWayBack(task_id="state").execute(context)
+            way_back.StateWayBack(task_id="state", asks="ask").execute(context)
     [matter] = called
     assert "nobody is asked whether to take the schema back" in matter.what
     assert "read the log of state" in matter.remedy
@@ -369,16 +384,18 @@ def test_what_the_running_version_fails_on_is_offered_by_the_run_that_has_seen_i
     record(world.ledger, a_run("earlier"), MIGRATION_INTENDED, INTENT)
     record(world.ledger, world.run, MIGRATION_WATCH_FAILED, {"number": 0, "migrated": 1})
     world.step("way_back.state_way_back", {"needed": True, "text": "3 values are lost"})
-    assert way_back.StateWayBack(task_id="state").execute(CONTEXT)["needed"]
+    assert way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
-def test_people_are_called_to_the_question_about_the_schema_once_for_each_statement(world: World) -> None:
+def test_people_are_called_to_the_question_about_the_schema_once_for_each_question(world: World) -> None:
     called: list[Any] = []
     world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
-    for digest in ("d1", "d1", "d2"):
+    for place, digest in enumerate(("d1", "d1", "d2")):
         world.state(digest)
-        asking(world)
-    assert [matter.key for matter in called] == [f"way-back-waits:{digest}" for digest in ("d1", "d1", "d2")]
+        asking(world, place)
+        asking(world, place)  # a try that was stopped, and goes on
+    waits = ["way-back-waits:d1", "way-back-waits:d1:1", "way-back-waits:d2:2"]
+    assert [matter.key for matter in called] == [key for key in waits for _ in range(2)]
     assert "people decide whether to take the schema back" in called[0].what
     assert called[0].seen == "3 values are lost"
     assert "answer ask under the required actions; without an answer in 60 minutes" in called[0].remedy
@@ -402,7 +419,7 @@ def test_where_nothing_was_begun_nothing_is_opened(world: World) -> None:
 
     world.monkeypatch.setattr("stellwerk.hooks.database.open_site", refused)
     with pytest.raises(AirflowSkipException, match="has not begun to migrate"):
-        way_back.StateWayBack(task_id="state").execute(CONTEXT)
+        way_back.StateWayBack(task_id="state", asks="ask").execute(CONTEXT)
 
 
 def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str = "the outage is worse") -> Any:
@@ -415,11 +432,18 @@ def answer(choice: str, statement: str, *, by: str | None = "anna", reason: str 
     }
 
 
-def asking(world: World) -> way_back.AskTakeBack:
+def at(place: int) -> Any:
+    """The context of a task at one of the places where it is asked."""
+    instance = Instance()
+    instance.map_index = place
+    return {**CONTEXT, "task_instance": instance, "ti": instance}
+
+
+def asking(world: World, place: int = 0) -> way_back.AskTakeBack:
     """A task that has asked about the newest statement."""
     task = way_back.AskTakeBack(task_id="ask")
     with pytest.raises(TaskAwaitingInput) as waiting:
-        task.execute(CONTEXT)
+        task.execute(at(place))
     assert waiting.value.timeout is not None
     return way_back.AskTakeBack(task_id="ask")  # it is resumed by another process
 
@@ -483,14 +507,14 @@ def test_a_yes_without_a_reason_or_its_statement_is_asked_for_again(
 ) -> None:
     world.state("d1")
     task, instance = asking(world), Instance()
-    context = cast(Any, {**CONTEXT, "task_instance": instance})
+    context = cast(Any, {**CONTEXT, "task_instance": instance, "ti": instance})
     given = {**answer(way_back.TAKE, "d1"), "params_input": fields}
     with pytest.raises(TaskAwaitingInput) as waiting:
         task.execute_complete(context, given)
     assert waiting.value.timeout is not None
     assert f"without {lacking}" in instance.pushed["asked_again"]
-    assert "needs a reason; without one the question comes back" in world.asked[1]["body"]
-    assert world.asked[1]["params"]["statement"]["value"] == "d1"
+    assert "needs a reason; without one the question comes back" in world.asked[0]["body"]
+    assert world.reopened == 1
     assert world.count(LOSS_CONFIRMED) == 0
     (refused,) = all_recorded(world.ledger, world.run, LOSS_ANSWER_REFUSED)
     assert (refused.actor, refused.at) == ("anna", datetime(2030, 5, 1, 9, tzinfo=UTC))
@@ -505,7 +529,7 @@ def test_what_cannot_be_recorded_of_an_incomplete_yes_keeps_nobody_from_being_as
     world.step("confirm.record_incomplete", LedgerUnavailable("no answer"))
     with pytest.raises(TaskAwaitingInput):
         task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1", reason=""))
-    assert len(world.asked) == 2
+    assert world.reopened == 1
 
 
 SILENCE = {"error": "The timeout has passed", "error_type": "timeout"}
@@ -523,8 +547,9 @@ def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: Wo
     world.state("d1")
     asking(world).execute_complete(CONTEXT, answer(way_back.TAKE, "d1", by="bo"))
     assert confirmation(world.ledger, world.run, "d1") is not None
+    world.over()
     with pytest.raises(AirflowSkipException, match="the schema is kept"):
-        asking(world).execute_complete(CONTEXT, given)
+        asking(world, 1).execute_complete(at(1), given)
     assert confirmation(world.ledger, world.run, "d1") is None
     (refused,) = all_recorded(world.ledger, world.run, LOSS_REFUSED)
     assert refused.actor == by
@@ -532,29 +557,71 @@ def test_a_no_and_silence_keep_the_schema_and_take_back_an_earlier_yes(world: Wo
 
 def test_a_yes_after_a_no_counts_also_by_the_same_person(world: World) -> None:
     world.state("d1")
-    for hour, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
-        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + hour, tzinfo=UTC)}
+    for place, choice in enumerate((way_back.TAKE, way_back.KEEP, way_back.TAKE)):
+        given = {**answer(choice, "d1"), "responded_at": datetime(2030, 5, 1, 9 + place, tzinfo=UTC)}
         with suppress(AirflowSkipException):
-            asking(world).execute_complete(CONTEXT, given)
+            asking(world, place).execute_complete(at(place), given)
     assert confirmation(world.ledger, world.run, "d1") is not None
 
 
-def test_a_no_that_cannot_be_recorded_is_asked_for_again(world: World) -> None:
+def test_what_is_stated_anew_is_asked_anew_with_its_own_words_at_a_place_of_its_own(world: World) -> None:
+    """Airflow keeps the words of a task instance's first question, also when it is cleared."""
+    record(world.ledger, world.run, MIGRATION_INTENDED, {})
+    world.step("apply.gave_up")
+    state = way_back.StateWayBack(task_id="way_back.state", asks="ask")
+    task = partial(way_back.AskTakeBack, task_id="way_back.ask")
+    shown = []
+    for place, digest in enumerate(("d1", "d2")):
+        world.step("way_back.state_way_back", {"needed": True, "text": "rows are lost"})
+        note(world.ledger, world.run, WAY_BACK_STATED, {"digest": digest, "text": f"{place + 3} values are lost"})
+        offered = state.execute(CONTEXT)
+        assert [one["over"] for one in offered] == ["yes"] * place + [""]
+        with pytest.raises(TaskAwaitingInput):
+            task(**offered[place]).execute(at(place))
+        shown.append(world.asked[-1])
+    assert ["3 values are lost" in shown[0]["body"], "4 values are lost" in shown[1]["body"]] == [True, True]
+    assert [one["params"]["statement"]["value"] for one in shown] == ["d1", "d2"]
+    with pytest.raises(AirflowFailException, match="clear the task that states the loss"):
+        task().execute(at(0))
+    with pytest.raises(TaskDeferred) as closing:
+        task(**offered[0]).execute(at(0))
+    assert isinstance(closing.value.trigger, CloseQuestionTrigger), "nobody is to answer into the void"
+    assert task().execute_complete(at(1), answer(way_back.TAKE, "d2"))["digest"] == "d2"
+    assert confirmation(world.ledger, world.run, "d2") is not None
+
+
+def test_a_yes_whose_task_was_killed_before_its_end_stands_and_is_not_asked_for_again(world: World) -> None:
+    world.state("d1")
+    asking(world).execute_complete(at(0), answer(way_back.TAKE, "d1"))
+    assert way_back.AskTakeBack(task_id="ask").execute(at(0))["by"] == "anna"
+    assert len(world.asked) == 1
+    asking(world, 1)
+    assert len(world.asked) == 2, "who clears the statement is asked, whatever was said before"
+
+
+def test_a_no_that_cannot_be_recorded_is_held_for_two_minutes(world: World) -> None:
     world.state("d1")
     task = asking(world)
+    world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
     world.step("confirm.refuse", LedgerUnavailable("no answer"))
-    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+    with pytest.raises(TaskAwaitingInput) as held:
         task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    assert world.reopened == 0, "Airflow still holds the answer"
+    [since] = (held.value.kwargs or {}).values()
+    long_since = (datetime.fromisoformat(since) - timedelta(minutes=3)).isoformat()
+    with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), since=long_since)
     assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
 
 
 # -- the gate ------------------------------------------------------------------------------------------------
 
 
-def given_at_gate(world: World, by: str, choice: str = gates.GO, **form: str) -> Any:
+def given_at_gate(world: World, by: str, choice: str = GO, **form: str) -> Any:
     """The answer to the question that was asked last, with what its form shows."""
     shown = {"comment": "fine", "fingerprint": world.asked[-1]["params"]["fingerprint"]["value"]}
-    return {**answer(choice, "", by=by), "params_input": {**shown, **form}}
+    given = {"params_input": {**shown, **form}, "responded_at": datetime.now(UTC)}
+    return {**answer(choice, "", by=by), **given}
 
 
 def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration_looks_for(world: World) -> None:
@@ -562,16 +629,18 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
     reference = world.run.release.image.reference
     record(world.ledger, world.run, IMAGE_RESOLVED, {"reference": reference, "digest": "sha256:" + "1" * 64})
     world.surveyed()
-    roles = GateRoles(task_id="roles", about="migration").execute(CONTEXT)
-    assert roles == [{"role": "technical-lead"}, {"role": "on-call-lead"}]
+    roles = GateRoles(task_id="roles", asks="decide", about="migration").execute(CONTEXT)
+    assert roles == [{"role": "technical-lead", "over": ""}, {"role": "on-call-lead", "over": ""}]
     approve = Approve(task_id="approve", about="migration")
-    for given, user in zip(roles, ("anna", "bo"), strict=True):
+    for place, (given, user) in enumerate(zip(roles, ("anna", "bo"), strict=True)):
+        context = cast(Any, {**CONTEXT, "ti": SimpleNamespace(map_index=place, id=uuid4())})
+        context["task_instance"] = context["ti"]
         with pytest.raises(AirflowFailException, match="ApprovalMissing"):
             approve.execute(CONTEXT)
         task = RoleDecision(task_id="decide", evidence_from="", about="migration", **given)
         with pytest.raises(TaskAwaitingInput):
-            task.execute(CONTEXT)
-        assert task.execute_complete(CONTEXT, given_at_gate(world, user))["choice"] == gates.GO
+            task.execute(context)
+        assert task.execute_complete(context, given_at_gate(world, user))["choice"] == GO
     assert "rehearsed up in 2.0 s" in world.asked[0]["body"]
     assert [user["id"] for user in world.asked[1]["assigned_users"]] == ["bo"]
     assert approve.execute(CONTEXT)["people"] == ["anna", "bo"]
@@ -586,13 +655,12 @@ def test_the_migrations_gate_asks_its_own_roles_and_its_go_is_what_the_migration
 def asked_at_gate(**about: Any) -> RoleDecision:
     """A task that has asked the technical lead."""
     named = {"task_id": "decide", "evidence_from": "preflight", "role": "technical-lead", **about}
-    context = {**CONTEXT, "ti": SimpleNamespace(xcom_pull=lambda **_: {})}
     with pytest.raises(TaskAwaitingInput):
-        RoleDecision(**named).execute(cast(Any, context))
+        RoleDecision(**named).execute(CONTEXT)
     return RoleDecision(**named)  # it is resumed by another process
 
 
-@pytest.mark.parametrize("choice", [gates.GO, gates.NO_GO])
+@pytest.mark.parametrize("choice", [GO, NO_GO])
 @pytest.mark.parametrize("about", ["migration", "release"])
 def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_was_open(
     world: World, about: str, choice: str
@@ -607,18 +675,57 @@ def test_an_answer_is_to_what_was_shown_whatever_has_changed_while_the_question_
     else:  # somebody edits the plan
         watch = world.run.environment.watch.model_copy(update={"seconds": 60})
         world.run = replace(world.run, environment=world.run.environment.model_copy(update={"watch": watch}))
-    why = "what was asked about has changed" if choice == gates.GO else "No-Go of technical-lead"
-    with pytest.raises(AirflowFailException, match=why):
-        task.execute_complete(CONTEXT, given)
+    if choice == NO_GO:
+        with pytest.raises(AirflowFailException, match="No-Go of technical-lead"):
+            task.execute_complete(CONTEXT, given)
+    else:
+        assert task.execute_complete(CONTEXT, given)["choice"] == GO
+        with pytest.raises(AirflowFailException, match="something that was approved has changed"):
+            Approve(task_id="approve", about=about).execute(CONTEXT)
     (entry,) = all_recorded(world.ledger, world.run, DECISION)
     assert (entry.payload["choice"], entry.payload["fingerprint"]) == (choice, shown)
 
 
-def test_a_go_that_does_not_say_what_was_shown_is_none(world: World) -> None:
+def test_the_last_question_of_a_gate_fails_when_what_it_showed_has_changed(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration", again=True)
+    given = given_at_gate(world, "anna")
+    note(world.ledger, world.run, TRIED_OUT, {**worlds.TRIED, "id": "f" * 16})
+    with pytest.raises(AirflowFailException, match="what was asked about has changed"):
+        task.execute_complete(CONTEXT, given)
+
+
+def test_an_answer_about_a_rehearsal_that_is_not_there_any_more_is_kept_all_the_same(world: World) -> None:
     world.surveyed()
     task = asked_at_gate(about="migration")
-    with pytest.raises(AirflowFailException, match="does not say what was shown"):
+    given = given_at_gate(world, "anna", NO_GO)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, given)
+    (entry,) = all_recorded(world.ledger, world.run, DECISION)
+    assert (entry.actor, entry.payload["choice"]) == ("anna", NO_GO)
+
+
+@pytest.mark.parametrize("given", [{"by": "carl"}, {"by": "bo"}, {"by": "anna", "fingerprint": "made up"}])
+def test_a_go_that_would_not_count_is_none_either_where_the_rehearsal_is_not_there_any_more(
+    world: World, given: dict[str, str]
+) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    said = given_at_gate(world, **given)
+    note(world.ledger, world.run, SURVEYED, {**worlds.SURVEYED, "digest": "e" * 64})
+    with pytest.raises(AirflowFailException, match="the rehearsal is of another migration"):
+        task.execute_complete(CONTEXT, said)
+    assert world.count(DECISION) == 0
+
+
+def test_a_go_that_does_not_say_what_was_shown_is_asked_again(world: World) -> None:
+    world.surveyed()
+    task = asked_at_gate(about="migration")
+    with pytest.raises(TaskAwaitingInput):
         task.execute_complete(CONTEXT, {**given_at_gate(world, "anna"), "params_input": {}})
+    assert "without what was shown" in INSTANCE.pushed["asked_again"]
+    assert world.count(DECISION) == 0
 
 
 def test_a_failure_of_what_was_never_announced_is_told_to_nobody(world: World) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow import plugins_manager
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineReference
+from airflow.serialization.decoders import decode_deadline_alert
+from airflow.serialization.encoders import encode_deadline_alert
 
 from include.errors import LedgerUnavailable
 from include.plan.loader import load_plan, plan_folder
 from include.steps import rollback_messages
 from stellwerk import deadlines
+from stellwerk.deadline_reference import RunAsked
 from stellwerk.deadlines import rollback_deadline, rollback_deadlines
 
 ASKED = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -23,8 +27,8 @@ def context(**changes: Any) -> dict[str, Any]:
     dag_run = {
         "dag_id": "rollback",
         "dag_run_id": "rb1",
-        "queued_at": ASKED.isoformat().replace("+00:00", "Z"),
-        "run_after": (ASKED - timedelta(hours=1)).isoformat(),
+        "run_after": ASKED.isoformat().replace("+00:00", "Z"),
+        "queued_at": (ASKED + timedelta(hours=1)).isoformat(),  # somebody has cleared a task of it since
         "triggering_user_name": "release-manager",
         "conf": {"release": "3.0.0", "environment": "production", "option": "auto"},
     }
@@ -89,7 +93,30 @@ def test_each_deadline_of_any_environment_has_one_alert() -> None:
     own = load_plan(plan_folder()).environment("production").messages.deadlines
     assert {timedelta(seconds=value) for value in own.model_dump().values()} <= set(intervals)
     assert intervals == sorted(set(intervals))
-    assert all(alert.reference == DeadlineReference.DAGRUN_QUEUED_AT for alert in alerts)
+    assert all(isinstance(alert.reference, RunAsked) for alert in alerts)
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This repository's, loaded as scheduler and API server do."""
+    caches = (plugins_manager._get_plugins, plugins_manager.get_deadline_references_plugins)
+    monkeypatch.setattr(plugins_manager.settings, "PLUGINS_FOLDER", str(plan_folder().parent / "plugins"))
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # Airflow's own
+@pytest.mark.usefixtures("plugins")
+def test_airflow_knows_from_when_they_count() -> None:
+    """A reference that no plugin registers stops every trigger of the DAG."""
+    assert not {name for name in plugins_manager._get_plugins()[1] if "stellwerk" in name}
+    for alert in rollback_deadlines():
+        decoded = decode_deadline_alert(encode_deadline_alert(alert))
+        assert isinstance(decoded.reference.inner_ref, RunAsked)
+        assert decoded.interval == alert.interval
 
 
 def test_it_runs_in_the_triggerer() -> None:

@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import (
 
 from include.errors import DatabaseUnreachable, RollbackBlocked
 from include.steps.database.entries import LOSS_CONFIRMED, RESTORE_STATED
+from include.steps.database.full_restore import must_be_confirmed_now
 from include.steps.record import (
     BROUGHT_BACK,
     ROLLBACK_BLOCKED,
@@ -36,7 +37,9 @@ from include.steps.run import ReleaseRun
 from include.steps.schema_proof import REHEARSED, RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, SchemaFact
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import AskRestore, ResumeApplication, restore_is_over
+from stellwerk.operators.loss import places
 from stellwerk.operators.rollback import BringBack, RollbackEligibility
+from tests.unit.stellwerk.asked_again import asked_again
 from tests.unit.steps.database.test_full_restore import a_loss
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
@@ -82,7 +85,7 @@ def stated(world: World, *, minutes: float = 0) -> str:
     """The digest of a loss that was counted so many minutes ago."""
     loss = a_loss({"orders": (1, 4)}, made_at=datetime.now(UTC) - timedelta(minutes=minutes))
     payload = {"digest": loss.digest, "sentences": loss.sentences, "statement": loss.model_dump_json()}
-    record(world.ledger, world.run, RESTORE_STATED, payload)
+    record(world.ledger, world.run, RESTORE_STATED, payload, number=loss.digest[:16])
     return loss.digest
 
 
@@ -162,8 +165,12 @@ def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_a
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = stated(world)
-    asked: list[dict[str, Any]] = []
+    asked: list[Any] = []
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: asked.append(given))
+    again = asked_again(lambda: asked.append({}))
+    monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", again)
+    with pytest.raises(TaskAwaitingInput):
+        AskRestore(task_id="ask").execute(world.context)
     said: dict[str, Any] = {
         "chosen_options": ["Restore"],
         "params_input": {"reason": "", "statement": digest},
@@ -178,7 +185,34 @@ def test_a_yes_without_a_reason_restores_nothing_ends_nothing_and_is_asked_for_a
     said["params_input"]["reason"] = "the data are damaged"
     assert AskRestore(task_id="ask").execute_complete(world.context, said)["by"] == "anna"
     assert AskRestore(task_id="ask").execute(world.context)["by"] == "anna", "nobody is asked again about that"
-    assert len(asked) == 1
+    assert AskRestore(task_id="ask_again").execute(world.context)["by"] == "anna"
+    assert len(asked) == 2
+
+
+def test_another_count_is_asked_about_at_another_place_and_a_yes_to_it_is_heard(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow keeps the words of a task instance's first question: cleared, it would offer the old statement."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: asked.append(given))
+    digests = []
+    for place in range(2):
+        digests.append(stated(world, minutes=30 * (1 - place)))
+        world.instance.map_index = place
+        offered = places(world.run, world.ledger, "full_restore.state_loss", "ask")
+        assert [one["over"] for one in offered] == ["yes"] * place + [""]
+        with pytest.raises(TaskAwaitingInput):
+            AskRestore(task_id="full_restore.ask", **offered[place]).execute(world.context)
+    assert digests[0] != digests[1]
+    assert [one["params"]["statement"]["value"] for one in asked] == digests
+    said: dict[str, Any] = {
+        "chosen_options": ["Restore"],
+        "params_input": {"reason": "the data are damaged", "statement": asked[-1]["params"]["statement"]["value"]},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": {"id": "anna", "name": "anna"},
+    }
+    AskRestore(task_id="full_restore.ask").execute_complete(world.context, said)
+    must_be_confirmed_now(world.run, world.ledger, now=datetime.now(UTC))
 
 
 def test_people_are_called_to_a_question_for_which_users_are_down(

@@ -33,7 +33,8 @@ def story(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Story:
 
 
 @pytest.mark.parametrize(
-    ("operator", "kinds"), [(PostMortemDraft, {"md", "html", "svg"}), (ReleaseReport, {"md", "html"})]
+    ("operator", "kinds"),
+    [(PostMortemDraft, {"md", "html", "svg"}), (ReleaseReport, {"md", "html", "svg"})],
 )
 def test_the_report_is_written_to_the_folder_that_the_variable_names(
     story: Story, tmp_path: Path, operator: Any, kinds: set[str]
@@ -89,13 +90,20 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> PostMortemDra
     return PostMortemDraft(task_id="draft")
 
 
-def test_the_report_of_a_release_is_written_however_it_ended_and_decides_about_nothing() -> None:
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("production-blue-green", {"final_verification", "start_rollback"}),
+        ("rollback", {"post_mortem_complete"}),
+    ],
+)
+def test_the_report_of_a_release_is_written_however_it_ended_and_decides_about_nothing(
+    name: str, after: set[str]
+) -> None:
     folder = plan_folder().parent / "dags"
-    dag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder").dags[
-        "production-blue-green"
-    ]
+    dag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder").dags[name]
     report = dag.get_task("report")
     assert report.is_teardown
     assert not report.on_failure_fail_dagrun
-    assert report.upstream_task_ids == {"final_verification", "start_rollback"}
+    assert report.upstream_task_ids == after
     assert not report.downstream_task_ids

@@ -20,11 +20,11 @@ def states(dag: DAG, ended: Mapping[str, str]) -> dict[str, str]:
     """
     scheduled: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     finished: list[Any] = []
-    # A mapped task is one of it here, which is all that is asked of the database.
-    session: Any = SimpleNamespace(execute=lambda _: [(task.task_id, 1) for task in mapped])
+    # How many of each there are is all that is asked of the database; a mapped task is one of it here.
+    session: Any = SimpleNamespace(execute=lambda _: [(task.task_id, 1) for task in before])
     upstream = {task_id: task.upstream_task_ids for task_id, task in scheduled.task_dict.items()}
     for task in map(scheduled.get_task, TopologicalSorter(upstream).static_order()):
-        mapped = [one for one in task.upstream_list if one.get_needs_expansion()]
+        before = task.upstream_list
         instance = _Instance(task, dag.dag_id)
         context = DepContext(flag_upstream_failed=True, finished_tis=cast(Any, finished))
         unmet = [

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, cast
 
 import pytest
 
 from include.errors import MessageError
+from include.ledger import urgent
 from include.ledger.store import Ledger
 from include.messages.deliver import FAILED, SENT
 from include.messages.model import Message
 from include.steps import page as paging
 from include.steps.page import Matter, matters, page, within
 from include.watch.config import WatchOutcome
+from tests.memory import MemoryLedger
 from tests.unit.steps.watching import CUTOVER, begun, cut_over_ledger, release_run
 
 RUN = release_run()
@@ -60,6 +63,26 @@ def test_a_slack_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     for_ever.set()
     assert memory.written[-1].kind == FAILED
     assert "no answer" in str(memory.written[-1].payload) or "within" in str(memory.written[-1].payload)
+
+
+def test_a_ledger_that_hangs_takes_no_more_than_its_part_of_a_pages_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, asked = threading.Event(), threading.Event()
+
+    class Hung(MemoryLedger):
+        def head(self) -> Any:
+            asked.set()
+            released.wait(30)
+
+    got: list[Message] = []
+    monkeypatch.setattr(urgent, "SECONDS", 0.2)
+    began = time.monotonic()
+    try:
+        assert page(RUN, cast(Ledger, Hung()), MATTER, {"slack": got.append})
+    finally:
+        released.set()
+    assert time.monotonic() - began < 1
+    assert asked.is_set()
+    assert "kann doppelt ankommen" in got[0].text
 
 
 def test_a_transports_own_error_is_handed_on() -> None:

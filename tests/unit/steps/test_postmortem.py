@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +11,11 @@ import pytest
 from upath import UPath
 
 from include.errors import LedgerError, ReportError
+from include.ledger.chain import head_of
 from include.ledger.store import Ledger
+from include.plan.loader import load_plan, plan_folder
 from include.report.postmortem import __main__ as command
+from include.report.release.check import check
 from include.steps.postmortem import DRAFTED, REPORTED, write_postmortem, write_release_report
 from tests.unit.report.postmortem.records import Story, TimedLedger, at, automatic, by_hand, release_run
 
@@ -87,10 +91,23 @@ def test_the_release_report_is_written_the_same_way(tmp_path: Path) -> None:
     assert write_release_report(story.run, story.ledger, tmp_path, at(70)) == first
     assert story.entries[-2].kind == REPORTED
     assert first["outcome"].startswith("Zurückgerollt")
-    report, page = (tmp_path / "3.0.0" / "production" / file["name"] for file in first["files"])
+    report, page, _ = (tmp_path / "3.0.0" / "production" / file["name"] for file in first["files"])
     assert report.name.startswith(f"report-{RUN}")
-    assert report.read_text().startswith("# Release-Bericht: 3.0.0 in production")
-    assert "<h1>Release-Bericht: 3.0.0 in production</h1>" in page.read_text()
+    assert report.read_text().startswith("# Release-Bericht: 3.0.0\n\n**Zurückgerollt: ")
+    assert "<h1>Release-Bericht: 3.0.0</h1>" in page.read_text()
+    assert first["head"] == head_of(story.entries[:-2]).short
+    for file in (report, page):
+        assert check(file.read_text(), file.name, story.entries).problems == ()
+
+
+def test_the_release_report_covers_every_environment(tmp_path: Path) -> None:
+    story = automatic()
+    staging = replace(story.run, environment=load_plan(plan_folder()).environment("staging"), run_id="rehearsal")
+    story.note(-90_000, "release.verified", {"slot": "green"}, run=staging)
+    done = write_release_report(story.run, story.ledger, tmp_path, at(60))
+    report = (tmp_path / "3.0.0" / "production" / done["files"][0]["name"]).read_text()
+    assert "| staging | Release abschließend geprüft |" in report
+    assert done["outcome"].startswith("Zurückgerollt"), "what happened in production is what a release came to"
 
 
 def test_a_release_that_left_nothing_has_no_report(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,13 +18,16 @@ from include.errors import (
     LedgerUnavailable,
     MessageError,
     MessageGivenUp,
+    MessageIncomplete,
+    MessageRefused,
     NotEnoughEndpoints,
     RollbackRefused,
     VerificationFailed,
 )
+from include.ledger import urgent
 from include.ledger.store import Ledger
 from include.messages.deliver import FAILED, SENT
-from include.messages.model import Message
+from include.messages.model import Message, Receipt, Refusal
 from include.messages.rollback import DUTIES, GIVE_UP_AFTER
 from include.plan.deadlines import MessageDeadlines
 from include.plan.loader import load_plan, plan_folder
@@ -70,9 +75,10 @@ def the_service(direction: Any = "back", *, ago: float = 0.0, holder: str = HOLD
 
 @dataclass
 class Servers:
-    """Slack and a mail server, each of which can be dead."""
+    """Slack and a mail server, each of which can be dead, or refuse for good."""
 
     dead: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)
     got: list[Message] = field(default_factory=list)
 
     @property
@@ -82,6 +88,8 @@ class Servers:
     def _take(self, message: Message) -> None:
         if message.kind in self.dead:
             raise MessageError(f"{message.kind} is dead", seen="connection refused")
+        if message.kind in self.refusing:
+            raise MessageRefused(f"{message.kind} refuses", seen="channel_not_found", remedy="create the channel")
         self.got.append(message)
 
     @property
@@ -184,6 +192,56 @@ def test_a_missed_deadline_is_recorded_and_takes_the_other_way(duty: Any, dead: 
     assert len(written(desk, MISSED)) == 1
 
 
+@pytest.mark.parametrize(
+    ("duty", "refusing", "name"),
+    [("alert", "slack", "escalation-rollback-alert"), ("mail", "mail", "escalation-rollback-mail")],
+)
+def test_what_is_refused_for_good_takes_the_other_way_at_once(duty: Any, refusing: str, name: str) -> None:
+    servers = Servers(refusing={refusing})
+    desk = a_desk(servers, the_service())
+    for _ in range(2):
+        with pytest.raises(MessageRefused) as caught:
+            tell(desk, duty)
+        assert not caught.value.retryable
+    assert servers.names == [name]
+    assert "channel_not_found" in servers.got[0].text
+    assert "verstrichen" not in servers.got[0].text
+    assert "verpasst" not in servers.got[0].text
+    assert written(desk, MISSED) == []
+    assert "do: create the channel" in written(desk, FAILED)[0]["error"]
+
+
+def test_what_is_refused_and_cannot_be_told_otherwise_either_is_tried_again() -> None:
+    servers = Servers(refusing={"slack"}, dead={"mail"})
+    desk = a_desk(servers, the_service())
+    for ledger in (desk.ledger, None):
+        with pytest.raises(MessageError) as caught:
+            tell(replace(desk, ledger=ledger), "alert")
+        assert caught.value.retryable
+    servers.dead.clear()
+    with pytest.raises(MessageRefused):
+        tell(desk, "alert")
+    assert servers.names == ["escalation-rollback-alert"]
+
+
+def test_a_stakeholder_whom_the_mail_server_puts_off_is_told_later() -> None:
+    servers, run, address = Servers(), a_run(), "boss@valeo.example"
+    messages = run.environment.messages.model_copy(update={"stakeholders": (address, "all@valeo.example")})
+    run = replace(run, environment=run.environment.model_copy(update={"messages": messages}))
+    desk = a_desk(servers, the_service(), run)
+
+    def greylist(message: Message) -> Receipt:
+        return Receipt(refused={address: Refusal(450, "later")})
+
+    desk = replace(desk, send={**servers.send, "mail": greylist})
+    with pytest.raises(MessageIncomplete) as caught:
+        tell(desk, "mail")
+    assert caught.value.retryable
+    tell(replace(desk, send=servers.send), "mail")
+    assert [one.recipients for one in servers.got] == [(address,)]
+    assert written(desk, MISSED) == []
+
+
 def test_before_the_deadline_a_dead_server_is_nobodys_alarm() -> None:
     servers = Servers({"mail"})
     desk = a_desk(servers, the_service(ago=60))
@@ -261,6 +319,30 @@ def test_a_ledger_that_dies_meanwhile_changes_nothing() -> None:
     desk = a_desk(servers, the_service(ago=4000), ledger=Dying())
     assert "sent" in tell(desk, "alert")
     assert servers.names == ["rollback-alert"]
+
+
+def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for_each_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+
+    class Hung(MemoryLedger):
+        def head(self) -> Any:
+            released.wait(30)
+
+        entries = find = append = lambda self, *_, **__: released.wait(30)  # type: ignore[assignment]
+
+    monkeypatch.setattr(urgent, "SECONDS", 0.5)
+    servers, began = Servers(), time.monotonic()
+    desk = a_desk(servers, the_service(), ledger=Hung())
+    try:
+        assert "sent" in tell(desk, "alert")
+        assert time.monotonic() - began < 2
+        assert overdue(replace(desk, service=the_service(ago=4000)))
+    finally:
+        released.set()
+    assert servers.names[0] == "rollback-alert"
+    assert "kann doppelt ankommen" in servers.got[0].text
 
 
 # -- what Airflow's deadline calls ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,41 @@ def test_a_longer_watch_or_another_role_voids_the_approval(run: ReleaseRun) -> N
     roles = environment.gate.model_copy(update={"roles": {"technical-lead": ("x", "y")}})
     others = [longer, environment.model_copy(update={"gate": roles})]
     assert len({run.fingerprint, *(replace(run, environment=other).fingerprint for other in others)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("", {"cleanup": "uninstall"}),
+        ("", {"drain": "leave"}),
+        ("", {"namespace": "elsewhere"}),
+        ("", {"chart_accept": {"hook": "we know it"}}),
+        ("watch", {"unknown_limit_ratio": 0.9}),
+        ("watch", {"min_requests": 1}),
+        ("traffic", {"service": "elsewhere"}),
+        ("connections", {"kubernetes": "another_cluster"}),
+    ],
+)
+def test_how_a_release_is_done_and_judged_is_approved_with_it(
+    run: ReleaseRun, part: str, changes: dict[str, Any]
+) -> None:
+    environment = run.environment
+    if part:
+        changes = {part: getattr(environment, part).model_copy(update=changes)}
+    assert replace(run, environment=environment.model_copy(update=changes)).fingerprint != run.fingerprint
+
+
+def test_fewer_smoke_checks_and_another_old_version_are_something_else(run: ReleaseRun) -> None:
+    fewer = run.environment.model_copy(update={"smoke": run.environment.smoke[:1]})
+    older = run.release.model_copy(update={"previous": "2.8.0"})
+    found = {run.fingerprint, replace(run, environment=fewer).fingerprint, replace(run, release=older).fingerprint}
+    assert len(found) == 3
+
+
+def test_what_only_tells_people_is_not_approved(run: ReleaseRun) -> None:
+    connections = run.environment.connections.model_copy(update={"slack": "another"})
+    told = run.environment.model_copy(update={"connections": connections, "contacts": ()})
+    assert replace(run, environment=told).fingerprint == run.fingerprint
 
 
 def test_what_the_plan_does_not_know_is_refused() -> None:

@@ -19,6 +19,7 @@ from include.steps.feedback import Report
 from include.steps.record import SWITCHED_BACK, WATCH_EXTENDED, WATCH_ROLLBACK_ORDERED
 from include.steps.run import ReleaseRun
 from include.steps.steering import (
+    accepted_outcome,
     held_by_feedback,
     left_meanwhile,
     people_of,
@@ -38,6 +39,7 @@ from include.steps.watch import conclude_watch
 from include.watch.config import WatchConfig, WatchOutcome
 from include.watch.steer import ACCEPT, EXTEND, ROLL_BACK, Extended
 from tests.memory import MemoryLedger
+from tests.unit.slo.series import accounted, traffic
 from tests.unit.steps.watching import CUTOVER, answer, begun, cut_over_ledger, release_run
 
 
@@ -209,3 +211,16 @@ def test_the_switch_is_recorded_once_with_who_ordered_it(
     assert switched.payload["by"] == "watch (technical-lead)"
     assert switched.at == datetime.fromtimestamp(at, UTC)
     assert not [entry for entry in memory.written if entry.kind == WATCH_ROLLBACK_ORDERED]
+
+
+def test_who_accepts_a_watch_leaves_what_was_seen_until_then(config: WatchConfig) -> None:
+    given = replace(answer(ACCEPT), comment="known")
+    nothing = accepted_outcome(config, given, now=1.0)
+    assert nothing.sentence == "accepted by technical-lead: known"
+    seen, _ = accounted(
+        traffic(10, per_second=20, error_rate=1.0), config.environment.slo, config.environment.watch
+    )
+    told = accepted_outcome(config, given, now=1.0, account=seen)
+    assert told.sentence.startswith(
+        "accepted by technical-lead: known; seen until 00:00 UTC: 200 requests, error rate 100"
+    )

@@ -166,6 +166,19 @@ def test_a_late_yes_to_what_another_run_has_undone_since_takes_nobody_down(undon
     assert done(stop_application, third, application, ledger)["needed"]
 
 
+def test_who_took_it_up_again_does_not_wait_for_it_after_another_run_has_restored() -> None:
+    first, second, ledger = a_rollback("rb1"), a_rollback("rb2"), cast("Ledger", MemoryLedger())
+    second = replace(second, environment=second.environment.model_copy(update={"deploy_timeout_seconds": 0.01}))
+    application = Application(first)
+    done(stop_application, second, application, ledger)
+    done(resume_application, second, application, ledger)
+    done(stop_application, first, application, ledger)
+    record(ledger, first, RESTORED, {})
+    told = done(resume_application, second, application, ledger)
+    assert not told["needed"]
+    assert "does not belong to the restored database" in told["sentence"]
+
+
 def test_a_slot_that_is_not_there_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     run, ledger = a_rollback(), cast("Ledger", MemoryLedger())
     application = Application(run, sizes={"green": 3})

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from include.report import drawing
 from include.report.postmortem import plot
 from include.report.postmortem.draft import post_mortem
 from include.report.postmortem.model import PostMortem
@@ -100,7 +101,7 @@ def test_a_series_that_knows_nothing_is_drawn_as_unknown() -> None:
     [(0, 8, 1), (0, 60, 10), (0, 3600, 600), (0, 86400 * 3, 28800), (0.5, 1.2, 1)],
 )
 def test_ticks_are_round_and_few(start: float, end: float, expected: int) -> None:
-    ticks = plot._ticks(start, end)
+    ticks = drawing.ticks(start, end)
     assert all(tick % expected == 0 and start <= tick <= end for tick in ticks)
     assert 1 <= len(ticks) <= 10
 

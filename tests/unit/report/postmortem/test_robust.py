@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from include.report.postmortem.document import markdown
 from include.report.postmortem.draft import post_mortem
 from include.report.postmortem.plot import svg
-from include.report.summary import summarise
+from include.report.release import document
+from include.report.release.draft import release_report
 from tests.unit.report.postmortem.records import Story, at
 
 NEAR = at(0).timestamp()
@@ -114,7 +115,9 @@ def test_any_record_makes_a_draft(facts: list[tuple[int, str, dict[str, Any], st
     assert all(span.length.total_seconds() >= 0 for span in found.spans)
     assert all(gap.end > gap.start for gap in found.series.gaps)
     assert markdown(found, picture=None, timezone="Europe/Berlin").startswith("# Post-Mortem (Entwurf): 3.0.0")
-    assert summarise(entries, timezone="Europe/Berlin").startswith("# Release-Bericht: 3.0.0")
+    report = release_report(entries)
+    assert document.markdown(report, stem="bericht").startswith("# Release-Bericht: 3.0.0")
+    assert report.short
 
 
 @settings(max_examples=10)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from include.errors import ApprovalMissing, TrafficError
+from include.gate.form import Frame
 from include.ledger.approvals import GO
 from include.ledger.store import Ledger
 from include.steps.database.entries import MIGRATION_WATCH_FAILED, SURVEYED, TRIED_OUT, note
@@ -18,6 +19,8 @@ from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATED
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
+
+FRAME = Frame(datetime(2030, 1, 1, 12, tzinfo=UTC))
 
 
 def ledger_with(survey: dict[str, Any] | None = None, tried: dict[str, Any] | None = None) -> Ledger:
@@ -107,7 +110,7 @@ def test_what_makes_a_rehearsal_no_other_one_leaves_it_valid() -> None:
 
 def test_the_question_holds_what_matters() -> None:
     ledger = ledger_with(tried={"rows": ["public.orders: 12 rows before, 11 after"]})
-    asked = question(decided_about(a_run(), ledger), "technical-lead", ledger)
+    asked = question(decided_about(a_run(), ledger), "technical-lead", ledger, FRAME)
     for part in (
         "- erp: b → c (c)",
         "- warning: c.py:3: holds a lock for long",
@@ -116,7 +119,7 @@ def test_the_question_holds_what_matters() -> None:
         "- going back loses 3 values of orders.delivery_date",
         "- warning: public.orders is written anew",
         "- warning: public.orders: 12 rows before, 11 after",
-        "| rehearsal | `0123456789abcdef` |",
+        "- rehearsal: `0123456789abcdef`",
     ):
         assert part in asked.body, part
 
@@ -127,7 +130,7 @@ def test_the_question_warns_of_what_is_not_proven() -> None:
         "way_back": {"proven": False, "why": "c.py takes nothing back"},
     }
     ledger = ledger_with(tried=tried)
-    body = question(decided_about(a_run(), ledger), "on-call-lead", ledger).body
+    body = question(decided_about(a_run(), ledger), "on-call-lead", ledger, FRAME).body
     assert "- warning: it is not proven that the old version works on the new schema: no tests" in body
     assert "- warning: going back means restoring the backup: c.py takes nothing back" in body
 
@@ -137,6 +140,6 @@ def test_the_question_warns_of_what_an_earlier_run_has_left() -> None:
     left = record(ledger, a_run("r0"), MIGRATED, {"revisions": ["c"]})
     told = {"number": 0, "migrated": left.sequence, "sentence": "half of the answers were errors"}
     record(ledger, a_run("r0"), MIGRATION_WATCH_FAILED, told)
-    body = question(decided_about(a_run(), ledger), "technical-lead", ledger).body
+    body = question(decided_about(a_run(), ledger), "technical-lead", ledger, FRAME).body
     assert "- warning: run r0 has migrated, and has not seen the schema that its rehearsal ended with" in body
     assert "its watch did not pass: half of the answers were errors" in body

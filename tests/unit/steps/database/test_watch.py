@@ -27,10 +27,13 @@ from include.steps.database.entries import (
     MIGRATION_WATCH_FAILED,
     MIGRATION_WATCH_STARTED,
     MIGRATION_WATCHED,
+    NEEDLESS,
+    NOTHING_PENDING,
+    note,
 )
 from include.steps.database.watch import begin_window, called_for, conclude, open_window, settled
 from include.steps.database.watched import not_seen_well
-from include.steps.record import all_recorded, record
+from include.steps.record import all_recorded, record, recorded
 from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, UNDONE
 from include.watch.config import Kept, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
@@ -160,7 +163,14 @@ class TestBeginning:
 
 class TestSettled:
     def test_where_nothing_was_migrated_nothing_is_watched(self) -> None:
-        assert settled(RUN, a_ledger()) == {"watched": False, "sentence": "nothing was migrated"}
+        ledger = a_ledger()
+        assert settled(RUN, ledger) == {"watched": False, "sentence": "nothing was migrated"}
+        assert recorded(ledger, RUN, NEEDLESS) is None, "whoever did not look knows nothing"
+        note(ledger, RUN, NOTHING_PENDING, {"revisions": ["c"]})
+        for _ in range(2):
+            assert settled(RUN, ledger) == {"watched": False, "sentence": "nothing was migrated"}
+        [said] = all_recorded(ledger, RUN, NEEDLESS)
+        assert said.payload["sentence"] == "nothing was to be migrated, the schema is the release's already (c)"
 
     async def test_what_was_migrated_is_to_be_watched_until_that_has_passed(self) -> None:
         ledger = migrated()
@@ -235,18 +245,18 @@ class TestWhatAnotherRunHasLeft:
         ledger, another = a_ledger(), a_run("another")
         assert not_seen_well(RUN, ledger) == ()
         record(ledger, another, MIGRATION_INTENDED, {})
-        [began, _] = not_seen_well(RUN, ledger)
+        [began, *_] = not_seen_well(RUN, ledger)
         assert began == "run another has begun to migrate, how far it came is not recorded"
         record(ledger, another, MIGRATED, {}, at=T0)
-        [differs, unwatched] = not_seen_well(RUN, ledger)
+        [differs, unseen, unwatched] = not_seen_well(RUN, ledger)
         assert differs.startswith("run another has migrated, and has not seen the schema")
-        assert unwatched.endswith("its watch has not ended")
+        assert unseen == "nobody has seen the running version work on the schema that run another left"
+        assert unwatched == "its watch has not ended"
         record(ledger, another, MIGRATION_VERIFIED, {})
         window = await begin_window(another, cast(Cluster, Traffic()), ledger)
         with pytest.raises(FailsOnNewSchema):
             conclude(another, ledger, window, outcome("FIRED"))
-        [failed] = not_seen_well(RUN, ledger)
-        assert failed.endswith("its watch did not pass: so it was")
+        assert not_seen_well(RUN, ledger) == (unseen, "its watch did not pass: so it was")
         assert not_seen_well(another, ledger) == ()
         conclude(RUN, ledger, await begun(ledger), outcome("PASSED"))
         assert not_seen_well(RUN, ledger) == ()

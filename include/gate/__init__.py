@@ -1,0 +1,1 @@
+"""The rules of gates: what is asked, what an answer means, when people are reminded, what settles a point."""

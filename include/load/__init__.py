@@ -1,0 +1,1 @@
+"""A load test: simulated users in a process of their own, what they measured, what it means."""

@@ -1,0 +1,113 @@
+"""The checklists of an environment for one release: how they stand, and what people tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from include.errors import ApprovalMissing
+from include.gate.checklist import CHECKED, EVIDENCE, TICKED, Point, points, unsettled
+from include.gate.form import Frame, cut, shortened
+from include.ledger.entry import Entry, NewEntry
+from include.ledger.store import Ledger
+from include.plan.people import ChecklistItem
+from include.steps.gate import Question
+from include.steps.record import record
+from include.steps.run import ReleaseRun
+from include.steps.staging.subject import rehearsal_for
+
+MOST_POINTS = 24
+
+Lists = Mapping[str, tuple[Point, ...]]
+
+
+def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
+    """How every point of the lists stands; a list that the environment does not have has no points."""
+    entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=EVIDENCE)
+    lists = {name: _items(run, name) for name in names}
+    rehearsal = rehearsal_for((item for items in lists.values() for item in items), run, ledger)
+    return {name: points(items, entries, checklist=name, rehearsal=rehearsal) for name, items in lists.items()}
+
+
+def roles_of(lists: Lists) -> tuple[str, ...]:
+    """The roles that have yet to tick something, in the order in which the lists name them."""
+    open_points = [point for found in lists.values() for point in found if point.standing != "settled"]
+    return tuple(dict.fromkeys(point.role for point in open_points if point.role is not None))
+
+
+def open_for(lists: Lists, role: str) -> tuple[str, ...]:
+    """What a role has yet to tick."""
+    return tuple(point.text for found in lists.values() for point in unsettled(found, role))
+
+
+def checklist_question(run: ReleaseRun, role: str, lists: Lists, frame: Frame) -> Question:
+    """Compose the question of one role: its own points, and how the others stand."""
+    release, environment = run.release, run.environment
+    own = open_for(lists, role)
+    others = [point for found in lists.values() for point in found if point.text not in own]
+    lines = [
+        f"**{release.version}** to **{environment.name}**: {', '.join(lists)}.",
+        "",
+        *(f"- ☐ {text}" for text in own),
+        "",
+        *(f"- {line}" for line in shortened([point.line for point in others], MOST_POINTS)),
+        "",
+        "Tick what is so, and say in the comment how you know.",
+        f"**Waits until {frame.deadline:%Y-%m-%d %H:%M} UTC.**",
+    ]
+    subject = f"{release.version} to {environment.name}: {', '.join(lists)}, your points as {role}"
+    return Question(subject, "\n".join(cut(line) for line in lines))
+
+
+def record_ticks(
+    ledger: Ledger,
+    run: ReleaseRun,
+    lists: Lists,
+    role: str,
+    ticked: Sequence[str],
+    user: str,
+    comment: str,
+    at: datetime,
+) -> tuple[Entry, ...]:
+    """Write what somebody ticked, an entry for each list."""
+    written = []
+    for name, found in lists.items():
+        mine = [point.text for point in found if point.role == role and point.text in ticked]
+        if not mine:
+            continue
+        payload = {"checklist": name, "role": role, "points": mine, "comment": comment}
+        key = f"{TICKED}/{run.release_id}/{run.phase}/{name}/{role}/{user}/{at.timestamp():.6f}"
+        written.append(ledger.append(_of(run, TICKED, user, payload, key, at)))
+    return tuple(written)
+
+
+def conclude(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> dict[str, Any]:
+    """Record that every point is settled, and by what.
+
+    :raises ApprovalMissing: naming the points that are not
+    """
+    lists = standing_of(run, ledger, names)
+    missing = [point for found in lists.values() for point in found if point.standing != "settled"]
+    if missing:
+        raise ApprovalMissing(
+            f"{', '.join(names)}: not every point is settled",
+            expected="; ".join(point.text for point in missing),
+            seen="; ".join(point.line for point in missing),
+            remedy="do what leaves the record, or have the role tick it: clear the first task of this gate, with "
+            "what comes after it; a point that its evidence speaks against is given to a role in "
+            f"environments/{run.environment.name}.yaml, so that somebody answers for it",
+        )
+    settled = {name: {point.text: point.why for point in found} for name, found in lists.items()}
+    payload = {"lists": settled}
+    return dict(record(ledger, run, CHECKED, payload, number="+".join(names)).payload)
+
+
+def _items(run: ReleaseRun, name: str) -> tuple[ChecklistItem, ...]:
+    return next((items for known, items in run.environment.checklists.items() if known == name), ())
+
+
+def _of(
+    run: ReleaseRun, kind: str, actor: str, payload: Mapping[str, Any], key: str | None, at: datetime
+) -> NewEntry:
+    return NewEntry(kind, run.release.version, run.environment.name, run.run_id, actor, payload, key=key, at=at)

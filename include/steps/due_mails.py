@@ -1,0 +1,106 @@
+"""The mails of all releases whose time has come: each is sent once, and again when what it tells has changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from include.errors import StellwerkError
+from include.ledger.store import Ledger
+from include.messages.deliver import FAILED, SENT, deliver
+from include.messages.doubt import wait_after
+from include.messages.model import Message
+from include.plan.communication import MailEvent
+from include.plan.loader import Plan, conflicts_of
+from include.plan.models import Release
+from include.steps.announce import Transports, occasion_of
+from include.steps.mails import LIVE_IN, planned_at, release_mail
+from include.steps.phase import PHASE_STARTED
+from include.steps.run import open_run
+
+log = logging.getLogger(__name__)
+
+LATE: Final = timedelta(hours=24)
+"""So long after its time the completion is still sent by itself."""
+
+REHEARSAL: Final = "staging-deploy"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of the mails of a look.
+
+    :param done: a sentence for each that is out
+    :param failed: a sentence for each that is not, and should be
+    """
+
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def send_due(plan: Plan, ledger: Ledger, send: Transports, run_id: str, now: datetime) -> Told:
+    """Send what is due and was not sent; one that cannot be sent keeps no other from it.
+
+    :param run_id: Airflow's id of the run that looks
+    :raises LedgerError: nobody knows what was sent
+    """
+    done, failed = [], []
+    for release, event in due(plan, ledger, now):
+        try:
+            if told := _send(plan, release, event, ledger, send, run_id, now):
+                done.append(told)
+        except StellwerkError as error:
+            failed.append(f"{event} of {release.version}: {error}")
+    return Told(tuple(done), tuple(failed))
+
+
+def due(plan: Plan, ledger: Ledger, now: datetime) -> Iterator[tuple[Release, MailEvent]]:
+    """The mails that there may be something to tell by now.
+
+    A release is announced when its rehearsal has begun: until then nobody has agreed to it. One that the calendar
+    does not start is not announced either.
+    """
+    begun = {
+        entry.release for entry in ledger.entries(kinds=(PHASE_STARTED,)) if entry.payload["phase"] == REHEARSAL
+    }
+    refused = conflicts_of(plan, now)
+    for release in plan.releases.values():
+        if release.version in refused:
+            log.warning("%s is not announced: it does not fit the other releases", release.version)
+        elif release.version in begun and now < release.at("sign_off"):
+            yield release, "announcement"
+        at = planned_at(release, "completion")
+        if at and at <= now <= at + LATE:
+            yield release, "completion"
+
+
+def _send(
+    plan: Plan, release: Release, event: MailEvent, ledger: Ledger, send: Transports, run_id: str, now: datetime
+) -> str:
+    run = open_run(
+        plan,
+        release=release.version,
+        environment=LIVE_IN,
+        phase="release-mails",
+        run_id=run_id,
+        triggered_by=None,
+    )
+    message = release_mail(run, occasion_of(run, ledger), event, ledger, now)
+    if message is None:
+        return ""
+    if (again := _rests_until(message, ledger)) and now < again:
+        return f"{message.key} could not be sent; it is tried again after {again:%H:%M} UTC"
+    return str(deliver(ledger, message, send[message.kind], now))
+
+
+def _rests_until(message: Message, ledger: Ledger) -> datetime | None:
+    """When a mail that nobody took, or not for everybody, is tried again; None when it was not tried."""
+    tries = [
+        entry
+        for entry in ledger.entries(release=message.release, environment=message.environment, kinds=(FAILED, SENT))
+        if entry.payload.get("message") == message.key and (entry.kind == FAILED or entry.payload.get("put_off"))
+    ]
+    return tries[-1].at + timedelta(seconds=wait_after(message, len(tries))) if tries else None
