@@ -31,7 +31,7 @@ def release_decided(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
 
 
 def _schema_covers(run: ReleaseRun, ledger: Ledger) -> dict[str, str]:
-    fact = schema_fact(run, ledger)
+    fact = schema_fact(run, ledger, for_its_go=True)
     if fact.proof == "unchanged":
         return {}
     ours = [one for one in standing(course_of(run, ledger)) if one.release == run.release.version]
