@@ -13,7 +13,7 @@ from include.plan.fingerprint import chart_digest
 from include.plan.people import ChecklistItem
 from include.steps.database.entries import MIGRATION_VERIFIED
 from include.steps.images import pinned
-from include.steps.record import CUT_OVER, all_recorded, recorded
+from include.steps.record import CUT_OVER, OBSERVED, all_recorded, recorded
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import SERVED
 from include.version import VERSION
@@ -99,7 +99,8 @@ def _told(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
     What is tried in staging after that decides no more about going there.
     """
     found = ledger.entries(release=run.release.version, environment=STAGING, kinds=(REHEARSED, *TAKEN_BACK))
-    moved = all_recorded(ledger, run, CUT_OVER)
+    # What was seen of the switch is recorded at once, that it was proven later, perhaps by another attempt.
+    moved = all_recorded(ledger, run, OBSERVED, CUT_OVER)
     return tuple(entry for entry in found if not moved or entry.sequence < moved[0].sequence)
 
 

@@ -11,7 +11,7 @@ from include.gate.rehearsal import Differences, Subject, differences
 from include.ledger.entry import NewEntry
 from include.plan.fingerprint import chart_digest
 from include.plan.models import ImageRef
-from include.steps.record import CUT_OVER, ROLLED_BACK, record
+from include.steps.record import CUT_OVER, CUTOVER_INTENDED, OBSERVED, ROLLED_BACK, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.complete import conclude
 from include.steps.staging.entries import REHEARSAL_COMPLETED
@@ -97,14 +97,21 @@ def test_a_go_for_production_is_for_the_rehearsal_that_was_shown(tmp_path: Any) 
     }
 
 
-def test_what_is_tried_after_the_cutover_voids_no_go(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [(OBSERVED, CUT_OVER), (CUT_OVER,)],
+    ids=["a proof that failed is tried again", "whoever moved the traffic was killed before it told"],
+)
+def test_what_is_tried_after_the_switch_voids_no_go(tmp_path: Any, kinds: tuple[str, ...]) -> None:
     run, ledger, asked = a_run(), a_ledger(), production()
     show(ledger, run)
     conclude(run, ledger, tmp_path)
     before = rehearsal_covers(asked, ledger)
-    record(ledger, asked, CUT_OVER, {})
-    record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number="later")
-    assert rehearsal_covers(asked, ledger) == before
+    record(ledger, asked, CUTOVER_INTENDED, {})
+    for kind in kinds:
+        record(ledger, asked, kind, {})
+        record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number=f"after {kind}")
+        assert rehearsal_covers(asked, ledger) == before
     newest = rehearsal_of(asked, ledger).newest
     assert newest is not None
     assert newest.payload["result"] == "passed"
