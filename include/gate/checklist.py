@@ -146,8 +146,8 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
     if after is not None:
         return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
-    doubt = against(found, known.rehearsal.released) if kind == REHEARSED else judged(found, entries)
-    return doubt or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
+    said = against(found, known.rehearsal.released) if kind == REHEARSED else judged(found, entries)
+    return said or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
 
 
 def _needless(task: str, entries: Sequence[Entry]) -> Entry | None:

@@ -27,7 +27,7 @@ _INSTEAD: Final[Mapping[str, str]] = {"watch.passed": _ENDED, "migration.watched
 
 
 def judged(record: Entry, entries: Sequence[Entry]) -> Found | None:
-    """What speaks against a point that this record is to settle, or leaves it unknown; None where nothing does.
+    """What a record says of the point that it is to settle; None where it says no more than that it is there.
 
     :param entries: of the release in its environment, oldest first
     """
@@ -81,12 +81,14 @@ def _newest_of_run(record: Entry, entries: Sequence[Entry], kind: str) -> Entry 
     return next(of_run, None)
 
 
-def _cutover(record: Entry, _: Sequence[Entry]) -> Found | None:
-    """It is recorded whatever users have seen of it."""
+def _cutover(record: Entry, _: Sequence[Entry]) -> Found:
+    """It is recorded whatever users have seen of it: a request that was lost is downtime, one that the old version
+    still answered is none, and is said.
+    """
     seen = record.payload.get("observation") or {}
     if "lost" not in seen:
         return "unknown", str(seen.get("sentence") or "nobody watched the switch")
-    return ("open", str(seen.get("sentence", ""))) if seen["lost"] or seen.get("old_after_new") else None
+    return "open" if seen["lost"] else "settled", str(seen.get("sentence", ""))
 
 
 def _migration(record: Entry, entries: Sequence[Entry]) -> Found | None:
