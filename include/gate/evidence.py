@@ -19,7 +19,9 @@ _FAILED: Final = "migration.watch-failed"
 _KEPT: Final = "database.loss-refused"
 _ENDED: Final = "watch.ended"
 _ACCEPTED: Final = "watch.accepted"
-JUDGED_BY: Final = (_BEGUN, _APPLIED, _NOTHING, _FAILED, _KEPT, _ENDED, _ACCEPTED)
+_CUTOVER: Final = "cutover.done"
+_REPORT: Final = "report.written"
+JUDGED_BY: Final = (_BEGUN, _APPLIED, _NOTHING, _FAILED, _KEPT, _ENDED, _ACCEPTED, _CUTOVER)
 """The kinds of entries that a record is judged by, beside itself."""
 
 _INSTEAD: Final[Mapping[str, str]] = {"watch.passed": _ENDED, "migration.watched": _FAILED}
@@ -33,6 +35,18 @@ def judged(record: Entry, entries: Sequence[Entry]) -> Found | None:
     """
     judge = _JUDGES.get(record.kind)
     return judge(record, entries) if judge else None
+
+
+def of_attempt(kind: str, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries among which a record of this kind counts: a report is about the attempt whose run wrote it, so
+    that only what the run of the newest cutover has written since is about that.
+    """
+    if kind != _REPORT:
+        return entries
+    cut = next((entry for entry in reversed(entries) if entry.kind == _CUTOVER), None)
+    if cut is None:
+        return ()
+    return [entry for entry in entries if entry.sequence > cut.sequence and entry.run_id == cut.run_id]
 
 
 def ended_badly(kind: str, entries: Sequence[Entry]) -> Entry | None:
@@ -115,6 +129,6 @@ _JUDGES: Final[Mapping[str, Callable[[Entry, Sequence[Entry]], Found | None]]] =
     "watch.passed": _watch,
     _ENDED: _unpassed,
     _FAILED: _schema_unpassed,
-    "cutover.done": _cutover,
+    _CUTOVER: _cutover,
     "migration.watched": _migration,
 }

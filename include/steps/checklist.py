@@ -29,7 +29,11 @@ def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
     entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=EVIDENCE)
     lists = {name: _items(run, name) for name in names}
     rehearsal = rehearsal_for((item for items in lists.values() for item in items), run, ledger)
-    return {name: points(items, entries, checklist=name, rehearsal=rehearsal) for name, items in lists.items()}
+    planned = run.release.date
+    return {
+        name: points(items, entries, checklist=name, planned=planned, rehearsal=rehearsal)
+        for name, items in lists.items()
+    }
 
 
 def roles_of(lists: Lists) -> tuple[str, ...]:
@@ -78,7 +82,13 @@ def record_ticks(
         mine = [point.text for point in found if point.role == role and point.text in ticked]
         if not mine:
             continue
-        payload = {"checklist": name, "role": role, "points": mine, "comment": comment}
+        payload = {
+            "checklist": name,
+            "role": role,
+            "points": mine,
+            "comment": comment,
+            "planned": run.release.date.isoformat(),
+        }
         key = f"{TICKED}/{run.release_id}/{run.phase}/{name}/{role}/{user}/{at.timestamp():.6f}"
         written.append(ledger.append(_of(run, TICKED, user, payload, key, at)))
     return tuple(written)

@@ -162,3 +162,12 @@ def test_a_place_that_is_over_and_a_role_without_open_points_ask_nobody(world: W
         tick(LEAD, over="yes").execute(world.context())
     assert tick("stranger").execute(world.context()) == {"role": "stranger", "points": []}
     assert world.asked == []
+
+
+def test_what_was_ticked_for_another_date_is_asked_again(world: World) -> None:
+    ask(world, LEAD)
+    tick(LEAD).execute_complete(world.context(), world.says("tina", DONE))
+    assert LEAD not in [one["role"] for one in roles(world) if not one["over"]]
+    moved = world.run.release.model_copy(update={"date": world.run.release.date + timedelta(days=60)})
+    world.run = replace(world.run, release=moved)
+    assert LEAD in [one["role"] for one in roles(world) if not one["over"]]
