@@ -16,6 +16,7 @@ from include.steps.images import pinned
 from include.steps.record import CUT_OVER, OBSERVED, all_recorded, recorded
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import SERVED
+from include.steps.staging.serving import deployed_of
 from include.version import VERSION
 
 STAGING: Final = "staging"
@@ -24,12 +25,17 @@ STAGING: Final = "staging"
 def subject_of(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
     """What a rehearsal has tried, with the revisions that staging's database came to.
 
+    It is what was deployed; the plan may have changed since.
+
     :raises LedgerError: the ledger cannot be read
     """
     served, migrated = recorded(ledger, run, SERVED), recorded(ledger, run, MIGRATION_VERIFIED)
     contents = tuple(map(str, served.payload["contents"])) if served else ()
-    image = run.release.image
-    tried = Subject(f"{image.repository}:{image.tag}", contents, chart_digest(run.chart), VERSION)
+    deployed, image = deployed_of(run, ledger), run.release.image
+    if deployed is not None:
+        tried = Subject(deployed.image, contents, deployed.chart, deployed.stellwerk)
+    else:
+        tried = Subject(f"{image.repository}:{image.tag}", contents, "", VERSION)
     return {**tried.facts(), "revisions": list(migrated.payload.get("revisions", ())) if migrated else None}
 
 
