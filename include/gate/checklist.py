@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
-from include.gate.evidence import JUDGED_BY, Standing, ended_badly, judged
+from include.gate.evidence import JUDGED_BY, Standing, ended_badly, judged, of_attempt
 from include.gate.rehearsal import REHEARSED, TAKEN_BACK, Rehearsal, against
 from include.ledger.entry import Entry
 from include.plan.people import ChecklistItem
@@ -48,8 +49,9 @@ KINDS: Final = frozenset(
 WATCHED: Final = RECORDS["production-blue-green.watch"]
 
 OF_THE_RELEASE: Final = frozenset({"preparation", "final-check", "standby", "go-no-go"})
-"""The lists about the release, whichever run brings it. The others are about what it has done: what was ticked of
-them counts no more once that was taken back."""
+"""The lists about the release, whichever run brings it: what was ticked of them counts for the date that was
+planned then. The others are about what it has done: what was ticked of them counts no more once that was taken
+back."""
 
 NOT_REHEARSED: Final = Rehearsal()
 
@@ -63,6 +65,7 @@ class _Known:
 
     entries: Sequence[Entry]
     rehearsal: Rehearsal
+    planned: date
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,17 @@ def points(
     entries: Iterable[Entry],
     *,
     checklist: str,
+    planned: date,
     rehearsal: Rehearsal = NOT_REHEARSED,
 ) -> tuple[Point, ...]:
     """How every point stands.
 
     :param entries: of the release in its environment, whichever run wrote them, oldest first
     :param checklist: the list's name
+    :param planned: T-0 of the release
     :param rehearsal: what staging has shown of the release
     """
-    known = _Known(list(entries), rehearsal)
+    known = _Known(list(entries), rehearsal, planned)
     return tuple(_point(index, item, known, checklist) for index, item in enumerate(items))
 
 
@@ -116,18 +121,21 @@ def unsettled(found: Iterable[Point], role: str | None = None) -> tuple[Point, .
 
 def _point(index: int, item: ChecklistItem, known: _Known, checklist: str) -> Point:
     if item.role is not None:
-        return Point(index, item.text, item.role, *_by_tick(item, known.entries, checklist))
+        return Point(index, item.text, item.role, *_by_tick(item, known, checklist))
     standing, why = _by_rule(item.rule, known) if item.rule is not None else _by_task(str(item.task), known)
     return Point(index, item.text, None, standing, why)
 
 
-def _by_tick(item: ChecklistItem, entries: Sequence[Entry], checklist: str) -> tuple[Standing, str]:
-    for entry in reversed(entries):
+def _by_tick(item: ChecklistItem, known: _Known, checklist: str) -> tuple[Standing, str]:
+    for entry in reversed(known.entries):
         told = entry.payload
         if checklist not in OF_THE_RELEASE and entry.kind in (*_BACK, *_UNDONE):
             return "open", f"{item.role} has not ticked it since {entry.kind} at {entry.at:%Y-%m-%d %H:%M} UTC"
         of_list = entry.kind == TICKED and (told.get("checklist"), told.get("role")) == (checklist, item.role)
         if of_list and item.text in told.get("points", ()):
+            then = told.get("planned")
+            if checklist in OF_THE_RELEASE and then != known.planned.isoformat():
+                return "open", f"{item.role} has ticked it for {then or 'another date'}, not for {known.planned}"
             said = f": {told['comment']}" if told.get("comment") else ""
             return "settled", f"{entry.actor}{said}"
     return "open", f"{item.role} has not ticked it"
@@ -138,7 +146,7 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
     entries = known.rehearsal.entries if kind == REHEARSED else known.entries
-    found = ended_badly(kind, entries) or _newest(entries, kind)
+    found = ended_badly(kind, entries) or _newest(of_attempt(kind, entries), kind)
     if needless := _needless(task, entries):
         return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:
@@ -146,8 +154,8 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     after = next((one for one in reversed(entries) if one.kind in voids and one.sequence > found.sequence), None)
     if after is not None:
         return "open", f"taken back at {after.at:%Y-%m-%d %H:%M} UTC"
-    doubt = against(found, known.rehearsal.released) if kind == REHEARSED else judged(found, entries)
-    return doubt or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
+    said = against(found, known.rehearsal.released) if kind == REHEARSED else judged(found, entries)
+    return said or ("settled", f"{task} at {found.at:%Y-%m-%d %H:%M} UTC")
 
 
 def _needless(task: str, entries: Sequence[Entry]) -> Entry | None:

@@ -19,7 +19,9 @@ _FAILED: Final = "migration.watch-failed"
 _KEPT: Final = "database.loss-refused"
 _ENDED: Final = "watch.ended"
 _ACCEPTED: Final = "watch.accepted"
-JUDGED_BY: Final = (_BEGUN, _APPLIED, _NOTHING, _FAILED, _KEPT, _ENDED, _ACCEPTED)
+_CUTOVER: Final = "cutover.done"
+_REPORT: Final = "report.written"
+JUDGED_BY: Final = (_BEGUN, _APPLIED, _NOTHING, _FAILED, _KEPT, _ENDED, _ACCEPTED, _CUTOVER)
 """The kinds of entries that a record is judged by, beside itself."""
 
 _INSTEAD: Final[Mapping[str, str]] = {"watch.passed": _ENDED, "migration.watched": _FAILED}
@@ -27,12 +29,24 @@ _INSTEAD: Final[Mapping[str, str]] = {"watch.passed": _ENDED, "migration.watched
 
 
 def judged(record: Entry, entries: Sequence[Entry]) -> Found | None:
-    """What speaks against a point that this record is to settle, or leaves it unknown; None where nothing does.
+    """What a record says of the point that it is to settle; None where it says no more than that it is there.
 
     :param entries: of the release in its environment, oldest first
     """
     judge = _JUDGES.get(record.kind)
     return judge(record, entries) if judge else None
+
+
+def of_attempt(kind: str, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries among which a record of this kind counts: a report is about the attempt whose run wrote it, so
+    that only what the run of the newest cutover has written since is about that.
+    """
+    if kind != _REPORT:
+        return entries
+    cut = next((entry for entry in reversed(entries) if entry.kind == _CUTOVER), None)
+    if cut is None:
+        return ()
+    return [entry for entry in entries if entry.sequence > cut.sequence and entry.run_id == cut.run_id]
 
 
 def ended_badly(kind: str, entries: Sequence[Entry]) -> Entry | None:
@@ -81,12 +95,14 @@ def _newest_of_run(record: Entry, entries: Sequence[Entry], kind: str) -> Entry 
     return next(of_run, None)
 
 
-def _cutover(record: Entry, _: Sequence[Entry]) -> Found | None:
-    """It is recorded whatever users have seen of it."""
+def _cutover(record: Entry, _: Sequence[Entry]) -> Found:
+    """It is recorded whatever users have seen of it: a request that was lost is downtime, one that the old version
+    still answered is none, and is said.
+    """
     seen = record.payload.get("observation") or {}
     if "lost" not in seen:
         return "unknown", str(seen.get("sentence") or "nobody watched the switch")
-    return ("open", str(seen.get("sentence", ""))) if seen["lost"] or seen.get("old_after_new") else None
+    return "open" if seen["lost"] else "settled", str(seen.get("sentence", ""))
 
 
 def _migration(record: Entry, entries: Sequence[Entry]) -> Found | None:
@@ -113,6 +129,6 @@ _JUDGES: Final[Mapping[str, Callable[[Entry, Sequence[Entry]], Found | None]]] =
     "watch.passed": _watch,
     _ENDED: _unpassed,
     _FAILED: _schema_unpassed,
-    "cutover.done": _cutover,
+    _CUTOVER: _cutover,
     "migration.watched": _migration,
 }

@@ -22,7 +22,7 @@ class Subject:
     """What is tried, or released.
 
     :param contents: what pods ran, or are to run, by digest; empty where nobody knows
-    :param chart: SHA-256 of its content
+    :param chart: SHA-256 of its content; empty where nobody knows
     """
 
     image: str
@@ -109,7 +109,9 @@ def differences(tried: Mapping[str, Any] | None, released: Subject) -> Differenc
         other += [f"rehearsed was the image's content {was}, released is {one}" for one in others]
     else:
         unknown.append("whether the image's content is what was rehearsed is not known: no digest is")
-    if known.chart != released.chart:
+    if not known.chart:
+        unknown.append("which chart was rehearsed is not known")
+    elif known.chart != released.chart:
         other.append("the chart has changed since the rehearsal")
     if known.stellwerk != released.stellwerk:
         beside.append(f"rehearsed was with Stellwerk {known.stellwerk}, this is {released.stellwerk}")

@@ -15,12 +15,17 @@ from include.messages import compose
 from include.messages.deliver import FAILED, SENT, Delivery, deliver
 from include.messages.model import Message
 from include.messages.occasion import Occasion
-from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
+from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCHED,
+    NEEDLESS,
+)
 from include.steps.database.watched import undone_since
 from include.steps.mails import release_mail
-from include.steps.record import APPROVED, all_recorded, recorded, slots_of
+from include.steps.record import APPROVED, CLEANED_UP, CUT_OVER, RELEASED, all_recorded, recorded, slots_of
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, UNDONE, course_of, standing
+from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, RESTORED, UNDONE, course_of, standing
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +41,8 @@ def announce(run: ReleaseRun, event: Event, ledger: Ledger | None, send: Transpo
     """Send the message of an event, once.
 
     :param ledger: None when it cannot be opened
-    :return: None where there is nothing to tell: nothing has failed, or nobody was told that it began
+    :return: None where there is nothing to tell: it has not happened, whatever the states of tasks say; nothing
+        has failed, or nobody was told that it began
     :raises PlanError: the plan names an audience that nobody knows
     :raises MessageError: Slack or the mail server did not take it
     :raises LedgerError: the ledger gives no answer, and the message can wait
@@ -68,15 +74,15 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return release_mail(run, occasion, event, ledger, now)
     if event == "deployment-started":
         return compose.deployment_started(occasion, by=run.triggered_by or "Stellwerk", at=now)
-    if event in ("migration-started", "migration-failed") and recorded(ledger, run, APPROVED) is None:
-        log.info("nothing to tell: the ledger holds no approval, so nothing begins, whatever the states of tasks")
+    if (needed := _ONLY_AFTER.get(event)) and recorded(ledger, run, needed) is None:
+        log.info("nothing to tell: the ledger holds no %s of this run, whatever the states of tasks", needed)
         return None
     if event == "migration-failed":
         return compose.migration_failed(occasion, schema=schema_left(run, ledger), at=now)
     if event == "migration-left":
         return _left(run, occasion, ledger)
-    if event == "migration-completed" and recorded(ledger, run, MIGRATED) is None:
-        return compose.migration_needless(occasion, at=now)
+    if event == "migration-completed":
+        return _migrated(run, occasion, ledger, now)
     if event in _OF_DATABASE:
         return _OF_DATABASE[event](occasion, at=now)
     tell, which = _OF_SLOTS[event]
@@ -93,7 +99,6 @@ class _TellOfSlot(Protocol):
 
 _OF_DATABASE: Final[Mapping[Event, _Tell]] = {
     "migration-started": compose.migration_started,
-    "migration-completed": compose.migration_completed,
     "database-restored": compose.database_restored,
 }
 _LEFT, _TARGET = 0, 1
@@ -103,6 +108,27 @@ _OF_SLOTS: Final[Mapping[Event, tuple[_TellOfSlot, int]]] = {
     "cleanup": (compose.slot_cleanup_completed, _LEFT),
     "successful": (compose.deployment_successful, _TARGET),
 }
+
+_ONLY_AFTER: Final[Mapping[Event, str]] = {
+    "slot-deployment-started": APPROVED,
+    "cutover": CUT_OVER,
+    "cleanup": CLEANED_UP,
+    "successful": RELEASED,
+    "migration-started": APPROVED,
+    "migration-failed": APPROVED,
+    "database-restored": RESTORED,
+}
+"""What the run has recorded before there is anything to tell: the states of tasks can be set by hand."""
+
+
+def _migrated(run: ReleaseRun, occasion: Occasion, ledger: Ledger, now: datetime) -> Message | None:
+    """That the run has migrated and looked at it, or that there was nothing to migrate; else None."""
+    if recorded(ledger, run, MIGRATED) and recorded(ledger, run, MIGRATION_VERIFIED):
+        return compose.migration_completed(occasion, at=now)
+    if recorded(ledger, run, NEEDLESS):
+        return compose.migration_needless(occasion, at=now)
+    log.info("nothing to tell: this run has migrated nothing that it has verified, nor found nothing to migrate")
+    return None
 
 
 def _left(run: ReleaseRun, occasion: Occasion, ledger: Ledger) -> Message | None:

@@ -54,6 +54,26 @@ def bad_news(plan: Plan, decisions: Sequence[Decision], now: datetime) -> tuple[
     return (*_of_phases(plan, decisions, now), *_of_files(plan, now))
 
 
+def dead_end(plan: Plan, due: Decision, seen: str, remedy: str, now: datetime) -> News | None:
+    """What people have to hear of a due phase that Airflow cannot start; None where nobody can be told.
+
+    :param seen: why it cannot
+    :param remedy: what to do
+    :param now: aware
+    """
+    entry = due.entry
+    environment = _told_through(plan, entry.environment)
+    if environment is None:
+        return None
+    matter = Matter(
+        _key("dead-end", entry.key.phase, now.date()),
+        f"{entry.key.phase} is due and cannot be started",
+        seen,
+        f"{remedy}; it is tried every minute until {entry.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+    return News(_run(plan.releases[entry.key.release], environment), matter)
+
+
 def _of_phases(plan: Plan, decisions: Sequence[Decision], now: datetime) -> Iterator[News]:
     grouped: dict[tuple[str, Say], list[Decision]] = {}
     for one in decisions:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from include.bluegreen.candidate import Sought, images_of, none_of, objection
 from include.bluegreen.eligibility import Candidate
@@ -65,7 +66,9 @@ async def _newest(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot, ver
             objections[number] = f"it cannot be read: {error.what}"
             continue
         values = await helm.values(name, number)
-        why = objection(sought, revision, manifests, values) or await _refused(run, cluster, slot, manifests)
+        # The plan's too: what is there now came from those. A plan that was kept has none.
+        made_of = {"revision": values, "plan": run.values(slot)}
+        why = objection(sought, revision, manifests, values) or await _refused(cluster, manifests, made_of)
         if why is None:
             reason = f"revision {number} of Helm release {name} ({version}) is brought back"
             return Candidate(usable=True, reason=reason, revision=number, images=images_of(manifests, name))
@@ -73,9 +76,9 @@ async def _newest(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot, ver
     return none_of(name, objections)
 
 
-async def _refused(run: ReleaseRun, cluster: Cluster, slot: Slot, manifests: tuple[Manifest, ...]) -> str | None:
+async def _refused(cluster: Cluster, manifests: tuple[Manifest, ...], values: Mapping[str, Any]) -> str | None:
     inspector = cluster.inspector()
-    found = await refusals(inspector, await inspector.api(), manifests, run.values(slot))
+    found = await refusals(inspector, await inspector.api(), manifests, values)
     for one in found:
         log.info("%s", one)
     return f"the cluster does not accept it: {found[0].what[:_WORDS]}" if found else None

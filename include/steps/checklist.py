@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.people import ChecklistItem
 from include.steps.gate import Question
+from include.steps.page import Matter
 from include.steps.record import record
 from include.steps.run import ReleaseRun
 from include.steps.staging.subject import rehearsal_for
@@ -27,7 +29,11 @@ def standing_of(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> Lists:
     entries = ledger.entries(release=run.release.version, environment=run.environment.name, kinds=EVIDENCE)
     lists = {name: _items(run, name) for name in names}
     rehearsal = rehearsal_for((item for items in lists.values() for item in items), run, ledger)
-    return {name: points(items, entries, checklist=name, rehearsal=rehearsal) for name, items in lists.items()}
+    planned = run.release.date
+    return {
+        name: points(items, entries, checklist=name, planned=planned, rehearsal=rehearsal)
+        for name, items in lists.items()
+    }
 
 
 def roles_of(lists: Lists) -> tuple[str, ...]:
@@ -76,7 +82,13 @@ def record_ticks(
         mine = [point.text for point in found if point.role == role and point.text in ticked]
         if not mine:
             continue
-        payload = {"checklist": name, "role": role, "points": mine, "comment": comment}
+        payload = {
+            "checklist": name,
+            "role": role,
+            "points": mine,
+            "comment": comment,
+            "planned": run.release.date.isoformat(),
+        }
         key = f"{TICKED}/{run.release_id}/{run.phase}/{name}/{role}/{user}/{at.timestamp():.6f}"
         written.append(ledger.append(_of(run, TICKED, user, payload, key, at)))
     return tuple(written)
@@ -88,19 +100,44 @@ def conclude(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> dict[str,
     :raises ApprovalMissing: naming the points that are not
     """
     lists = standing_of(run, ledger, names)
-    missing = [point for found in lists.values() for point in found if point.standing != "settled"]
-    if missing:
-        raise ApprovalMissing(
-            f"{', '.join(names)}: not every point is settled",
-            expected="; ".join(point.text for point in missing),
-            seen="; ".join(point.line for point in missing),
-            remedy="do what leaves the record, or have the role tick it: clear the first task of this gate, with "
-            "what comes after it; a point that its evidence speaks against is given to a role in "
-            f"environments/{run.environment.name}.yaml, so that somebody answers for it",
-        )
+    if missing := [point for found in lists.values() for point in found if point.standing != "settled"]:
+        raise _unsettled(run, lists, missing)
     settled = {name: {point.text: point.why for point in found} for name, found in lists.items()}
     payload = {"lists": settled}
     return dict(record(ledger, run, CHECKED, payload, number="+".join(names)).payload)
+
+
+def must_be_passable(run: ReleaseRun, lists: Lists) -> None:
+    """Refuse to ask people for points beside which others stay open whatever they say.
+
+    :raises ApprovalMissing: naming the points that machines have not settled
+    """
+    if missing := [point for found in lists.values() for point in unsettled(found)]:
+        raise _unsettled(run, lists, missing)
+
+
+def nobody_is_asked(run: ReleaseRun, lists: Lists, error: ApprovalMissing) -> Matter:
+    """What people are called for when a checklist cannot be passed: once for the same points.
+
+    :param error: as :func:`must_be_passable` raises it
+    """
+    key = hashlib.sha256(str(error.seen).encode()).hexdigest()[:12]
+    what = (
+        f"{', '.join(lists)} of {run.release.version} in {run.environment.name}: nobody is asked for their points"
+    )
+    return Matter(f"checklist:{key}", what, str(error.seen), str(error.remedy))
+
+
+def _unsettled(run: ReleaseRun, lists: Lists, missing: Sequence[Point]) -> ApprovalMissing:
+    return ApprovalMissing(
+        f"{', '.join(lists)}: not every point is settled",
+        expected="; ".join(point.text for point in missing),
+        seen="; ".join(point.line for point in missing),
+        remedy="do what leaves the record, or have the role tick it: clear the first task of this gate, with "
+        "what comes after it; a point that its evidence speaks against, or that will have none, is given to a "
+        "role in "
+        f"environments/{run.environment.name}.yaml, so that somebody answers for it",
+    )
 
 
 def _items(run: ReleaseRun, name: str) -> tuple[ChecklistItem, ...]:

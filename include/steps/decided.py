@@ -18,9 +18,9 @@ def release_decided(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
     that the way back depends on.
 
     Whoever asks and whoever acts binds the run by this: a rehearsal that is repeated or taken back, a second
-    migration, or a proof that is lost, are something else than what was shown, and people are asked again. What
-    was neither rehearsed nor changed a schema, and what acts by the plan's own authority, is bound by the plan
-    alone.
+    migration, or a proof that is lost, are something else than what was shown, and people are asked again. The
+    run's own cutover is not, nor is what is rehearsed after its switch. What was neither rehearsed nor changed a
+    schema, and what acts by the plan's own authority, is bound by the plan alone.
 
     :raises LedgerError: the ledger gives no answer
     """
@@ -31,7 +31,7 @@ def release_decided(run: ReleaseRun, ledger: Ledger) -> ReleaseRun:
 
 
 def _schema_covers(run: ReleaseRun, ledger: Ledger) -> dict[str, str]:
-    fact = schema_fact(run, ledger)
+    fact = schema_fact(run, ledger, for_its_go=True)
     if fact.proof == "unchanged":
         return {}
     ours = [one for one in standing(course_of(run, ledger)) if one.release == run.release.version]

@@ -22,8 +22,9 @@ from include.clients.kubernetes import Cluster
 from include.clients.traffic import claim, point_preview
 from include.ledger.store import Ledger
 from include.steps.decided import require_release
+from include.steps.deployed import record_deployed, source_of
 from include.steps.lease import holding, overridden
-from include.steps.record import DEPLOYED, holder_ended, record, recorded, slots_of
+from include.steps.record import DEPLOYED, holder_ended, recorded, slots_of
 from include.steps.run import ReleaseRun
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ POLL_SECONDS = 1.0
 async def deploy(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger) -> dict[str, Any]:
     """Deploy the release into its slot; a slot that takes traffic is never touched.
 
-    :return: the recorded entry: ``slot``, ``helm_release``, ``revision``, ``ready``
+    :return: the recorded entry: ``slot``, ``helm_release``, ``revision``, ``ready``, and what it was made from
     :raises ApprovalMissing: no valid Go
     :raises LeaseError: another release has the environment
     :raises SlotNotReady: the pods do not come up, with the reason of the first pod that says one
@@ -69,6 +70,8 @@ async def _deploy(
         raise decision.error()
     await point_preview(cluster, traffic, target)
 
+    # Before helm reads the chart: what is edited meanwhile is not vouched for.
+    source = source_of(run, target)
     await _recover(run, helm, target)
     await _install(run, cluster, helm, target)
     ready = await _size(run, cluster, target)
@@ -79,7 +82,7 @@ async def _deploy(
         "revision": max(entry.revision for entry in history),
         "ready": ready,
     }
-    return dict(record(ledger, run, DEPLOYED, payload).payload)
+    return dict(record_deployed(run, ledger, source, payload).payload)
 
 
 async def _recover(run: ReleaseRun, helm: Helm, slot: Slot) -> None:

@@ -107,7 +107,14 @@ def record_decision(
         silence = {"role": role, "comment": comment, "fingerprint": fingerprint, "phase": run.phase}
         return ledger.append(_of(run, SILENCE, "nobody", silence))
     if ticked:
-        points = {"checklist": "go-no-go", "role": role, "points": list(ticked), "comment": comment}
+        planned = run.release.date.isoformat()
+        points = {
+            "checklist": "go-no-go",
+            "role": role,
+            "points": list(ticked),
+            "comment": comment,
+            "planned": planned,
+        }
         key = f"{TICKED}/{run.release_id}/{run.phase}/{role}/{user}/{at.timestamp():.6f}"
         ledger.append(_of(run, TICKED, user, points, key=key, at=at))
     return ledger.append(

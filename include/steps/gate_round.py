@@ -87,7 +87,13 @@ def state_of(run: ReleaseRun, ledger: Ledger, now: datetime) -> GateState:
             delegated=given,
             born=run.born,
         ),
-        points=points(items, entries, checklist=CHECKLIST, rehearsal=rehearsal_for(items, run, ledger)),
+        points=points(
+            items,
+            entries,
+            checklist=CHECKLIST,
+            planned=run.release.date,
+            rehearsal=rehearsal_for(items, run, ledger),
+        ),
         oldest=environment.gate.oldest(now),
     )
 

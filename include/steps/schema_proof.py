@@ -184,7 +184,7 @@ def being_restored(course: Iterable[Entry]) -> Entry | None:
     return stopped
 
 
-def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
+def schema_fact(run: ReleaseRun, ledger: Ledger, *, for_its_go: bool = False) -> SchemaFact:
     """How the previous version is known to work on the live schema of this environment.
 
     What proves it is the rehearsal that the last migration was decided by, if that was one with this old version
@@ -193,9 +193,12 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
     migrated before this one was cut over is the schema that the previous version had. While the application is
     stopped for a restore, nobody may bring any of it up.
 
+    :param for_its_go: leave out what the run itself has done with its Go: its own cutover cannot void that
     :raises LedgerError: the ledger gives no answer
     """
     found = course_of(run, ledger, *STOPS, REHEARSED, CUTOVER_INTENDED, CUT_OVER, RELEASED)
+    if for_its_go:
+        found = tuple(one for one in found if (one.kind, one.run_id) != (CUTOVER_INTENDED, run.run_id))
     if being_restored(found):
         return SchemaFact("restoring")
     left = standing(found)
@@ -219,15 +222,17 @@ def schema_fact(run: ReleaseRun, ledger: Ledger) -> SchemaFact:
 def _changed(run: ReleaseRun, left: tuple[Entry, ...], found: Iterable[Entry]) -> bool:
     """Whether the schema is, or may be, another one than the previous version had before the release came.
 
-    It is by what the release itself has done, by what others have done since its cutover, and by what is half-way,
-    unless a release was proven on that since.
+    It is by what the release itself has done, by what others have done since its cutover, or since the previous
+    version was released after that (the cutover was an earlier attempt then), and by what is half-way, unless a
+    release was proven on that since.
     """
     moved = proven = 0
     for entry in found:
         ours = entry.release == run.release.version
-        if entry.kind == CUTOVER_INTENDED and ours:
+        again = moved and (entry.kind, entry.release) == (RELEASED, run.release.previous)
+        if again or (entry.kind == CUTOVER_INTENDED and ours):
             moved = entry.sequence
-        elif entry.kind == RELEASED and not ours:
+        if entry.kind == RELEASED and not ours:
             proven = entry.sequence
     if left and left[-1].kind != MIGRATED and left[-1].sequence > proven:
         return True

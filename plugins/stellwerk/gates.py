@@ -63,7 +63,8 @@ def sign_off() -> TaskGroup:
 def checklist(*names: str, group_id: str = "checklist", patience: timedelta = timedelta(days=2)) -> TaskGroup:
     """Build the gate of one or more checklists: each point is settled by a record, or by a person's tick.
 
-    Every role is asked once for all of its points. Without any points nobody is asked and the gate is passed.
+    Every role is asked once for all of its points, and only when machines have settled theirs: they come before.
+    Without any points nobody is asked and the gate is passed.
 
     :param names: of the environment's ``checklists``
     :param patience: how long people are waited for

@@ -27,10 +27,12 @@ def full_restore() -> tuple[TaskGroup, BaseOperator]:
     """
     with TaskGroup(GROUP, tooltip="Only where it was asked for: the database from its backup") as group:
         state = StateLoss(task_id="state_loss", asks="ask")
-        ask = AskRestore.partial(task_id="ask", map_index_template=NAMED).expand_kwargs(state.output)
+        ask = AskRestore.partial(task_id="ask", map_index_template=NAMED, **PATIENCE).expand_kwargs(state.output)
         stop = StopApplication(task_id="stop", **PATIENCE)
         count = StateLoss(task_id="count_again", asks="ask_again", **PATIENCE)
-        again = AskRestore.partial(task_id="ask_again", map_index_template=NAMED).expand_kwargs(count.output)
+        again = AskRestore.partial(task_id="ask_again", map_index_template=NAMED, **PATIENCE).expand_kwargs(
+            count.output
+        )
         restore = RestoreDatabase(task_id="restore", **PATIENCE)
         resume = ResumeApplication(task_id="resume", trigger_rule="one_failed", **PATIENCE)
         state >> ask >> stop >> count >> again >> restore

@@ -6,6 +6,7 @@ The real one is in tests/contract/test_rollback.py.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from include.backup.preflight import TargetSeen
 from include.errors import DatabaseBusy
 from include.sandbox.postgres import Postgres
 from include.sandbox.postgres_binaries import installed_postgres
+from include.steps.database.entries import RESTORE_STATED
 from include.steps.database.full_restore import restorable
 from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, record
 from include.steps.run import ReleaseRun
@@ -42,7 +44,7 @@ from tests.contract.places import NEW, OLD, Place, demo_place
 from tests.unit.steps.applications import Application
 from tests.unit.steps.database.worlds import a_run
 
-INSTANCE = SimpleNamespace(id=uuid4(), try_number=1, max_tries=5)
+INSTANCE = SimpleNamespace(id=uuid4(), try_number=1, max_tries=5, map_index=0, shown="")
 CONTEXT = cast(Any, {"task_instance": INSTANCE, "ti": INSTANCE, "params": {}})
 ORDER = "INSERT INTO public.orders (article_id, quantity, total_cents) VALUES (1, 1, 100)"
 
@@ -81,12 +83,12 @@ class World:
     def orders(self, number: int) -> None:
         self.place.erp.do(*[ORDER] * number)
 
-    def question(self) -> str:
-        """What a human is shown."""
-        ask = AskRestore(task_id="ask")
-        with pytest.raises(TaskAwaitingInput):
-            ask.execute(CONTEXT)
-        return str(ask.body)
+    def stated(self) -> dict[str, Any]:
+        """State the loss; from now on the question is the one about that."""
+        places = done(StateLoss)
+        INSTANCE.map_index = next(index for index, place in enumerate(places) if not place["over"])
+        INSTANCE.shown = ""
+        return dict(self.ledger.entries(run_id=self.run.run_id, kinds=[RESTORE_STATED])[-1].payload)
 
     def be(self, run_id: str) -> None:
         """From now on the tasks are those of this run of rollback."""
@@ -108,13 +110,24 @@ def world(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def done(kind: Callable[..., Any], **more: Any) -> Any:
+    if kind is StateLoss:
+        more["asks"] = "ask"
     return kind(task_id="t", option="full-restore", reason="damaged", **more).execute(CONTEXT)
+
+
+def question() -> str:
+    """What a human is shown; the task asks once."""
+    if not INSTANCE.shown:
+        ask = AskRestore(task_id="ask")
+        with pytest.raises(TaskAwaitingInput):
+            ask.execute(CONTEXT)
+        INSTANCE.shown = str(ask.body)
+    return str(INSTANCE.shown)
 
 
 def say(choice: str, digest: str, by: str = "anna") -> Any:
     """The task asks, and another process goes on with the answer."""
-    with pytest.raises(TaskAwaitingInput):
-        AskRestore(task_id="ask").execute(CONTEXT)
+    assert question()
     answer = {
         "chosen_options": [choice],
         "params_input": {"reason": "the data are damaged", "statement": digest},
@@ -133,32 +146,32 @@ def test_the_database_is_restored_once_a_human_has_confirmed_all_that_is_lost(wo
     assert "is verified" in found.reason
 
     world.orders(2)
-    stated = done(StateLoss)
+    stated = world.stated()
     assert "public.orders: at least 2 rows are lost (12 now, 10 in the backup)." in stated["sentences"]
     for task in (StopApplication, RestoreDatabase):
         with pytest.raises(AirflowFailException, match="nobody has confirmed what is lost"):
             done(task)
     assert world.application.sizes == {"blue": 2, "green": 3}, "nothing happens before a yes"
-    assert "the application is stopped until the old version is back" in world.question()
-    assert re.search(r"took \d+ seconds when it was verified: users are down for longer", world.question())
+    assert "the application is stopped until the old version is back" in question()
+    assert re.search(r"took \d+ seconds when it was verified: users are down for longer", question())
     say("Restore", stated["digest"])
 
     world.orders(1)  # until it is stopped, users work
     done(StopApplication)
     assert world.application.sizes == {"blue": 0, "green": 0}
     assert schema_proof(world.run, world.ledger) == "restoring"
-    again = done(StateLoss)
+    again = world.stated()
     assert "public.orders: at least 3 rows are lost (13 now, 10 in the backup)." in again["sentences"]
     with pytest.raises(AirflowFailException, match="nobody has confirmed"):
         done(RestoreDatabase)
     with pytest.raises(AirflowFailException, match="has not been restored"):
         done(BringBack)
     assert world.called == [], "nobody is down before that"
-    assert world.question().startswith("**The application is stopped: users are down until you answer.**")
-    assert "With your yes it stays so" in world.question()
+    assert question().startswith("**The application is stopped: users are down until you answer.**")
+    assert "With your yes it stays so" in question()
     say("Restore", again["digest"], by="bo")
     assert set(world.called) == {"users are down: a full restore waits for a human's confirmation"}
-    assert done(StateLoss)["digest"] == again["digest"], "no more is lost than that"
+    assert world.stated()["digest"] == again["digest"], "no more is lost than that"
     assert AskRestore(task_id="ask_again").execute(CONTEXT)["by"] == "bo"
 
     restored = done(RestoreDatabase)
@@ -175,16 +188,16 @@ def test_the_database_is_restored_once_a_human_has_confirmed_all_that_is_lost(wo
 def test_who_starts_the_application_after_it_was_counted_again_loses_nothing_unsaid(world: World) -> None:
     world.place.migrate()
     world.orders(2)
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
-    done(StateLoss)
+    world.stated()
     world.application.sizes = {"blue": 2, "green": 3}
     world.orders(500)
     with pytest.raises(AirflowFailException, match="at least 502 rows are lost, 2 were confirmed"):
         done(RestoreDatabase)
     assert world.application.sizes == {"blue": 0, "green": 0}
     assert (world.place.erp.revisions(), world.place.rows("orders")) == (NEW, 512)
-    again = done(StateLoss)
+    again = world.stated()
     say("Restore", again["digest"])
     restored = done(RestoreDatabase)
     assert world.place.rows("orders") == 10
@@ -196,18 +209,22 @@ def test_a_no_silence_and_an_answer_to_an_older_statement_change_nothing(world: 
     databases = world.place.databases()
     for number, said in enumerate(("no", "silence", "the older one")):
         world.run = replace(world.run, run_id=f"rb{number}")
-        first = done(StateLoss)
+        first = world.stated()
         if said == "no":
             with pytest.raises(AirflowFailException, match="anna said Leave"):
                 say("Leave", first["digest"])
             assert world.kinds(ROLLBACK_REFUSED) == [ROLLBACK_REFUSED], "which alarms nobody"
         elif said == "silence":
+            gate = world.run.environment.gate.model_copy(update={"timeout_seconds": 0.01})
+            world.run = replace(world.run, environment=world.run.environment.model_copy(update={"gate": gate}))
+            assert question()
+            time.sleep(0.05)
             with pytest.raises(AirflowFailException, match="no answer"):
                 AskRestore(task_id="ask").execute_complete(CONTEXT, {"error": "late", "error_type": "timeout"})
             assert world.kinds(ROLLBACK_BLOCKED) == [ROLLBACK_BLOCKED], "which calls for humans"
         else:
             world.orders(1)
-            done(StateLoss)
+            world.stated()
             say("Restore", first["digest"])
         for task in (StopApplication, RestoreDatabase):
             with pytest.raises(AirflowFailException, match="nobody has confirmed what is lost"):
@@ -222,7 +239,7 @@ def test_a_restore_that_fails_leaves_the_application_and_its_database_as_they_we
 ) -> None:
     world.place.migrate()
     databases = world.place.databases()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
 
     killed_before_the_exchange(monkeypatch)
@@ -243,7 +260,7 @@ def test_killed_after_the_exchange_the_new_version_is_not_taken_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.place.migrate()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
 
     killed_after_the_exchange(world, monkeypatch)
@@ -257,7 +274,7 @@ def test_killed_after_the_exchange_the_new_version_is_not_taken_up(
 
 def test_a_second_run_leaves_what_the_first_one_goes_on_with(world: World) -> None:
     world.place.migrate()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
     world.be("rb2")
     for task in (StateLoss, ResumeApplication):
@@ -272,11 +289,11 @@ def test_a_second_run_leaves_what_the_first_one_goes_on_with(world: World) -> No
 
 def test_a_second_run_goes_on_with_what_the_first_one_has_left_behind(world: World) -> None:
     world.place.migrate()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
     world.over.add("rb1")
     world.be("rb2")
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     assert done(StopApplication)["sizes"] == {"blue": 2, "green": 3}
     world.be("rb1")
     with pytest.raises(AirflowFailException, match="run rb2 has stopped the application"):
@@ -313,7 +330,7 @@ def test_a_second_run_finds_out_that_the_first_one_has_restored(
     world: World, monkeypatch: pytest.MonkeyPatch, first: type[StateLoss] | type[ResumeApplication]
 ) -> None:
     world.place.migrate()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
     killed_after_the_exchange(world, monkeypatch)
     world.over.add("rb1")
@@ -332,14 +349,14 @@ def test_a_second_run_finds_out_that_the_first_one_has_restored(
 def test_a_second_run_opens_what_the_first_one_has_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.place.migrate()
     databases = world.place.databases()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
     killed_before_the_exchange(monkeypatch)
     with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
         world.place.erp.do("SELECT 1")
     world.over.add("rb1")
     world.be("rb2")
-    stated = done(StateLoss)
+    stated = world.stated()
     assert not any("cannot be read" in sentence for sentence in stated["sentences"])
     with pytest.raises(AirflowFailException, match="anna said Leave"):
         say("Leave", stated["digest"])
@@ -352,7 +369,7 @@ def test_resume_opens_the_database_also_when_the_application_was_taken_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.place.migrate()
-    say("Restore", done(StateLoss)["digest"])
+    say("Restore", world.stated()["digest"])
     done(StopApplication)
     killed_before_the_exchange(monkeypatch)
     record(world.ledger, world.run, RESTORE_RESUMED, {"sizes": {}}, number=99)

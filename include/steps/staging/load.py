@@ -136,6 +136,6 @@ def _error(run: ReleaseRun, verdict: LoadVerdict) -> RehearsalError:
         f"{what}: too slow, or with too many errors",
         expected="what load.thresholds of the environment's YAML says",
         seen=seen,
-        remedy="make the release faster and deploy it again, or correct the thresholds; a repetition is this task "
-        "alone, cleared",
+        remedy="make the release faster and rehearse again (a new run with repeat_reason); to measure once more, "
+        "or by corrected thresholds, clear this task alone",
     )

@@ -14,8 +14,9 @@ from include.errors import EvidenceError, StellwerkError, TrafficError
 from include.ledger.store import Ledger
 from include.plan.models import ImageRef
 from include.steps.database.entries import note
+from include.steps.deployed import Source, changed, source_of
 from include.steps.images import pinned
-from include.steps.record import CUT_OVER, all_recorded, require, slots_of
+from include.steps.record import CUT_OVER, DEPLOYED, all_recorded, require, slots_of
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.staging.entries import DEPLOYED_ALREADY, SERVED
 
@@ -81,6 +82,36 @@ def is_image(image: str, wanted: ImageRef) -> bool:
     return image == f"{wanted.repository}:{wanted.tag}"
 
 
+def deployed_of(run: ReleaseRun, ledger: Ledger) -> Source | None:
+    """What the slot that this run tries was deployed from; None when no deployment tells.
+
+    :raises LedgerError: the ledger cannot be read
+    """
+    found = all_recorded(ledger, run, CUT_OVER, DEPLOYED_ALREADY)
+    by = found[-1].payload["by"] if found and found[-1].kind == DEPLOYED_ALREADY else run.run_id
+    deployed = ledger.entries(
+        release=run.release.version, environment=run.environment.name, run_id=str(by), kinds=(DEPLOYED,)
+    )
+    return Source.of_facts(deployed[-1].payload) if deployed else None
+
+
+def must_be_planned(run: ReleaseRun, ledger: Ledger, slot: Slot, *, what: str) -> None:
+    """Have the plan say what was deployed: a chart that has changed since was never tried.
+
+    :param what: relies on it, for the message
+    :raises EvidenceError: the plan has another chart, other values or another image by now
+    """
+    deployed = deployed_of(run, ledger)
+    if deployed is not None and (differs := changed(deployed, source_of(pinned(run, ledger), slot))):
+        raise EvidenceError(
+            f"{what} of {run.release.version} in {run.environment.name} would not be about what the plan has now",
+            expected="chart, image and values as they were deployed",
+            seen=f"another plan than the one that was deployed, in {differs}",
+            remedy="rehearse again (a new run with repeat_reason), or put the plan back as it was and clear this "
+            "task",
+        )
+
+
 def expected_of(run: ReleaseRun, ledger: Ledger) -> Expected:
     """What this run tries: what it has deployed, or what it has found deployed, whichever came last.
 
@@ -144,11 +175,13 @@ async def must_serve(run: ReleaseRun, cluster: Cluster, ledger: Ledger, *, what:
 
     :param what: relies on it, for the message
     :return: as :func:`look` does
-    :raises EvidenceError: they get something else: it would be the evidence of that
+    :raises EvidenceError: they get something else: it would be the evidence of that; or the plan has changed since
+        it was deployed
     """
     found = await look(run, cluster, ledger)
     if not found["ok"]:
         raise elsewhere(run, str(found["problem"]), what)
+    must_be_planned(run, ledger, found["slot"], what=what)
     return found
 
 

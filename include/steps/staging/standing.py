@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from include.bluegreen.fence import release_id
+from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.slots import Slot, active_slot
 from include.clients.kubernetes import Cluster
 from include.clients.registry import Registry
@@ -14,10 +14,10 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.entries import note
 from include.steps.images import resolve_image
-from include.steps.record import DEPLOYED, RELEASED, STARTED
+from include.steps.record import DEPLOYED, RELEASED, slots_of
 from include.steps.run import ReleaseRun, parse_release_id
 from include.steps.staging.entries import DEPLOYED_ALREADY
-from include.steps.staging.serving import is_image
+from include.steps.staging.serving import is_image, must_be_planned
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ def missing(run: ReleaseRun, seen: Seen) -> str:
     parsed = parse_release_id(seen.holder or "")
     if parsed is None or parsed[:2] != (run.release.version, run.environment.name):
         return f"the traffic is on {seen.holder or 'what no release has brought there'}"
-    started, deployed = _newest(seen, STARTED), _newest(seen, DEPLOYED)
-    if started is None or deployed is None or _newest(seen, RELEASED) is None:
+    deployed = _newest(seen, DEPLOYED)
+    if deployed is None or _newest(seen, RELEASED) is None:
         return f"run {parsed[2]} has moved the traffic, and the ledger has no proof that it works"
     if deployed.payload.get("slot") != seen.active:
         return (
             f"run {parsed[2]} has deployed to {deployed.payload.get('slot')}, and the traffic is on {seen.active}"
         )
-    if started.payload.get("fingerprint") != run.fingerprint:
+    if deployed.payload.get("fingerprint") != run.fingerprint:
         return "image, chart, values, rules or Stellwerk are others than they were when it was deployed"
     others = {image for image in seen.images if not is_image(image, run.release.image)}
     if others or not seen.images:
@@ -69,17 +69,22 @@ async def look(run: ReleaseRun, cluster: Cluster, ledger: Ledger, registry: Regi
     :return: ``deploy`` whether, ``why``
     :raises TrafficError: there is no traffic Service, or it names neither slot
     :raises RegistryError: what the tag means cannot be found out
+    :raises EvidenceError: this run has cut over, and the plan has changed since: it deploys nothing twice
     """
     run, _ = await resolve_image(run, ledger, registry)
     traffic = run.environment.traffic
     service = await cluster.service(traffic.service)
     active = active_slot(service, traffic)
     holder = release_id(service) if service else None
+    switch = last_switch(service) if service else None
+    if switch is not None and holder == switch.release == run.release_id:
+        must_be_planned(run, ledger, slots_of(ledger, run)[1], what="the rehearsal")
+        why = "this run has deployed it and cut over; what follows proves it"
+        log.info("nothing to deploy: %s", why)
+        return {"deploy": True, "why": why}
     parsed = parse_release_id(holder or "")
     told = (
-        ledger.entries(
-            release=parsed[0], environment=parsed[1], run_id=parsed[2], kinds=(STARTED, DEPLOYED, RELEASED)
-        )
+        ledger.entries(release=parsed[0], environment=parsed[1], run_id=parsed[2], kinds=(DEPLOYED, RELEASED))
         if parsed
         else ()
     )

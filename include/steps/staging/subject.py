@@ -13,9 +13,10 @@ from include.plan.fingerprint import chart_digest
 from include.plan.people import ChecklistItem
 from include.steps.database.entries import MIGRATION_VERIFIED
 from include.steps.images import pinned
-from include.steps.record import CUT_OVER, all_recorded, recorded
+from include.steps.record import CUT_OVER, OBSERVED, all_recorded, recorded
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import SERVED
+from include.steps.staging.serving import deployed_of
 from include.version import VERSION
 
 STAGING: Final = "staging"
@@ -24,12 +25,17 @@ STAGING: Final = "staging"
 def subject_of(run: ReleaseRun, ledger: Ledger) -> dict[str, Any]:
     """What a rehearsal has tried, with the revisions that staging's database came to.
 
+    It is what was deployed; the plan may have changed since.
+
     :raises LedgerError: the ledger cannot be read
     """
     served, migrated = recorded(ledger, run, SERVED), recorded(ledger, run, MIGRATION_VERIFIED)
     contents = tuple(map(str, served.payload["contents"])) if served else ()
-    image = run.release.image
-    tried = Subject(f"{image.repository}:{image.tag}", contents, chart_digest(run.chart), VERSION)
+    deployed, image = deployed_of(run, ledger), run.release.image
+    if deployed is not None:
+        tried = Subject(deployed.image, contents, deployed.chart, deployed.stellwerk)
+    else:
+        tried = Subject(f"{image.repository}:{image.tag}", contents, "", VERSION)
     return {**tried.facts(), "revisions": list(migrated.payload.get("revisions", ())) if migrated else None}
 
 
@@ -99,7 +105,8 @@ def _told(run: ReleaseRun, ledger: Ledger) -> tuple[Entry, ...]:
     What is tried in staging after that decides no more about going there.
     """
     found = ledger.entries(release=run.release.version, environment=STAGING, kinds=(REHEARSED, *TAKEN_BACK))
-    moved = all_recorded(ledger, run, CUT_OVER)
+    # What was seen of the switch is recorded at once, that it was proven later, perhaps by another attempt.
+    moved = all_recorded(ledger, run, OBSERVED, CUT_OVER)
     return tuple(entry for entry in found if not moved or entry.sequence < moved[0].sequence)
 
 

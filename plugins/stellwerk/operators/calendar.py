@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from include.plan.calendar import Decision
     from include.plan.loader import Plan
+    from include.steps.calendar_news import News
+
+log = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
 _MINUTES = 5
@@ -54,26 +58,12 @@ class LookAtCalendar(BaseOperator):
 
     def _tell(self, plan: Plan, decisions: Sequence[Decision]) -> None:
         """Call people for the bad news: once for each, at the most every few minutes where nobody takes it."""
-        from include.errors import LedgerError
         from include.steps.calendar_news import bad_news
-        from include.steps.page import page
-        from stellwerk.hooks.ledger import open_ledger
-        from stellwerk.notifiers.transport import transports
 
         now = datetime.now(UTC)
-        if now.minute % _MINUTES:
-            return
-        for news in bad_news(plan, decisions, now):
-            connections, ledger = news.run.environment.connections, None
-            try:
-                ledger = open_ledger(connections.ledger)
-                ledger.head()
-            except LedgerError as error:
-                self.log.warning("%s", error)
-                ledger = None
-                if now.minute:
-                    continue  # without a record, people are called every hour and not every few minutes
-            page(news.run, ledger, news.matter, transports(connections.slack, connections.smtp))
+        if now.minute % _MINUTES == 0:
+            for news in bad_news(plan, decisions, now):
+                _call_people(news, now)
 
 
 class StartPhase(BaseOperator):
@@ -92,7 +82,7 @@ class StartPhase(BaseOperator):
         """Look again, then hand over to Airflow; a run of that id that exists is left as it is.
 
         :raises AirflowSkipException: it is not to be started any more
-        :raises AirflowFailException: its DAG could not run it
+        :raises AirflowFailException: its DAG could not run it; people are called
         """
         from include.plan.calendar import PhaseKey, Say
         from include.steps.calendar import line
@@ -105,26 +95,51 @@ class StartPhase(BaseOperator):
                 line(plan, found) if found else f"{self.release} is not in the plan any more"
             )
         self.log.info("%s", line(plan, found))
-        self._refuse_dead_ends(context, found)
+        self._refuse_dead_ends(context, plan, found)
         raise _start(found)
 
-    def _refuse_dead_ends(self, context: Context, found: Decision) -> None:
+    def _refuse_dead_ends(self, context: Context, plan: Plan, found: Decision) -> None:
         try:
             paused = context["ti"].get_dag(self.phase).is_paused
         except AirflowRuntimeError as error:
             if (error.error.detail or {}).get("status_code") != _NOT_FOUND:
                 raise
             remedy = "take its steps by hand, then say so with the DAG phase-by-hand"
-            raise self._cannot("there is no DAG of that name", remedy, found) from error
+            raise self._cannot("there is no DAG of that name", remedy, plan, found) from error
         if paused:
             # A run of a paused DAG would wait, and begin whenever somebody unpauses it.
-            raise self._cannot("its DAG is paused", "unpause it", found)
+            raise self._cannot("its DAG is paused", "unpause it", plan, found)
 
-    def _cannot(self, seen: str, remedy: str, found: Decision) -> AirflowFailException:
+    def _cannot(self, seen: str, remedy: str, plan: Plan, found: Decision) -> AirflowFailException:
+        """Call people, once a day, and return what fails the task."""
+        from include.steps.calendar_news import dead_end
+
+        now = datetime.now(UTC)
+        news = dead_end(plan, found, seen, remedy, now)
+        if news and now.minute % _MINUTES == 0:
+            _call_people(news, now)
         return AirflowFailException(
             f"{self.phase} of {self.release} is due and cannot be started; seen: {seen}; do: {remedy}; it is "
             f"tried every minute until {found.entry.until:%Y-%m-%d %H:%M} UTC"
         )
+
+
+def _call_people(news: News, now: datetime) -> None:
+    from include.errors import LedgerError
+    from include.steps.page import page
+    from stellwerk.hooks.ledger import open_ledger
+    from stellwerk.notifiers.transport import transports
+
+    connections, ledger = news.run.environment.connections, None
+    try:
+        ledger = open_ledger(connections.ledger)
+        ledger.head()
+    except LedgerError as error:
+        log.warning("%s", error)
+        ledger = None
+        if now.minute:
+            return  # without a record, people are called every hour and not every few minutes
+    page(news.run, ledger, news.matter, transports(connections.slack, connections.smtp))
 
 
 def _look(context: Context) -> tuple[Plan, tuple[Decision, ...]]:

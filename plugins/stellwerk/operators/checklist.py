@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from include.errors import ApprovalRefused
+from include.errors import ApprovalMissing, ApprovalRefused
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
 from stellwerk.operators.question import Form, GateQuestion, beside
+from stellwerk.paging import call_people
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
@@ -28,7 +29,7 @@ NOT_DONE = "Not done"
 
 
 class ChecklistPoints(StellwerkOperator):
-    """See how the points stand, and name the roles that have something to tick.
+    """See how the points stand, and name the roles that have something to tick: once machines have settled theirs.
 
     :param names: of the lists
     :param asks: the task that asks, in the same group
@@ -42,9 +43,12 @@ class ChecklistPoints(StellwerkOperator):
         self.asks = asks
 
     def act(self, run: ReleaseRun) -> list[dict[str, str]]:
-        """Return what the task that asks is expanded over."""
+        """Return what the task that asks is expanded over.
+
+        :raises ApprovalMissing: machines leave a point open: people are called, and asked when it is settled
+        """
         from include.gate.asked import ASKED, to_ask
-        from include.steps.checklist import roles_of, standing_of
+        from include.steps.checklist import must_be_passable, nobody_is_asked, roles_of, standing_of
         from include.steps.record import all_recorded
 
         ledger = self.ledger(run)
@@ -52,6 +56,11 @@ class ChecklistPoints(StellwerkOperator):
         for name, found in lists.items():
             for point in found:
                 self.log.info("%s: %s", name, point.line)
+        try:
+            must_be_passable(run, lists)
+        except ApprovalMissing as error:
+            call_people(self, run, [nobody_is_asked(run, lists, error)])
+            raise
         task = beside(self.task_id, self.asks)
         return to_ask(all_recorded(ledger, run, ASKED), task, roles_of(lists))
 

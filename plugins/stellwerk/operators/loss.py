@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from stellwerk.operators import loss_calls
 from stellwerk.operators.base import airflow_errors
-from stellwerk.operators.question import Form, GateQuestion, beside, place_of
+from stellwerk.operators.question import Form, GateQuestion, beside
 from stellwerk.people import answerer
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import Context
 
     from include.database.confirmation import LossConfirmation
-    from include.errors import AnswerIncomplete
+    from include.errors import AnswerIncomplete, LedgerUnavailable
     from include.gate.asked import Asked
     from include.gate.timing import Wait
     from include.ledger.store import Ledger
@@ -56,7 +58,7 @@ class AskLoss(GateQuestion):
 
     asks_anew = "clear the task that states the loss, with what comes after it: it asks anew"
     #: users may be down, or on a schema that does not do: people are to learn soon that nobody can go on
-    ledger_patience = timedelta(minutes=2)
+    unheard_after: ClassVar[timedelta] = timedelta(minutes=2)
     #: the answers
     yes: ClassVar[str]
     no: ClassVar[str]
@@ -99,10 +101,21 @@ class AskLoss(GateQuestion):
 
     def execute(self, context: Context) -> Any:
         """Ask; what is shown is what the ledger says, and what a confirmation is bound to."""
-        from stellwerk.hooks.ledger import open_ledger
-
         if self.over:
             self._is_over(context)
+        with self._told_of(context):
+            return self._ask_about(context)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], since: str = "", *, told: bool = False
+    ) -> Any:
+        """Go on where the question was left; people hear of what ends it otherwise than an answer does."""
+        with self._told_of(context):
+            return super().execute_complete(context, event, since, told=told)
+
+    def _ask_about(self, context: Context) -> Any:
+        from stellwerk.hooks.ledger import open_ledger
+
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
             ledger = open_ledger(run.environment.connections.ledger)
@@ -111,8 +124,29 @@ class AskLoss(GateQuestion):
                 self.log.info("%s has confirmed it: %s", given.by, given.reason)
                 return given.model_dump()
             self._prepare(context, run, ledger, self._form(run, stated), self._wait_for(run, stated, before))
-        self._call(context, run, ledger, stated)  # nobody is called to a question that is not asked
+            matter = loss_calls.waits(self, context, stated, before, self.matter_of(run, ledger, stated))
+        if matter is not None:  # nobody is called to a question that is not asked
+            loss_calls.call(run, ledger, matter)
         return HITLOperator.execute(self, context)
+
+    def held(self, context: Context, error: LedgerUnavailable, began: datetime, *, told: bool) -> bool:
+        """Call people when the ledger has been out for :attr:`unheard_after`."""
+        if not told and datetime.now(UTC) - began > self.unheard_after:
+            loss_calls.unheard(self, context, error, began + self.ledger_patience)
+            return True
+        return told
+
+    @contextmanager
+    def _told_of(self, context: Context) -> Iterator[None]:
+        """Call people when the last try fails: nobody is asked, and somebody has to know."""
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if isinstance(error, AirflowFailException) or context["ti"].try_number > context["ti"].max_tries:
+                loss_calls.failed(self, context, error, self.asks_anew)
+            raise
 
     def heard(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Record a confirmation of what was shown; anything else loses nothing."""
@@ -154,19 +188,6 @@ class AskLoss(GateQuestion):
         if before and before.fingerprint == stated["digest"] and not before.wait.is_over(now):
             return before.wait
         return waiting(now, self.answer_within(run, stated).total_seconds(), reminder_seconds=0)
-
-    def _call(self, context: Context, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> None:
-        """Call people to the question: once for each statement, and for each place that it is asked about at."""
-        from include.steps.page import page
-        from stellwerk.notifiers.transport import transports
-
-        connections = run.environment.connections
-        with airflow_errors(self.log):
-            matter = self.matter_of(run, ledger, stated)
-        if matter is not None:
-            if place := place_of(context):
-                matter = replace(matter, key=f"{matter.key}:{place}")
-            page(run, ledger, matter, transports(connections.slack, connections.smtp))
 
     def _confirmed(self, run: ReleaseRun, ledger: Ledger, said: dict[str, str], at: datetime) -> dict[str, str]:
         from include.steps.database.confirm import confirm

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, Param
 
+    from include.errors import LedgerUnavailable
     from include.gate.asked import Asked
     from include.gate.timing import Wait
     from include.ledger.store import Ledger
@@ -80,12 +81,15 @@ class GateQuestion(HITLOperator):
         :param event: with ``error`` when the wait has ended without an answer
         """
 
-    def execute_complete(self, context: Context, event: dict[str, Any], since: str = "") -> Any:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], since: str = "", *, told: bool = False
+    ) -> Any:
         """Go on where the question was left; a ledger that is out is waited for.
 
         To fail instead would ask again, and asking takes the answer away.
 
         :param since: since when the ledger is out, as ISO text
+        :param told: people were called because it is
         """
         from include.errors import LedgerUnavailable
 
@@ -98,13 +102,22 @@ class GateQuestion(HITLOperator):
                 if now - began > self.ledger_patience:
                     raise
                 self.log.warning("held until the ledger is back: %s", error)
+                told = self.held(context, error, began, told=told)
         sleep(PAUSE.total_seconds())
         # Airflow still holds the answer, if there was one, and resumes the task with it at once.
-        again = {"since": began.isoformat()}
+        again = {"since": began.isoformat(), **({"told": True} if told else {})}
         raise TaskAwaitingInput(method_name="execute_complete", kwargs=again, timeout=PAUSE)
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """Remind people; only of a question whose wait says when."""
+
+    def held(self, context: Context, error: LedgerUnavailable, began: datetime, *, told: bool) -> bool:
+        """Whether people have been called because an answer is held for the ledger; here nobody is.
+
+        :param began: since when it is out
+        :param told: they were before
+        """
+        return told
 
     def _is_over(self, context: Context) -> NoReturn:
         """Close what was asked here and may still be open: nobody is to answer into the void."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
-from include.gate.checklist import KINDS, RECORDS, TICKED, points, unsettled
+from include.gate.checklist import KINDS, OF_THE_RELEASE, RECORDS, TICKED, points, unsettled
 from include.ledger.entry import Entry, NewEntry
 from include.plan.loader import load_plan, plan_folder
 from include.plan.people import TASKS, ChecklistItem
@@ -16,6 +17,7 @@ from include.steps.database import entries as entries_of
 from include.steps.staging import entries as staging_entries
 from tests.memory import MemoryLedger
 
+DAY = date(2026, 3, 12)
 BY_ROLE = ChecklistItem(text="No critical bugs", role="technical-lead")
 BY_TASK = ChecklistItem(text="Migration successful", task="db-migration.watch")
 BY_RULE = ChecklistItem(text="Error rate", rule="criteria.error_rate")
@@ -30,7 +32,7 @@ def entries(*told: tuple[str, dict[str, Any]]) -> tuple[Entry, ...]:
 
 
 def standing(item: ChecklistItem, *told: tuple[str, dict[str, Any]]) -> tuple[str, str]:
-    [point] = points([item], entries(*told), checklist="go-no-go")
+    [point] = points([item], entries(*told), checklist="go-no-go", planned=DAY)
     return point.standing, point.why
 
 
@@ -143,7 +145,7 @@ def test_a_schema_that_was_kept_though_its_watch_failed_says_what_was_seen_and_w
     told = [
         ledger.append(NewEntry(kind, "3.0.0", "production", "r", "x", payload)) for kind, payload in (*done, *kept)
     ]
-    [point] = points([BY_TASK], told, checklist="go-no-go")
+    [point] = points([BY_TASK], told, checklist="go-no-go", planned=DAY)
     assert (point.standing, point.why) == ("open", f"the watch did not pass: error rate 30 %{said}")
 
 
@@ -152,13 +154,15 @@ def test_a_schema_that_was_kept_though_its_watch_failed_says_what_was_seen_and_w
     [
         ({"lost": 0, "old_after_new": 0, "sentence": "none lost"}, "settled"),
         ({"lost": 412, "old_after_new": 0, "sentence": "412 OF 500 REQUESTS LOST"}, "open"),
-        ({"lost": 0, "old_after_new": 3, "sentence": "FLAPPING"}, "open"),
+        ({"lost": 0, "old_after_new": 3, "sentence": "none lost; FLAPPING: 3"}, "settled"),
         ({"sentence": "no observation because the prober could not be started"}, "unknown"),
         (None, "unknown"),
     ],
 )
 def test_a_cutover_settles_what_users_have_seen_of_it(observation: dict[str, Any] | None, expected: str) -> None:
-    assert standing(CUTOVER, ("cutover.done", {"observation": observation}))[0] == expected
+    found, why = standing(CUTOVER, ("cutover.done", {"observation": observation}))
+    assert found == expected
+    assert (observation or {}).get("sentence", "nobody watched") in why
 
 
 def test_a_migrations_watch_is_about_that_migration_and_no_later_one() -> None:
@@ -179,32 +183,77 @@ def test_a_migrations_watch_is_about_that_migration_and_no_later_one() -> None:
     assert standing(BY_TASK, *again, ("migration.watched", {"migrated": 5}))[0] == "settled"
 
 
+TICK = {
+    "role": "technical-lead",
+    "points": ["No critical bugs"],
+    "comment": "looked",
+    "planned": DAY.isoformat(),
+}
+
+
 @pytest.mark.parametrize("back", ["switch.back", "rollback.done", "restore.done"])
 @pytest.mark.parametrize(("name", "expected"), [("business-success", "open"), ("go-no-go", "settled")])
 def test_what_was_ticked_of_a_run_that_was_rolled_back_counts_no_more(back: str, name: str, expected: str) -> None:
-    ticked = {"checklist": name, "role": "technical-lead", "points": ["No critical bugs"], "comment": "looked"}
+    ticked = {**TICK, "checklist": name}
     before = entries((TICKED, {**ticked}), (back, {}))
-    [point] = points([BY_ROLE], before, checklist=name)
+    [point] = points([BY_ROLE], before, checklist=name, planned=DAY)
     assert point.standing == expected
-    [point] = points([BY_ROLE], entries((TICKED, {**ticked}), (back, {}), (TICKED, {**ticked})), checklist=name)
+    [point] = points(
+        [BY_ROLE], entries((TICKED, {**ticked}), (back, {}), (TICKED, {**ticked})), checklist=name, planned=DAY
+    )
     assert point.standing == "settled"
 
 
 def test_a_tick_settles_the_point_of_its_own_list_and_role_only() -> None:
-    ticked = {
-        "checklist": "go-no-go",
-        "role": "technical-lead",
-        "points": ["No critical bugs"],
-        "comment": "looked",
-    }
+    ticked = {**TICK, "checklist": "go-no-go"}
     assert standing(BY_ROLE) == ("open", "technical-lead has not ticked it")
     assert standing(BY_ROLE, (TICKED, {**ticked, "by": "tina"})) == ("settled", "tina: looked")
     for other in ({"checklist": "final-check"}, {"role": "on-call-lead"}, {"points": ["No other bugs"]}):
         assert standing(BY_ROLE, (TICKED, {**ticked, **other}))[0] == "open"
 
 
+@pytest.mark.parametrize("then", [date(2026, 1, 15).isoformat(), None])
+@pytest.mark.parametrize("name", sorted(OF_THE_RELEASE))
+def test_what_was_ticked_for_another_date_is_asked_again(name: str, then: str | None) -> None:
+    ticked = {**TICK, "checklist": name}
+    earlier = (TICKED, {**ticked, "planned": then})
+    [point] = points([BY_ROLE], entries(earlier), checklist=name, planned=DAY)
+    assert (point.standing, point.why) == (
+        "open",
+        f"technical-lead has ticked it for {then or 'another date'}, not for 2026-03-12",
+    )
+    [point] = points([BY_ROLE], entries(earlier, (TICKED, {**ticked})), checklist=name, planned=DAY)
+    assert point.standing == "settled"
+
+
+def test_what_was_ticked_of_what_it_has_done_counts_whatever_the_date_was() -> None:
+    ticked = {**TICK, "checklist": "business-success", "planned": "2026-01-15"}
+    [point] = points([BY_ROLE], entries((TICKED, ticked)), checklist="business-success", planned=DAY)
+    assert point.standing == "settled"
+
+
+REPORT = ChecklistItem(text="Report", task="production-blue-green.report")
+
+
+def test_a_report_of_another_attempt_settles_nothing_of_this_one() -> None:
+    ledger = MemoryLedger()
+
+    def now(kind: str, run: str) -> str:
+        ledger.append(NewEntry(kind, "3.0.0", "production", run, "x", {}))
+        [point] = points([REPORT], ledger.entries(), checklist="at-once", planned=DAY)
+        return point.standing
+
+    assert now("report.written", "1") == "unknown", "it has not got as far as users"
+    assert now("cutover.done", "1") == "unknown", "written before"
+    assert now("report.written", "1") == "settled"
+    assert now("report.written", "rollback") == "settled"
+    assert now("cutover.done", "2") == "unknown"
+    assert now("report.written", "1") == "unknown"
+    assert now("report.written", "2") == "settled"
+
+
 def test_what_is_unsettled_is_told_by_machines_or_by_role() -> None:
-    found = points([BY_ROLE, BY_TASK], (), checklist="go-no-go")
+    found = points([BY_ROLE, BY_TASK], (), checklist="go-no-go", planned=DAY)
     assert [point.text for point in unsettled(found)] == ["Migration successful"]
     assert [point.text for point in unsettled(found, "technical-lead")] == ["No critical bugs"]
     assert found[1].line == "? Migration successful: no record of db-migration.watch"

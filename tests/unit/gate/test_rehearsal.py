@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from include.ledger.entry import NewEntry
 from include.plan.people import ChecklistItem
 from tests.memory import MemoryLedger
 
+DAY = date(2026, 3, 12)
 ITEM = ChecklistItem(text="Staging-Tests passing", task="staging-deploy.complete_rehearsal")
 DIGEST = "sha256:" + "a" * 64
 TRIED = Subject("r/erp:3.0.0", (f"r/erp@{DIGEST}",), "c1", "1.0")
@@ -23,7 +25,7 @@ PASSED = {"result": "passed", "findings": [{"severity": "minor", "text": "small"
 def standing(*told: tuple[str, dict[str, Any]], released: Subject | None = RELEASED) -> tuple[str, str]:
     ledger = MemoryLedger()
     entries = tuple(ledger.append(NewEntry(kind, "3.0.0", "staging", "s", "x", payload)) for kind, payload in told)
-    [point] = points([ITEM], (), checklist="go-no-go", rehearsal=Rehearsal(entries, released))
+    [point] = points([ITEM], (), checklist="go-no-go", planned=DAY, rehearsal=Rehearsal(entries, released))
     return point.standing, point.why
 
 
@@ -75,5 +77,5 @@ def test_what_happened_in_production_takes_no_rehearsal_back() -> None:
     ledger = MemoryLedger()
     shown = ledger.append(NewEntry(REHEARSED, "3.0.0", "staging", "s", "x", PASSED))
     back = ledger.append(NewEntry("rollback.done", "3.0.0", "production", "r", "x", {}))
-    [point] = points([ITEM], (back,), checklist="go-no-go", rehearsal=Rehearsal((shown,), RELEASED))
+    [point] = points([ITEM], (back,), checklist="go-no-go", planned=DAY, rehearsal=Rehearsal((shown,), RELEASED))
     assert point.standing == "settled"

@@ -176,3 +176,16 @@ class TestBadNews:
         monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {"slack": out})
         (folder / "releases" / "3.0.1.yaml").write_text("version: 3.0.1\n")
         assert look() == [DUE]
+
+    @pytest.mark.parametrize(
+        ("dag", "remedy"), [("missing", "with the DAG phase-by-hand"), ("paused", "unpause it; it is tried")]
+    )
+    def test_people_are_called_once_to_a_phase_that_is_due_and_cannot_be_started(
+        self, sent: list[Any], dag: str, remedy: str
+    ) -> None:
+        for _ in range(3):
+            with pytest.raises(AirflowFailException):
+                start(TaskInstance(dag=dag))
+        assert len(sent) == 1
+        assert "release-preparation is due and cannot be started" in sent[0].text
+        assert remedy in sent[0].text

@@ -114,16 +114,38 @@ def test_not_done_and_silence_end_the_gate_after_a_reminder(world: World) -> Non
 
 def test_a_machine_settles_its_points_and_nobody_can_tick_them(world: World) -> None:
     names = ("first-hour",)
-    assert roles(world, names) == [], "nobody is asked"
-    with pytest.raises(AirflowFailException, match=r"Error-Rate < 1 %.*no record of production-blue-green\.watch"):
-        settle(world, names)
+    for look in (roles, settle):
+        with pytest.raises(
+            AirflowFailException, match=r"Error-Rate < 1 %.*no record of production-blue-green\.watch"
+        ):
+            look(world, names)
     rules = ("error_rate", "p95_seconds", "sse_connections", "memory_bytes", "cpu_ratio")
     findings = [[f"criteria.{rule}", "HEALTHY", "well"] for rule in rules]
     record(world.ledger, world.run, "watch.passed", {"result": "PASSED", "findings": findings})
+    assert roles(world, names) == [], "nobody is asked"
     assert set(settle(world, names)["lists"]["first-hour"].values()) == {"well"}
 
 
+def went_well(world: World, **observation: Any) -> None:
+    """What machines leave of a release that has gone to production."""
+    findings = [["criteria.sse_reconnect_ratio", "HEALTHY", "well"]]
+    record(world.ledger, world.run, "watch.passed", {"result": "PASSED", "findings": findings})
+    record(world.ledger, world.run, "release.verified", {})
+    record(world.ledger, world.run, "cutover.done", {"observation": {"sentence": "seen", **observation}})
+
+
+def test_where_people_could_tick_what_they_like_nobody_is_asked_and_people_are_called(world: World) -> None:
+    went_well(world)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=r"Zero-Downtime achieved: seen.*given to a role"):
+            roles(world, ("verification", "business-success"))
+    [page] = world.sent
+    assert "nobody is asked for their points" in page.text
+    assert "Zero-Downtime achieved" in page.text
+
+
 def test_a_role_is_asked_once_for_several_lists(world: World) -> None:
+    went_well(world, lost=0, old_after_new=3)
     asked = [one["role"] for one in roles(world, ("verification", "business-success"))]
     assert asked == ["business-owner", "key-user", LEAD]
 
@@ -140,3 +162,12 @@ def test_a_place_that_is_over_and_a_role_without_open_points_ask_nobody(world: W
         tick(LEAD, over="yes").execute(world.context())
     assert tick("stranger").execute(world.context()) == {"role": "stranger", "points": []}
     assert world.asked == []
+
+
+def test_what_was_ticked_for_another_date_is_asked_again(world: World) -> None:
+    ask(world, LEAD)
+    tick(LEAD).execute_complete(world.context(), world.says("tina", DONE))
+    assert LEAD not in [one["role"] for one in roles(world) if not one["over"]]
+    moved = world.run.release.model_copy(update={"date": world.run.release.date + timedelta(days=60)})
+    world.run = replace(world.run, release=moved)
+    assert LEAD in [one["role"] for one in roles(world) if not one["over"]]

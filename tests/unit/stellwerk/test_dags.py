@@ -130,6 +130,8 @@ def test_a_full_restore_stands_in_nobodys_way_and_a_human_stands_before_it(dags:
         "full_restore.state_loss",
         "full_restore.ask",
     }
+    asked = [dag.get_task(f"full_restore.{name}") for name in ("ask", "ask_again")]
+    assert all(task.retries >= 5 and task.retry_delay.total_seconds() >= 10 for task in asked), "users are down"
     assert dag.get_task("full_restore.resume").trigger_rule == "one_failed"
     skipped = {task.task_id for task in dag.get_task("eligibility")._of_the_restore()}
     assert skipped == {task.task_id for task in dag.tasks if task.task_id.startswith("full_restore.")}

@@ -96,7 +96,7 @@ class World:
         clients = Clients(Path("/usr/bin"), "16.3")
         self.site: Site = site_of(self.run, database, Store(UPath(str(folder))), clients, None)
         self.asked: list[dict[str, Any]] = []
-        for module in ("base", "way_back", "loss", "decision"):
+        for module in ("base", "way_back", "loss", "loss_calls", "decision"):
             monkeypatch.setattr(f"stellwerk.operators.{module}.release_run", self.release_run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda _: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
@@ -105,6 +105,12 @@ class World:
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **asked: self.asked.append(asked))
         self.reopened = 0
         monkeypatch.setattr("stellwerk.operators.question.upsert_hitl_detail", asked_again(self.reopen))
+
+    def called(self) -> list[Any]:
+        """What people are called for from now on."""
+        found: list[Any] = []
+        self.monkeypatch.setattr("include.steps.page.page", lambda *given: found.append(given[2]))
+        return found
 
     def over(self) -> None:
         """Every deadline is over."""
@@ -388,17 +394,39 @@ def test_what_the_running_version_fails_on_is_offered_by_the_run_that_has_seen_i
 
 
 def test_people_are_called_to_the_question_about_the_schema_once_for_each_question(world: World) -> None:
-    called: list[Any] = []
-    world.monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    called = world.called()
     for place, digest in enumerate(("d1", "d1", "d2")):
         world.state(digest)
         asking(world, place)
-        asking(world, place)  # a try that was stopped, and goes on
     waits = ["way-back-waits:d1", "way-back-waits:d1:1", "way-back-waits:d2:2"]
-    assert [matter.key for matter in called] == [key for key in waits for _ in range(2)]
+    assert [matter.key for matter in called] == waits
     assert "people decide whether to take the schema back" in called[0].what
     assert called[0].seen == "3 values are lost"
     assert "answer ask under the required actions; without an answer in 60 minutes" in called[0].remedy
+
+
+def test_people_are_called_anew_to_a_question_that_comes_back(world: World) -> None:
+    """Whoever had answered takes it for done: the worker died before the answer was recorded."""
+    called = world.called()
+    world.state("d1")
+    for _ in range(2):
+        asking(world)
+    assert [matter.key for matter in called] == ["way-back-waits:d1", "way-back-waits:d1:try3"]
+    assert "whoever has answered before answers once more" in called[1].seen
+
+
+@pytest.mark.parametrize("tries", [3, 2])
+def test_people_are_called_where_the_question_fails_for_good(world: World, tries: int) -> None:
+    called = world.called()
+    world.state("d1")
+    context = at(0)
+    context["ti"].try_number = tries
+    world.step("confirm.may_confirm", LedgerUnavailable("no answer"))
+    with pytest.raises(AirflowException, match="no answer"):
+        way_back.AskTakeBack(task_id="ask").execute(context)
+    assert [matter.what for matter in called] == (
+        ["ask has failed: nobody is asked about a loss, or heard"] if tries == 3 else []
+    )
 
 
 def test_what_is_recorded_of_the_migration_is_known_without_the_database(world: World) -> None:
@@ -599,19 +627,37 @@ def test_a_yes_whose_task_was_killed_before_its_end_stands_and_is_not_asked_for_
     assert len(world.asked) == 2, "who clears the statement is asked, whatever was said before"
 
 
-def test_a_no_that_cannot_be_recorded_is_held_for_two_minutes(world: World) -> None:
+def test_an_answer_that_cannot_be_recorded_is_held_and_people_hear_of_it_after_two_minutes(world: World) -> None:
     world.state("d1")
-    task = asking(world)
+    task, called = asking(world), world.called()
     world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
     world.step("confirm.refuse", LedgerUnavailable("no answer"))
-    with pytest.raises(TaskAwaitingInput) as held:
-        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"))
+    kept: dict[str, Any] = {}
+    for minutes, told in ((0, 0), (3, 1), (20, 1)):
+        if kept:
+            kept["since"] = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+        with pytest.raises(TaskAwaitingInput) as held:
+            task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **kept)
+        kept = held.value.kwargs or {}
+        assert len(called) == told
     assert world.reopened == 0, "Airflow still holds the answer"
-    [since] = (held.value.kwargs or {}).values()
-    long_since = (datetime.fromisoformat(since) - timedelta(minutes=3)).isoformat()
+    assert "ask holds the answer until" in called[0].remedy
+    kept["since"] = (datetime.now(UTC) - timedelta(minutes=31)).isoformat()
     with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
-        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), since=long_since)
+        task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **kept)
     assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
+
+
+@pytest.mark.parametrize("by", ["carl", None])
+def test_people_are_called_where_an_answer_ends_the_question_and_counts_for_nothing(
+    world: World, by: str | None
+) -> None:
+    world.state("d1")
+    task, called = asking(world), world.called()
+    with pytest.raises(AirflowFailException):
+        task.execute_complete(CONTEXT, answer(way_back.TAKE, "d1", by=by))
+    assert "may not confirm" in called[0].seen
+    assert "clear the task that states the loss" in called[0].remedy
 
 
 # -- the gate ------------------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ class World:
         self.ledger = a_ledger()
         self.instance = Instance()
         self.context = cast(Any, {"ti": self.instance, "task_instance": self.instance, "params": {}})
-        for module in ("stellwerk.operators.base", "stellwerk.operators.loss", "stellwerk.runs"):
-            monkeypatch.setattr(f"{module}.release_run", lambda *_, **__: self.run)
+        for module in ("operators.base", "operators.loss", "operators.loss_calls", "runs"):
+            monkeypatch.setattr(f"stellwerk.{module}.release_run", lambda *_, **__: self.run)
         monkeypatch.setattr("stellwerk.hooks.ledger.open_ledger", lambda *_, **__: self.ledger)
         monkeypatch.setattr("stellwerk.hooks.ledger.note_head_outside", lambda _: None)
 
@@ -223,7 +223,8 @@ def test_people_are_called_to_a_question_for_which_users_are_down(
     monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
     stated(world)
-    for kind in (None, RESTORE_STOPPED, RESTORE_RESUMED):
+    for place, kind in enumerate((None, RESTORE_STOPPED, RESTORE_RESUMED)):
+        world.instance.map_index = place
         if kind:
             record(world.ledger, world.run, kind, {})
         with pytest.raises(TaskAwaitingInput):
@@ -231,6 +232,39 @@ def test_people_are_called_to_a_question_for_which_users_are_down(
     assert [matter.what[:14] for matter in called] == ["users are down"]
     assert called[0].seen.endswith("what would be lost now is not confirmed"), "maybe nothing was"
     assert "answer ask_again under the required actions" in called[0].remedy
+
+
+def test_people_are_called_to_a_question_that_comes_back_although_users_are_not_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    stated(world)
+    for times in range(2):
+        with pytest.raises(TaskAwaitingInput):
+            AskRestore(task_id="ask").execute(world.context)
+        assert len(called) == times
+    assert called[0].what == "a question about a loss has come back"
+    assert called[0].seen == "it is asked again: whoever has answered before answers once more"
+
+
+def test_a_no_of_people_calls_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("include.steps.page.page", lambda *given: called.append(given[2]))
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
+    digest = stated(world)
+    with pytest.raises(TaskAwaitingInput):
+        AskRestore(task_id="ask").execute(world.context)
+    said: dict[str, Any] = {
+        "chosen_options": ["Leave"],
+        "params_input": {"reason": "", "statement": digest},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": {"id": "anna", "name": "anna"},
+    }
+    with pytest.raises(AirflowFailException, match="anna said Leave"):
+        AskRestore(task_id="ask").execute_complete(world.context, said)
+    assert called == []
 
 
 def test_a_restore_is_over_when_none_of_its_tasks_is_still_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +325,7 @@ def test_a_question_ends_before_a_yes_would_come_too_late(
     world.run = replace(world.run, environment=world.run.environment.model_copy(update={"gate": roles}))
     stated(world, minutes=minutes)
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_: None)
-    monkeypatch.setattr(AskRestore, "_call", lambda *_: called.append(1))
+    monkeypatch.setattr("include.steps.page.page", lambda *_: called.append(1))
     called: list[int] = []
     ask = AskRestore(task_id="ask")
     if wanted is None:

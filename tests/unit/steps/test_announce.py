@@ -13,9 +13,21 @@ from include.ledger.store import Ledger
 from include.messages.model import Message
 from include.plan.communication import Communication, StatusMessage
 from include.steps.announce import Event, announce
-from include.steps.database.entries import MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED, MIGRATION_WATCHED
-from include.steps.record import APPROVED, STARTED, record
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
+from include.steps.database.entries import (
+    MIGRATION_VERIFIED,
+    MIGRATION_WATCH_FAILED,
+    MIGRATION_WATCHED,
+    NEEDLESS,
+)
+from include.steps.record import APPROVED, CLEANED_UP, CUT_OVER, RELEASED, STARTED, record
+from include.steps.schema_proof import (
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    RESTORED,
+    TAKEN_BACK,
+    WAY_BACK_INTENDED,
+)
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 RUN = a_run("r1")
@@ -47,6 +59,26 @@ def said(event: Event, *kinds: str) -> Message | None:
 @pytest.mark.parametrize("event", ["migration-started", "migration-failed", "migration-left"])
 def test_of_a_run_that_nobody_decided_about_nobody_was_told_and_is(event: Event) -> None:
     assert said(event) is None
+
+
+HAPPENED: dict[Event, tuple[str, ...]] = {
+    "slot-deployment-started": (APPROVED,),
+    "migration-completed": (MIGRATED, MIGRATION_VERIFIED),
+    "cutover": (CUT_OVER,),
+    "cleanup": (CLEANED_UP,),
+    "successful": (RELEASED,),
+    "database-restored": (RESTORED,),
+}
+
+
+@pytest.mark.parametrize("event", HAPPENED)
+def test_what_only_states_set_by_hand_say_is_not_told_and_is_when_it_has_happened(event: Event) -> None:
+    told = Told()
+    in_slots(told.ledger)
+    told.happened(*HAPPENED[event][:-1])
+    assert told.say(event) is None
+    told.happened(HAPPENED[event][-1])
+    assert told.say(event) is not None, "its task was cleared"
 
 
 @pytest.mark.parametrize(
@@ -126,12 +158,17 @@ def test_a_failure_that_slack_did_not_take_does_not_keep_its_outcome_from_being_
 
 
 def test_a_run_that_had_nothing_to_migrate_completes_no_migration() -> None:
-    done, needless = said("migration-completed", APPROVED, MIGRATED), said("migration-completed", APPROVED)
-    assert done is not None
+    needless = said("migration-completed", APPROVED, NEEDLESS)
     assert needless is not None
-    assert done.text.startswith("*Database migration completed*")
     assert needless.text.startswith("*Database unchanged: nothing to migrate*")
     assert "schon auf dem Stand von 3.0.0" in needless.text
+
+
+def test_a_run_that_only_watched_what_another_one_has_migrated_tells_of_neither() -> None:
+    told = Told(APPROVED)
+    record(told.ledger, a_run("another"), MIGRATED, {})
+    told.happened(MIGRATION_VERIFIED, MIGRATION_WATCHED)
+    assert told.say("migration-completed") is None
 
 
 def test_a_run_that_takes_back_what_another_one_has_migrated_tells_so() -> None:
@@ -165,7 +202,8 @@ def in_slots(ledger: Ledger) -> None:
 def test_the_plans_messages_go_to_its_channel_and_into_one_thread(event: Event, line: str) -> None:
     ledger, sent = a_ledger(), list[Message]()
     in_slots(ledger)
-    record(ledger, RUN, MIGRATED, {})
+    for kind in HAPPENED.get(event, ()):
+        record(ledger, RUN, kind, {})
     done = [announce(RUN, event, ledger, {"slack": sent.append}) for _ in range(2)]
     assert [one.sent for one in done if one] == [True, False]
     assert sent[0].text.startswith(f"*{line}*\n")
@@ -183,6 +221,7 @@ def test_every_message_of_the_plan_has_an_event() -> None:
 def test_the_plan_says_in_which_channel(wanted: str, channel: str) -> None:
     ledger, sent = a_ledger(), list[Message]()
     in_slots(ledger)
+    record(ledger, RUN, CUT_OVER, {})
     status = (StatusMessage(event="cutover", at="12:00", channel=wanted),)
     release = RUN.release.model_copy(update={"communication": Communication(status=status)})
     announce(replace(RUN, release=release), "cutover", ledger, {"slack": sent.append})
@@ -191,6 +230,7 @@ def test_the_plan_says_in_which_channel(wanted: str, channel: str) -> None:
 
 def test_that_there_was_nothing_to_migrate_is_told_where_the_plan_wants_to_hear_of_the_migration() -> None:
     ledger, sent = a_ledger(), list[Message]()
+    record(ledger, RUN, NEEDLESS, {})
     status = (StatusMessage(event="migration-completed", at="12:00", channel="#valeo-erp-alerts"),)
     release = RUN.release.model_copy(update={"communication": Communication(status=status)})
     announce(replace(RUN, release=release), "migration-completed", ledger, {"slack": sent.append})

@@ -15,8 +15,9 @@ from include.ledger.approvals import GO, decision
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.steps.decided import release_decided, require_release
+from include.steps.record import CUTOVER_INTENDED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, REHEARSED
+from include.steps.schema_proof import MIGRATED, REHEARSED, schema_proof
 from tests.memory import MemoryLedger
 from tests.unit.steps.watching import release_run
 
@@ -84,6 +85,21 @@ def test_a_second_migration_with_another_proof_voids_it_too_and_says_what_differ
         require_release(ledger, RUN)
     assert (first.covers["backup"], second.covers["backup"]) == ("safety-1", "safety-2")
     assert second.parts["covers.rehearsal"] == "p2"
+
+
+def test_the_second_attempt_after_a_hotfix_that_migrated_is_not_voided_by_its_own_cutover(ledger: Ledger) -> None:
+    """3.0.0 was tried and left, 2.9.1 migrates; what 3.0.0 replaces was not tried on that."""
+    record(ledger, replace(RUN, run_id="first"), CUTOVER_INTENDED, {})
+    ledger.append(NewEntry(MIGRATED, "2.9.1", "production", "m", "stellwerk", {}))
+    decided = release_decided(RUN, ledger)
+    assert decided.covers == {"old version on the schema": "unproven"}
+    approve(ledger, decided)
+    record(ledger, RUN, CUTOVER_INTENDED, {})
+    assert require_release(ledger, RUN).people
+    assert schema_proof(replace(RUN, run_id="back"), ledger) == "unchanged", "users had the old version on it"
+    migrated(ledger, 1)
+    with pytest.raises(ApprovalMissing, match="something that was approved has changed"):
+        require_release(ledger, RUN)
 
 
 def test_where_the_plan_lets_a_phase_act_its_own_migration_voids_nothing(ledger: Ledger) -> None:

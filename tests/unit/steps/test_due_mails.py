@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from include.ledger.store import Ledger
 from include.messages.model import Message
 from include.plan.loader import Plan, load_plan, plan_folder
 from include.plan.models import Release
+from include.plan.timeline import PhasePlan
 from include.steps import due_mails
 from include.steps.due_mails import LATE, Told, send_due
 from include.steps.mails import planned_at
@@ -106,11 +108,40 @@ def test_a_mail_server_that_is_out_is_told_and_asked_less_and_less_often() -> No
     assert len(world.got) == 1
 
 
-def test_what_the_calendar_does_not_start_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(due_mails, "conflicts_of", lambda *_: {"3.0.0": ("another release has that day",)})
-    world = World().rehearses()
-    world.look(AT)
-    assert world.got == []
+@pytest.fixture
+def crowded(tmp_path: Path) -> World:
+    """Another release was put into the plan; its rehearsal begins while the one that has begun has staging."""
+    for name in ("environments", "charts"):
+        (tmp_path / name).symlink_to(plan_folder() / name)
+    (tmp_path / "releases").mkdir()
+    for version in ("3.0.0", "3.0.1"):
+        shipped = plan_folder() / "releases" / "3.0.0.yaml"
+        (tmp_path / "releases" / f"{version}.yaml").write_text(shipped.read_text())
+    own = RELEASE.timeline.model_copy(update={"staging_deploy": PhasePlan(at="T-4 08:00")})
+    day = RELEASE.date + timedelta(days=1)
+    world = World(RELEASE, RELEASE.model_copy(update={"version": "3.0.1", "date": day, "timeline": own}))
+    world.plan = replace(world.plan, folder=tmp_path)
+    return world.rehearses()
+
+
+def test_a_release_that_has_begun_is_announced_whatever_is_planned_into_its_place(crowded: World) -> None:
+    assert crowded.look(AT).failed == ()
+    assert [mail.release for mail in crowded.got] == ["3.0.0"]
+
+
+def test_what_the_calendar_does_not_go_on_with_is_said_to_be_due_and_not_out(crowded: World) -> None:
+    crowded.rehearses("3.0.1")
+    told = crowded.look(AT)
+    assert crowded.got == []
+    (failed,) = told.failed
+    assert failed.startswith("announcement of 3.0.0: ")
+    assert "3.0.0.yaml" in failed
+
+
+def test_what_was_announced_while_it_fitted_is_said_no_more_about(crowded: World) -> None:
+    crowded.look(AT)
+    crowded.rehearses("3.0.1")
+    assert crowded.look(AT + timedelta(minutes=5)).failed == ()
 
 
 def test_one_release_that_cannot_be_announced_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -627,6 +627,7 @@ def test_a_restore_is_told_by_its_own_run_whatever_was_told_before() -> None:
     servers = Servers()
     desk = a_desk(servers, the_service())
     tell(desk, "alert")
+    record(cast("Ledger", desk.ledger), desk.run, RESTORED, RESTORE)
     announce(desk.run, "database-restored", desk.ledger, desk.send)
     announce(desk.run, "database-restored", desk.ledger, desk.send)
     assert servers.names == ["rollback-alert", "database-restored"]

@@ -242,6 +242,12 @@ def of_releases(entries: list[tuple[str, str]]) -> Ledger:
         ([*KEPT, *UP, (CUTOVER_INTENDED, "3.0.0")], ("rehearsed", "unchanged")),
         # Both are up; what 2.9.0 was tried out on is not what is live.
         ([*UP, *THEIRS, (CUTOVER_INTENDED, "3.0.0")], ("unproven", "rehearsed")),
+        # 3.0.0 was tried and left; then what it replaces was released, on what was migrated before that.
+        ([(CUTOVER_INTENDED, "3.0.0"), *KEPT], ("unproven", "unchanged")),
+        ([(CUTOVER_INTENDED, "3.0.0"), *KEPT, (RELEASED, "2.9.0")], ("unchanged", "unchanged")),
+        ([(CUTOVER_INTENDED, "3.0.0"), (RELEASED, "2.9.0"), *KEPT], ("unproven", "unchanged")),
+        ([(RELEASED, "2.9.0"), *KEPT, (CUTOVER_INTENDED, "3.0.0")], ("unchanged", "unchanged")),
+        ([(CUTOVER_INTENDED, "3.0.0"), *THEIRS, (RELEASED, "3.0.1")], ("unproven", "rehearsed")),
         # Half-way is half-way, until a release was proven on whatever it is.
         (KEPT[:2], ("unproven", "unproven")),
         ([*KEPT[:2], (RELEASED, "2.9.0")], ("unchanged", "unchanged")),

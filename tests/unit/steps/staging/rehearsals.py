@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
+from include.plan.slots import Slot
 from include.plan.staging import Acceptance
+from include.steps.deployed import record_deployed, source_of
 from include.steps.run import ReleaseRun, open_run
 from tests.memory import MemoryLedger
 
@@ -31,6 +35,19 @@ def a_run(run_id: str = "3.0.0__staging-deploy", **changes: Any) -> ReleaseRun:
 
 def acceptance(**changes: Any) -> Acceptance:
     return Acceptance.model_validate({"cases": CASES, **changes})
+
+
+def deployed(ledger: Ledger, run: ReleaseRun, slot: Slot = "green") -> None:
+    """Record that the run has deployed what the plan has."""
+    record_deployed(run, ledger, source_of(run, slot), {"slot": slot})
+
+
+def with_another_chart(run: ReleaseRun, folder: Path) -> ReleaseRun:
+    """The run after somebody has put another chart into the plan."""
+    chart = folder / "another-chart"
+    shutil.copytree(run.chart, chart)
+    (chart / "README.md").write_text("another")
+    return replace(run, chart=chart)
 
 
 def a_ledger() -> Ledger:

@@ -9,6 +9,7 @@ from include.steps.database.entries import BACKUP_PROVEN, MIGRATION_VERIFIED, TR
 from include.steps.record import CUT_OVER, RELEASED, STARTED, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.entries import LOAD_MEASURED, SERVED, UAT_CONCLUDED, URLS_VERIFIED
+from tests.unit.steps.staging.rehearsals import deployed
 
 TRIED: dict[str, Any] = {"id": "t1", "up": {}, "old_version": {"proven": True}, "way_back": {"proven": True}}
 SHOWN: dict[str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ def show(ledger: Ledger, run: ReleaseRun, *, without: str = "", **changes: dict[
     :param changes: kind, with ``_`` for ``.`` and ``-`` → what is different in its payload
     """
     record(ledger, run, STARTED, {"from": "blue", "to": "green"})
+    deployed(ledger, run)
     for number, (kind, payload) in enumerate(SHOWN.items()):
         if kind != without:
             changed = changes.get(kind.replace(".", "_").replace("-", "_"), {})

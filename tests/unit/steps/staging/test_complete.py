@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 
 from include.errors import EvidenceError, ReportError
 from include.ledger.store import Ledger
-from include.steps.record import CUT_OVER, STARTED, record
+from include.plan.fingerprint import chart_digest
+from include.steps.record import CUT_OVER, DEPLOYED, STARTED, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.artefacts import folder_of, keep
 from include.steps.staging.bundle import zipped
 from include.steps.staging.complete import complete, conclude
 from include.steps.staging.entries import DEPLOYED_ALREADY, LOAD_MEASURED, REHEARSAL_COMPLETED, SERVED
-from include.steps.staging.failing import failed
-from tests.unit.steps.staging.rehearsals import a_ledger, a_run
+from include.steps.staging.failing import conclude_failed, failed
+from tests.unit.steps.staging.rehearsals import a_ledger, a_run, with_another_chart
 from tests.unit.steps.staging.served import Staging
 from tests.unit.steps.staging.shown import SHOWN, show
 
@@ -55,7 +56,7 @@ async def test_what_was_shown_becomes_an_entry_and_a_file(tmp_path: Path) -> Non
     assert (manifest["release"], manifest["run"]) == ("3.0.0", run.run_id)
     for one in manifest["files"]:
         assert hashlib.sha256(files[one["name"]]).hexdigest() == one["sha256"]
-    assert [one["kind"] for one in json.loads(files["ledger.json"])] == [STARTED, *SHOWN, SERVED]
+    assert [one["kind"] for one in json.loads(files["ledger.json"])] == [*(STARTED, DEPLOYED, *SHOWN, SERVED)]
     assert [one["title"] for one in told["links"]] == ["staging", "load test", "evidence"]
 
 
@@ -90,6 +91,17 @@ async def test_what_an_earlier_run_brought_there_may_be_tested(tmp_path: Path) -
     show(ledger, run, without=CUT_OVER)
     record(ledger, run, DEPLOYED_ALREADY, {"slot": "green", "by": "earlier", "fingerprint": "f"})
     assert (await completed(run, ledger, tmp_path, "3.0.0@staging/earlier"))["result"] == "passed"
+
+
+async def test_a_chart_that_nobody_has_deployed_is_not_vouched_for(tmp_path: Path) -> None:
+    run, ledger = a_run(), a_ledger()
+    show(ledger, run)
+    another = with_another_chart(run, tmp_path)
+    with pytest.raises(EvidenceError, match=r"in the chart.*rehearse again .*, or put the plan back as it was"):
+        await completed(another, ledger, tmp_path)
+    told = conclude_failed(another, ledger, tmp_path, failed(another, ledger, ("evidence",)))
+    assert told["subject"]["chart"] == chart_digest(run.chart), "what was deployed, whatever the plan has by now"
+    assert (await completed(run, ledger, tmp_path))["result"] == "passed", "put back, it goes on"
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])

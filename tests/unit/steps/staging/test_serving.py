@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from include.plan.models import ImageRef
 from include.steps.record import CUT_OVER, STARTED, record
 from include.steps.staging.entries import DEPLOYED_ALREADY, SERVED
 from include.steps.staging.serving import Expected, Serving, astray, expected_of, is_image, must_serve
-from tests.unit.steps.staging.rehearsals import a_ledger, a_run
+from tests.unit.steps.staging.rehearsals import a_ledger, a_run, deployed, with_another_chart
 from tests.unit.steps.staging.served import Staging
 
 RUN = a_run()
@@ -69,13 +70,19 @@ def test_what_came_last_is_tried() -> None:
     assert (expected_of(run, ledger).slot, expected_of(run, ledger).by) == ("blue", "later")
 
 
-async def test_a_look_is_recorded_and_what_went_astray_stops() -> None:
+async def test_a_look_is_recorded_and_what_went_astray_stops(tmp_path: Path) -> None:
     run, ledger = a_run(), a_ledger()
     record(ledger, run, STARTED, {"from": "blue", "to": "green"})
     record(ledger, run, CUT_OVER, {})
     staging = Staging(run)
     for _ in range(2):
         await must_serve(run, cast(Any, staging), ledger, what="the load test")
+    deployed(ledger, run)
+    await must_serve(run, cast(Any, staging), ledger, what="the load test")
+    with pytest.raises(EvidenceError, match=r"the load test of 3\.0\.0 in staging would not be .* in the chart"):
+        await must_serve(with_another_chart(run, tmp_path), cast(Any, staging), ledger, what="the load test")
+    other_rules = run.environment.model_copy(update={"load": None, "smoke": ()})
+    await must_serve(replace(run, environment=other_rules), cast(Any, staging), ledger, what="a correction")
     staging.switched_back()
     with pytest.raises(EvidenceError, match=r"the load test of 3\.0\.0 in staging would show something else"):
         await must_serve(run, cast(Any, staging), ledger, what="the load test")

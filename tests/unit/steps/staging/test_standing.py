@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from include.bluegreen.fence import RELEASE_ID
+from include.bluegreen.fence import LAST_SWITCH, RELEASE_ID, LastSwitch
 from include.bluegreen.state import PodState, ServiceState
-from include.steps.record import DEPLOYED, RELEASED, STARTED, record
+from include.errors import EvidenceError
+from include.plan.slots import Slot
+from include.steps.record import RELEASED, STARTED, record
 from include.steps.staging.entries import DEPLOYED_ALREADY
 from include.steps.staging.standing import Seen, look, missing
-from tests.unit.steps.staging.rehearsals import a_ledger, a_run
+from tests.unit.steps.staging.rehearsals import a_ledger, a_run, deployed, with_another_chart
 
 EARLIER = a_run("earlier")
 IMAGE = EARLIER.release.image.reference
+NOW = datetime(2026, 1, 12, tzinfo=UTC)
 
 
-def a_past(*, released: bool = True, slot: str = "green") -> Any:
+def a_past(*, released: bool = True, slot: Slot = "green") -> Any:
     ledger = a_ledger()
     record(ledger, EARLIER, STARTED, {"from": "blue", "to": slot, "fingerprint": EARLIER.fingerprint})
-    record(ledger, EARLIER, DEPLOYED, {"slot": slot})
+    deployed(ledger, EARLIER, slot)
     if released:
         record(ledger, EARLIER, RELEASED, {"slot": slot, "checks": []})
     return ledger
@@ -57,17 +62,23 @@ def test_everything_else_is_deployed(what: Seen, why: str) -> None:
 def test_a_plan_that_has_changed_is_deployed() -> None:
     changed = a_run(values={"logLevel": "debug"})
     assert "are others than they were" in missing(changed, seen())
+    again = a_past()
+    deployed(again, a_run("earlier", values={"logLevel": "debug"}))
+    assert "are others than they were" in missing(a_run(), seen(ledger=again)), "whatever the run has begun with"
 
 
 class Cluster:
     """Traffic on green, brought there by a run."""
 
-    def __init__(self, holder: str) -> None:
-        self.holder = holder
+    def __init__(self, holder: str, *, switched: bool = False) -> None:
+        self.told = {RELEASE_ID: holder}
+        if switched:
+            switch = LastSwitch("green", "staging-deploy", "cutover", NOW, holder, "forward")
+            self.told[LAST_SWITCH] = switch.encode()
 
     async def service(self, name: str) -> ServiceState:
         traffic = EARLIER.environment.traffic
-        return ServiceState(name, traffic.selector_for("green"), {RELEASE_ID: self.holder})
+        return ServiceState(name, traffic.selector_for("green"), self.told)
 
     async def pods(self, labels: dict[str, str]) -> tuple[PodState, ...]:
         pod = PodState("p", "p", labels, "Running", ready=True)
@@ -90,6 +101,16 @@ async def test_a_run_that_has_begun_to_deploy_goes_on() -> None:
     assert ledger.entries(kinds=(DEPLOYED_ALREADY,)) == ()
 
 
+async def test_a_run_that_has_cut_over_proves_it_and_deploys_nothing_twice(tmp_path: Path) -> None:
+    ledger, cluster = a_past(released=False), cast(Any, Cluster(EARLIER.release_id, switched=True))
+    again = await look(a_run("earlier"), cluster, ledger, None)
+    assert (again["deploy"], "deployed it and cut over" in again["why"]) == (True, True)
+    others = (with_another_chart(EARLIER, tmp_path), a_run("earlier", values={"logLevel": "debug"}))
+    for changed in others:
+        with pytest.raises(EvidenceError, match=r"rehearse again \(a new run with repeat_reason\)"):
+            await look(changed, cluster, ledger, None)
+
+
 async def test_nothing_is_recorded_of_what_has_to_be_deployed() -> None:
     ledger = a_past()
     found = await look(a_run(), cast(Any, Cluster("2.9.0@staging/x")), ledger, None)
@@ -102,7 +123,7 @@ async def test_what_another_run_has_brought_there_since_is_recorded_anew() -> No
     await look(run, cast(Any, Cluster(EARLIER.release_id)), ledger, None)
     later = a_run("later")
     record(ledger, later, STARTED, {"from": "blue", "to": "green", "fingerprint": later.fingerprint})
-    record(ledger, later, DEPLOYED, {"slot": "green"})
+    deployed(ledger, later)
     record(ledger, later, RELEASED, {"slot": "green", "checks": []})
     for _ in range(2):
         await look(run, cast(Any, Cluster(later.release_id)), ledger, None)

@@ -11,13 +11,13 @@ from include.gate.rehearsal import Differences, Subject, differences
 from include.ledger.entry import NewEntry
 from include.plan.fingerprint import chart_digest
 from include.plan.models import ImageRef
-from include.steps.record import CUT_OVER, ROLLED_BACK, record
+from include.steps.record import CUT_OVER, CUTOVER_INTENDED, DEPLOYED, OBSERVED, ROLLED_BACK, record
 from include.steps.run import ReleaseRun
 from include.steps.staging.complete import conclude
-from include.steps.staging.entries import REHEARSAL_COMPLETED
-from include.steps.staging.subject import rehearsal_covers, rehearsal_of, rehearsed
+from include.steps.staging.entries import DEPLOYED_ALREADY, REHEARSAL_COMPLETED
+from include.steps.staging.subject import rehearsal_covers, rehearsal_of, rehearsed, subject_of
 from include.version import VERSION
-from tests.unit.steps.staging.rehearsals import a_ledger, a_run
+from tests.unit.steps.staging.rehearsals import a_ledger, a_run, deployed, with_another_chart
 from tests.unit.steps.staging.shown import show
 
 DIGEST = "sha256:" + "a" * 64
@@ -48,6 +48,33 @@ def test_what_was_rehearsed_is_what_is_released() -> None:
 def test_what_differs_is_said(change: dict[str, Any], why: str) -> None:
     [said] = differences(TRIED.facts(), replace(RELEASED, **change)).all
     assert why in said
+
+
+def test_a_chart_of_which_nobody_knows_is_not_called_another_one() -> None:
+    [said] = differences(replace(TRIED, chart="").facts(), RELEASED).unknown
+    assert said == "which chart was rehearsed is not known"
+
+
+def test_the_subject_is_what_was_deployed_not_what_the_plan_has_at_the_end(tmp_path: Any) -> None:
+    run, ledger = a_run(), a_ledger()
+    assert subject_of(run, ledger)["chart"] == "", "nothing was deployed"
+    show(ledger, run)
+    another = with_another_chart(run, tmp_path)
+    image = run.release.image.model_copy(update={"tag": "3.0.9"})
+    another = replace(another, release=run.release.model_copy(update={"image": image}))
+    assert subject_of(another, ledger) == subject_of(run, ledger)
+    later = a_run("later")
+    record(ledger, later, DEPLOYED_ALREADY, {"slot": "green", "by": run.run_id})
+    assert subject_of(replace(later, chart=another.chart), ledger)["chart"] == chart_digest(run.chart)
+
+
+def test_what_is_deployed_anew_from_another_chart_is_the_subject(tmp_path: Any) -> None:
+    run, ledger = a_run(), a_ledger()
+    another = with_another_chart(run, tmp_path)
+    for one in (run, run, another, run, run):
+        deployed(ledger, one)
+        assert subject_of(run, ledger)["chart"] == chart_digest(one.chart)
+    assert len(ledger.entries(kinds=(DEPLOYED,))) == 3, "once for what it was made from"
 
 
 @pytest.mark.parametrize("told", [None, {}, {"image": "x"}])
@@ -97,14 +124,21 @@ def test_a_go_for_production_is_for_the_rehearsal_that_was_shown(tmp_path: Any) 
     }
 
 
-def test_what_is_tried_after_the_cutover_voids_no_go(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [(OBSERVED, CUT_OVER), (CUT_OVER,)],
+    ids=["a proof that failed is tried again", "whoever moved the traffic was killed before it told"],
+)
+def test_what_is_tried_after_the_switch_voids_no_go(tmp_path: Any, kinds: tuple[str, ...]) -> None:
     run, ledger, asked = a_run(), a_ledger(), production()
     show(ledger, run)
     conclude(run, ledger, tmp_path)
     before = rehearsal_covers(asked, ledger)
-    record(ledger, asked, CUT_OVER, {})
-    record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number="later")
-    assert rehearsal_covers(asked, ledger) == before
+    record(ledger, asked, CUTOVER_INTENDED, {})
+    for kind in kinds:
+        record(ledger, asked, kind, {})
+        record(ledger, run, REHEARSAL_COMPLETED, {"result": "failed"}, number=f"after {kind}")
+        assert rehearsal_covers(asked, ledger) == before
     newest = rehearsal_of(asked, ledger).newest
     assert newest is not None
     assert newest.payload["result"] == "passed"
