@@ -27,6 +27,7 @@ from include.steps.database.entries import (
     TRIED_OUT,
     WAY_BACK_STATED,
 )
+from include.steps.planned import KEPT as PLAN_KEPT
 from include.steps.planned import PLANNED
 from include.steps.record import APPROVED
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, REHEARSED, TAKEN_BACK
@@ -69,7 +70,7 @@ def test_a_plan_only_looks_and_a_rehearsal_leaves_nothing_but_its_proof(
     client.wait_for_run(plan, deadline_seconds=90, states=SUCCESS)
     client.wait_for_run(rehearsal, deadline_seconds=150, states=SUCCESS)
 
-    assert {entry.kind for entry in erp.entries(plan)} - {PLANNED} == {SURVEYED}
+    assert {entry.kind for entry in erp.entries(plan)} - {PLANNED, PLAN_KEPT} == {SURVEYED}
     assert {name for name, state in states(client, plan).items() if state == "success"} == {"survey"}
     assert states(client, rehearsal)["go_no_go.roles"] == "skipped"
     assert (erp.revisions(), erp.databases(), erp.orders()) == (OLD, databases, orders)
