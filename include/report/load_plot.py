@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from include.load.figures import Figures
 from include.plan.staging import LoadThresholds
+from include.report.drawing import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_SETTINGS: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "stellwerk",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def svg(figures: Figures, thresholds: LoadThresholds, *, title: str) -> str | None:
     """Draw a test; None when it has no second to show."""
     if not figures.points:
         return None
-    import matplotlib as mpl
-
-    out = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
-        _draw(figures, thresholds).savefig(
-            out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    return _accessible(out.getvalue().decode(), title, description(figures, thresholds))
+    words = description(figures, thresholds)
+    return drawn(lambda: _draw(figures, thresholds), title=title, description=words)
 
 
 def description(figures: Figures, thresholds: LoadThresholds) -> str:
@@ -75,9 +56,3 @@ def _draw(figures: Figures, thresholds: LoadThresholds) -> Figure:
 
 def _line(axes: Axes, limit: float, what: str) -> None:
     axes.axhline(limit, color="#b26a00", linestyle="-.", linewidth=1, label=f"{what} {limit:g}")
-
-
-def _accessible(text: str, title: str, words: str) -> str:
-    """Give the picture a title and a description that screen readers read."""
-    head = f'<title id="t">{html.escape(title)}</title><desc id="d">{html.escape(words)}</desc>'
-    return re.sub(r"(<svg\b[^>]*)>", rf'\1 role="img" aria-labelledby="t d">{head}', text, count=1)
