@@ -9,7 +9,7 @@ from typing import Final
 
 from include.gate.evidence import JUDGED_BY, Standing, ended_badly, judged, of_attempt
 from include.gate.rehearsal import REHEARSED, TAKEN_BACK, Rehearsal, against
-from include.ledger.entry import Entry
+from include.ledger.entry import Entry, newest_of
 from include.plan.people import ChecklistItem
 
 TICKED: Final = "checklist.ticked"
@@ -146,7 +146,7 @@ def _by_task(task: str, known: _Known) -> tuple[Standing, str]:
     if kind is None:
         return "unknown", f"{task} leaves no record that settles it"
     entries = known.rehearsal.entries if kind == REHEARSED else known.entries
-    found = ended_badly(kind, entries) or _newest(of_attempt(kind, entries), kind)
+    found = ended_badly(kind, entries) or newest_of(of_attempt(kind, entries), kind)
     if needless := _needless(task, entries):
         return "settled", f"{needless.payload.get('sentence', 'nothing to do')}, {needless.at:%Y-%m-%d %H:%M} UTC"
     if found is None:
@@ -169,14 +169,10 @@ def _by_rule(rule: str, known: _Known) -> tuple[Standing, str]:
     standing, why = _by_task("production-blue-green.watch", known)
     if standing != "settled":
         return standing, why
-    watched = _newest(known.entries, WATCHED[0])
+    watched = newest_of(known.entries, WATCHED[0])
     findings = watched.payload.get("findings", ()) if watched else ()
     states = [(str(state), str(sentence)) for name, state, sentence in findings if name == rule]
     if not states:
         return "unknown", f"the watch judged no {rule}"
     state, sentence = states[-1]
     return ("settled" if state == "HEALTHY" else "unknown" if state == "UNKNOWN" else "open"), sentence
-
-
-def _newest(entries: Sequence[Entry], kind: str) -> Entry | None:
-    return next((entry for entry in reversed(entries) if entry.kind == kind), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
-from include.ledger.entry import Entry
+from include.ledger.entry import Entry, newest_of
 
 Standing = Literal["settled", "open", "unknown"]
 """``open``: somebody has yet to tick it, or its evidence speaks against it; ``unknown``: there is no evidence."""
@@ -43,7 +43,7 @@ def of_attempt(kind: str, entries: Sequence[Entry]) -> Sequence[Entry]:
     """
     if kind != _REPORT:
         return entries
-    cut = next((entry for entry in reversed(entries) if entry.kind == _CUTOVER), None)
+    cut = newest_of(entries, _CUTOVER)
     if cut is None:
         return ()
     return [entry for entry in entries if entry.sequence > cut.sequence and entry.run_id == cut.run_id]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from include.gate.evidence import Found
-from include.ledger.entry import Entry
+from include.ledger.entry import Entry, newest_of
 
 REHEARSED: Final = "rehearsal-completed"
 TAKEN_BACK: Final = ("switch.back", "rollback.done")
@@ -63,7 +63,7 @@ class Rehearsal:
     @property
     def newest(self) -> Entry | None:
         """The last word on how it went."""
-        return next((entry for entry in reversed(self.entries) if entry.kind == REHEARSED), None)
+        return newest_of(self.entries, REHEARSED)
 
     @property
     def taken_back(self) -> Entry | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -115,6 +115,14 @@ class Entry:
         except ValueError:
             return {}
         return value if isinstance(value, dict) else {}
+
+
+def newest_of(entries: Sequence[Entry], *kinds: str) -> Entry | None:
+    """The last entry of any of the kinds.
+
+    :param entries: oldest first
+    """
+    return next((entry for entry in reversed(entries) if entry.kind in kinds), None)
 
 
 @dataclass(frozen=True)

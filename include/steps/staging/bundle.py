@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from include.ledger.entry import Entry, canonical, stamp
+from include.ledger.entry import Entry, canonical, newest_of, stamp
 from include.report.folder import Folder
 from include.steps.run import ReleaseRun
 from include.steps.staging.artefacts import Artefact, again, folder_of, keep
@@ -55,7 +55,7 @@ def bundle(run: ReleaseRun, reports: Folder, entries: Sequence[Entry], assessmen
 
 def measured_files(entries: Sequence[Entry]) -> tuple[Artefact, ...]:
     """The files of the newest load test."""
-    newest = next((entry for entry in reversed(entries) if entry.kind == LOAD_MEASURED), None)
+    newest = newest_of(entries, LOAD_MEASURED)
     return tuple(Artefact.of_facts(facts) for facts in newest.payload["artefacts"]) if newest else ()
 
 

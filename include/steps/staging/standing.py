@@ -10,7 +10,7 @@ from include.bluegreen.fence import last_switch, release_id
 from include.bluegreen.slots import Slot, active_slot
 from include.clients.kubernetes import Cluster
 from include.clients.registry import Registry
-from include.ledger.entry import Entry
+from include.ledger.entry import Entry, newest_of
 from include.ledger.store import Ledger
 from include.steps.database.entries import note
 from include.steps.images import resolve_image
@@ -43,8 +43,8 @@ def missing(run: ReleaseRun, seen: Seen) -> str:
     parsed = parse_release_id(seen.holder or "")
     if parsed is None or parsed[:2] != (run.release.version, run.environment.name):
         return f"the traffic is on {seen.holder or 'what no release has brought there'}"
-    deployed = _newest(seen, DEPLOYED)
-    if deployed is None or _newest(seen, RELEASED) is None:
+    deployed = newest_of(seen.told, DEPLOYED)
+    if deployed is None or newest_of(seen.told, RELEASED) is None:
         return f"run {parsed[2]} has moved the traffic, and the ledger has no proof that it works"
     if deployed.payload.get("slot") != seen.active:
         return (
@@ -57,10 +57,6 @@ def missing(run: ReleaseRun, seen: Seen) -> str:
         seen_instead = ", ".join(sorted(others)) or "nothing"
         return f"pods of {seen.active} run {seen_instead} instead of {run.release.image.reference}"
     return ""
-
-
-def _newest(seen: Seen, kind: str) -> Entry | None:
-    return next((entry for entry in reversed(seen.told) if entry.kind == kind), None)
 
 
 async def look(run: ReleaseRun, cluster: Cluster, ledger: Ledger, registry: Registry | None) -> dict[str, Any]:
