@@ -243,13 +243,15 @@ async def test_a_ledger_that_goes_down_at_any_moment_lets_nothing_move_unrecorde
 @contextlib.contextmanager
 def hanging(server: Postgres) -> Iterator[None]:
     """The ledger's server takes connections and answers nobody."""
-    processes = (server.pid, *descendants(server.pid))
-    for one in processes:
-        os.kill(one, signal.SIGSTOP)
+    os.kill(server.pid, signal.SIGSTOP)  # first: who ends afterwards is not waited for and keeps its number
+    sessions = descendants(server.pid)
+    for one in sessions:
+        with contextlib.suppress(ProcessLookupError):  # a session may have ended just before
+            os.kill(one, signal.SIGSTOP)
     try:
         yield
     finally:
-        for one in processes:
+        for one in (*sessions, server.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signal.SIGCONT)
 
