@@ -19,6 +19,7 @@ from include.errors import (
     HelmPending,
     HelmReleaseMissing,
     HelmTimeout,
+    StellwerkError,
 )
 from tests.contract.support import CHART, IMAGE, MISSING_IMAGE, NEXT_IMAGE, HelmCommand, Kubectl
 
@@ -46,6 +47,25 @@ def config_map(name: str, **data: str) -> str:
     return yaml.safe_dump(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data or {"a": "b"}}
     )
+
+
+async def test_what_a_rollback_says_holds_nothing_of_the_values_of_the_revision(
+    client: Helm, helm: HelmCommand, tmp_path: Path
+) -> None:
+    release, secret = f"hidden{helm.major}", "Hunter_2_is_no_name"
+    tiny = chart(
+        tmp_path / "tiny", config_map(f"hidden{helm.major}").replace("a: b", "a: {{ .Values.x | quote }}")
+    )
+    await client.upgrade_install(release, tiny, {"x": "1"}, timeout_seconds=20)
+    (tiny / "templates" / "all.yaml").write_text(config_map("{{ .Values.password }}"))
+    with pytest.raises(StellwerkError):
+        await client.upgrade_install(release, tiny, {"password": secret}, timeout_seconds=20)
+    assert secret in str(await client.values(release, 2)), "the revision that failed was made from it"
+    with pytest.raises(StellwerkError) as caught:
+        await client.rollback(release, 2, timeout_seconds=20)
+    assert "***" in caught.value.seen, "the API server repeats the name that it refuses"
+    assert secret not in repr(caught.value) + str(caught.value)
+    await client.uninstall(release, timeout_seconds=20)
 
 
 async def test_the_whole_life_of_a_release(client: Helm, helm: HelmCommand, kubectl: Kubectl) -> None:

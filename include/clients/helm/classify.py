@@ -26,6 +26,8 @@ from include.errors import (
     StellwerkError,
 )
 
+WITHHELD: Final = "helm's words, which are not shown: the values that they may repeat could not be read"
+
 _LONGEST_TEXT: Final = 800
 _WARNING: Final = re.compile(
     r"^\s*(level=(WARN|INFO|DEBUG)|time=\S+ level=(WARN|INFO|DEBUG)|WARNING:|[IW]\d{4} )", re.I

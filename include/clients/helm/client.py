@@ -7,17 +7,17 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from include.bluegreen.state import HelmRevision
 from include.chart.manifest import Manifest
-from include.clients.helm.classify import classify, redact
+from include.clients.helm.classify import WITHHELD, classify, redact
 from include.clients.helm.output import parse_history, parse_manifests, parse_values
 from include.clients.helm.process import Finished, run, signal_group
 from include.clients.helm.version import Capabilities, HelmVersion, parse_version
-from include.errors import HelmReleaseMissing
+from include.errors import HelmReleaseMissing, StellwerkError
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,11 @@ class Helm:
         arguments = ["rollback", release, str(revision), "--timeout", _seconds(timeout_seconds)]
         if force_conflicts and (await self.version()).major >= 4:
             arguments.append("--force-conflicts")
-        await self._run(arguments + (["--wait"] if wait else []), action=f"helm rollback of {release}")
+        await self._run(
+            arguments + (["--wait"] if wait else []),
+            action=f"helm rollback of {release}",
+            hide=lambda: self.values(release, revision),
+        )
 
     async def uninstall(self, release: str, *, timeout_seconds: float = 300.0, wait: bool = True) -> None:
         """Remove a release and its history; nothing when there is none."""
@@ -185,8 +189,14 @@ class Helm:
         *,
         action: str,
         values: Mapping[str, Any] | None = None,
+        hide: Callable[[], Awaitable[Mapping[str, Any]]] | None = None,
         namespaced: bool = True,
     ) -> Finished:
+        """Run helm.
+
+        :param values: what it reads from its standard input
+        :param hide: the values that its words may repeat, where those are others; asked only when it has failed
+        """
         argv = [str(self.binary), *arguments]
         if namespaced:
             argv += ["--namespace", self.namespace]
@@ -207,9 +217,8 @@ class Helm:
             )
         finally:
             self._running.difference_update(pids)
-        stderr = redact(finished.stderr, values or {})
-        if error := classify(finished.returncode, "", stderr, action=action):
-            raise error
+        if error := classify(finished.returncode, "", redact(finished.stderr, values or {}), action=action):
+            raise await _hidden(error, finished, action, hide) if hide else error
         return finished
 
     def _environment(self) -> dict[str, str]:
@@ -217,6 +226,23 @@ class Helm:
         if self.kubeconfig is not None:
             environment["KUBECONFIG"] = str(self.kubeconfig)
         return environment
+
+
+async def _hidden(
+    error: StellwerkError,
+    finished: Finished,
+    action: str,
+    hide: Callable[[], Awaitable[Mapping[str, Any]]],
+) -> StellwerkError:
+    """The error without the values; without helm's words where the values cannot be had."""
+    try:
+        words = redact(finished.stderr, await hide())
+    except StellwerkError as unread:
+        log.warning("what helm said is not shown, for the values in it cannot be told: %s", unread)
+        error.seen = WITHHELD
+        error.args = (error.what, error.expected, error.seen, error.remedy)
+        return error
+    return classify(finished.returncode, "", words, action=action) or error
 
 
 def _seconds(value: float) -> str:

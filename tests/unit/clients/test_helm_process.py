@@ -171,3 +171,25 @@ async def test_nothing_to_uninstall_is_fine_and_no_release_has_no_history(tmp_pa
     client = helm(tmp_path, "echo 'Error: release: not found' >&2; exit 1")
     await client.uninstall("app")
     assert await client.history("app") == ()
+
+
+REFUSED = (
+    'echo "Error: ConfigMap \\"hunter2!\\" is invalid: metadata.name: Invalid value: \\"hunter2!\\"" >&2; exit 1'
+)
+
+
+async def test_a_rollback_hides_what_its_revision_was_made_from(tmp_path):
+    values = json.dumps(VALUES)
+    client = helm(tmp_path, f"if [ \"$1\" = get ]; then echo '{values}'; exit; fi\n{REFUSED}")
+    with pytest.raises(ChartError) as caught:
+        await client.rollback("app", 3)
+    assert 'ConfigMap "***" is invalid' in caught.value.seen
+    assert "hunter2!" not in repr(caught.value)
+
+
+async def test_what_cannot_be_hidden_is_not_shown(tmp_path):
+    client = helm(tmp_path, f'if [ "$1" = get ]; then echo "Error: connection refused" >&2; exit 1; fi\n{REFUSED}')
+    with pytest.raises(ChartError) as caught:
+        await client.rollback("app", 3)
+    assert "helm rollback of app failed; seen: helm's words, which are not shown" in str(caught.value)
+    assert "hunter2!" not in repr(caught.value)
