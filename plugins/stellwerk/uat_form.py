@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.sdk import Context
+    from itsdangerous import URLSafeSerializer
 
     from include.steps.run import ReleaseRun
+
+log = logging.getLogger(__name__)
 
 ANSWER: Final = "answer"
 
@@ -40,25 +44,60 @@ def form_of(run: ReleaseRun, user: str) -> dict[str, Any]:
 
 
 class Kept:
-    """What Airflow has handed over, kept for the tries of a task that follow."""
+    """What Airflow has handed over, kept for the tries of a task that follow.
 
-    def __init__(self, context: Context) -> None:
-        self._store = context.get("task_state_store")
+    Whoever may edit a DAG's runs may write into Airflow's store of task states: only what this very task instance
+    has sealed is an answer. The seal is made with the password of the ledger, which Airflow shows to nobody.
+
+    :param conn_id: of the ledger
+    """
+
+    def __init__(self, context: Context, conn_id: str) -> None:
+        self._store, self._conn_id, self._ti = context.get("task_state_store"), conn_id, context["ti"]
 
     def write(self, event: Mapping[str, Any]) -> None:
-        """Keep it before anything is done with it."""
-        if self._store is not None:
-            self._store.set(ANSWER, json.loads(json.dumps(dict(event), default=_plain)))
+        """Keep it before anything is done with it.
+
+        :raises LedgerUnavailable: Airflow knows no such connection
+        """
+        if self._store is None:
+            return
+        if (seal := self._seal()) is None:
+            log.warning("%s has no password: a try that follows asks anew", self._conn_id)
+            return
+        self._store.set(ANSWER, seal.dumps(json.loads(json.dumps(dict(event), default=_plain))))
 
     def read(self) -> dict[str, Any] | None:
-        """What is kept; None when nothing is."""
-        found = self._store.get(ANSWER) if self._store is not None else None
+        """What is kept; None when nothing is, or somebody else has put it there.
+
+        :raises LedgerUnavailable: Airflow knows no such connection
+        """
+        from itsdangerous import BadSignature
+
+        kept = self._store.get(ANSWER) if self._store is not None else None
+        if kept is None or (seal := self._seal()) is None:
+            return None
+        try:
+            found = seal.loads(str(kept))
+        except BadSignature as error:
+            log.warning("what is kept as the answer was not written by this form, and is not read: %s", error)
+            return None
         return found if isinstance(found, dict) else None
 
     def forget(self) -> None:
         """Nothing has been answered any more."""
         if self._store is not None:
             self._store.delete(ANSWER)
+
+    def _seal(self) -> URLSafeSerializer | None:
+        """For what this task instance of this run writes, whichever try does."""
+        from itsdangerous import URLSafeSerializer
+
+        from stellwerk.hooks.ledger import ledger_password
+
+        secret, ti = ledger_password(self._conn_id), self._ti
+        whose = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        return URLSafeSerializer(secret, salt=json.dumps(whose)) if secret else None
 
 
 def _plain(value: object) -> str | dict[str, str]:

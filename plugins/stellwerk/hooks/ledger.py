@@ -30,8 +30,20 @@ def open_ledger(conn_id: str, *, timeout_seconds: float = 10.0) -> Ledger:
     :param timeout_seconds: how long one call may take
     :raises LedgerUnavailable: no such connection
     """
+    return Ledger(_url(_connection(conn_id)), timeout_seconds=timeout_seconds)
+
+
+def ledger_password(conn_id: str) -> str:
+    """What a worker knows and nobody who edits runs does; empty when the ledger asks for none.
+
+    :raises LedgerUnavailable: no such connection
+    """
+    return _connection(conn_id).password or ""
+
+
+def _connection(conn_id: str) -> Connection:
     try:
-        return Ledger(_url(BaseHook.get_connection(conn_id)), timeout_seconds=timeout_seconds)
+        return BaseHook.get_connection(conn_id)
     except (AirflowNotFoundException, AirflowRuntimeError) as error:
         raise _undefined(conn_id) from error
 

@@ -46,8 +46,8 @@ class KeyUsers(StellwerkOperator):
 class UatForm(StellwerkOperator):
     """Ask one key user what works. Silence until the deadline is recorded as not tested; it fails nothing here.
 
-    It waits as Airflow's own questions do: without worker or trigger. What was answered is kept by Airflow before
-    anything is done with it: a try that follows goes on with it, and asks nobody twice.
+    It waits as Airflow's own questions do: without worker or trigger. What was answered is kept by Airflow, under
+    seal, before anything is done with it: a try that follows goes on with it, and asks nobody twice.
 
     :param user: who is asked, and alone may answer
     """
@@ -61,13 +61,17 @@ class UatForm(StellwerkOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or go on with the answer that an earlier try was given; who clears the form asks anew."""
         self._context = context
-        kept = Kept(context)
-        event = kept.read()
-        if event is not None and not _is_first_try(context, self.retries or 0):
+        with airflow_errors(self.log):
+            kept = self._kept(release_run(context, with_digest=False))
+            event = None if _is_first_try(context, self.retries or 0) else kept.read()
+        if event is not None:
             self.log.info("going on with the answer that was given already")
             return self.execute_complete(context, event)
         kept.forget()
         return super().execute(context)
+
+    def _kept(self, run: ReleaseRun) -> Kept:
+        return Kept(self._context, run.environment.connections.ledger)
 
     def act(self, run: ReleaseRun) -> NoReturn:
         """Ask.
@@ -94,9 +98,9 @@ class UatForm(StellwerkOperator):
         from include.watch.steer import answer_of
 
         self._context = context
-        Kept(context).write(event)
         with airflow_errors(self.log):
             run = release_run(context, with_digest=False)
+            self._kept(run).write(event)
             ledger, now = self.ledger(run), datetime.now(UTC)
             answer = answer_of(event, now=now, accounts=run.environment.accounts)
             if answer is None or answer.user is None:
@@ -170,7 +174,7 @@ class UatForm(StellwerkOperator):
             params=form_of(run, self.user),
             assigned_users=assigned(run.environment, [self.user]),
         )
-        Kept(self._context).forget()
+        self._kept(run).forget()
         connections = run.environment.connections
         invite(run, ledger, self.user, deadline, transports(connections.slack, connections.smtp), problem)
         self._wait(run, deadline)
@@ -183,7 +187,7 @@ class UatForm(StellwerkOperator):
         connections = run.environment.connections
         send = transports(connections.slack, connections.smtp)
         invite(run, ledger, self.user, deadline, send, "", reminder=True)
-        Kept(self._context).forget()
+        self._kept(run).forget()
         self._wait(run, deadline)
 
     def _wait(self, run: ReleaseRun, deadline: datetime) -> NoReturn:

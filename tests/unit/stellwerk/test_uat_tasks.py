@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +20,7 @@ from include.steps.staging import acceptance, invitation
 from include.steps.staging.entries import UAT_ANSWERED, UAT_ASKED, UAT_NOT_COUNTED, UAT_SILENT
 from stellwerk.operators import uat as tasks
 from stellwerk.operators.uat import SUBMIT, ConcludeUat, KeyUsers, UatForm
+from stellwerk.uat_form import Kept
 from tests.memory import DyingLedger
 from tests.unit.steps.staging.rehearsals import USERS, a_ledger, a_run
 from tests.unit.steps.staging.rehearsals import acceptance as acceptance_plan
@@ -51,7 +53,11 @@ class World:
         self.run, self.ledger = a_run(), a_ledger()
         self.asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         self.told: list[tuple[str, str]] = []
-        self.ti = SimpleNamespace(id=uuid4(), try_number=1, max_tries=8, xcom_push=self.push)
+        self.ti = SimpleNamespace(
+            id=uuid4(), dag_id="staging-deploy", run_id="r1", task_id="uat", map_index=1,
+            try_number=1, max_tries=8, xcom_push=self.push,
+        )  # fmt: skip
+        self.password = "known to workers"
         self.store = Store()
         self.context = cast(Any, {"ti": self.ti, "task_state_store": self.store})
         self.staging = Staging(self.run)
@@ -65,6 +71,7 @@ class World:
         monkeypatch.setattr(acceptance, "hold", self.hold)
         monkeypatch.setattr(invitation, "invite", self.invite)
         monkeypatch.setattr("stellwerk.notifiers.transport.transports", lambda *_: {})
+        monkeypatch.setattr("stellwerk.hooks.ledger.ledger_password", lambda _: self.password)
         monkeypatch.setattr(tasks, "release_run", lambda context, **_: self.run)
         monkeypatch.setattr("stellwerk.operators.base.release_run", lambda context, **_: self.run)
         monkeypatch.setattr(tasks, "upsert_hitl_detail", lambda _, *a, **more: self.asked.append((a, more)))
@@ -196,6 +203,64 @@ def test_an_answer_outlives_the_ledger_and_the_worker(world: World) -> None:
     [entry] = world.ledger.entries(kinds=(UAT_ANSWERED,))
     assert entry.at == answered()["responded_at"]
     assert world.asked == [], "nobody is asked twice"
+
+
+def lost(world: World) -> None:
+    """An answer is given while the ledger is out, and the next try begins when it is back."""
+    form, ledger = world.form(), world.ledger
+    world.ledger = cast(Any, DyingLedger())
+    with pytest.raises(AirflowException):
+        form.execute_complete(world.context, answered(**{**WORKS, "case_order": "blocker", "note_order": "weg"}))
+    world.ledger, world.ti.try_number = ledger, 2
+
+
+def forged(world: World) -> None:
+    world.store.kept["answer"] = json.loads(json.dumps(answered(**WORKS), default=str))
+
+
+def written_by_a_worker_of_another_task(world: World) -> None:
+    world.ti.map_index = 2
+    Kept(world.context, "stellwerk_ledger").write(answered(**WORKS))
+    world.ti.map_index = 1
+
+
+def changed(world: World) -> None:
+    kept = world.store.kept["answer"]
+    world.store.kept["answer"] = ("B" if kept[0] == "A" else "A") + kept[1:]
+
+
+def written_with_another_password(world: World) -> None:
+    world.password = "guessed"
+    Kept(world.context, "stellwerk_ledger").write(answered(**WORKS))
+    world.password = "known to workers"
+
+
+def written_without_a_password(world: World) -> None:
+    world.password = ""
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        *(forged, written_by_a_worker_of_another_task, changed),
+        *(written_with_another_password, written_without_a_password),
+    ],
+)
+def test_an_answer_that_somebody_else_puts_into_airflows_store_is_none(
+    world: World, act: Callable[[World], None]
+) -> None:
+    lost(world)
+    act(world)
+    with pytest.raises(TaskAwaitingInput):
+        world.form().execute(world.context)
+    assert (len(world.asked), world.store.kept) == (1, {})
+    assert UAT_ANSWERED not in world.kinds()
+
+
+def test_a_ledger_without_a_password_keeps_no_answer(world: World) -> None:
+    world.password = ""
+    assert world.form().execute_complete(world.context, answered(**WORKS))["tested"] is True
+    assert world.store.kept == {}
 
 
 def test_who_clears_a_form_has_it_filled_in_anew(world: World) -> None:
