@@ -56,17 +56,13 @@ def may_deploy(service: ServiceState | None, traffic: Traffic, slot: Slot, *, re
 
     Never into the active slot, and never again after its cutover: the idle slot is then the way back.
     """
-    observed = observe(service, traffic)
-    if isinstance(observed, Refused):
-        return observed
-    service, active = observed
-    if refusal := not_ours(service, release_id):
-        return refusal
-    if slot == active:
-        return _takes_traffic(slot, "deploying into it would replace what users reach")
+    replaced = "deploying into it would replace what users reach"
+    found = _ours_and_idle(service, traffic, slot, release_id, replaced)
+    if isinstance(found, Refused):
+        return found
     if refusal := still_adopted(traffic, slot):
         return refusal
-    switch = last_switch(service)
+    switch = last_switch(found)
     if switch and switch.release == release_id:
         return Refused(
             f"this release was cut over at {switch.at.isoformat()}: {slot} must stay as it is",
@@ -96,15 +92,10 @@ def may_drain(
 
     New connections must have stopped going there, which takes a moment after the switch.
     """
-    observed = observe(service, traffic)
-    if isinstance(observed, Refused):
-        return observed
-    service, active = observed
-    if refusal := not_ours(service, release_id):
-        return refusal
-    if slot == active:
-        return _takes_traffic(slot, "it cannot be drained")
-    switch = last_switch(service)
+    found = _ours_and_idle(service, traffic, slot, release_id, "it cannot be drained")
+    if isinstance(found, Refused):
+        return found
+    switch = last_switch(found)
     if switch and 0 <= (now - switch.at).total_seconds() < SETTLE_SECONDS:
         return Refused(
             f"new connections may still reach {slot}",
@@ -121,14 +112,9 @@ def may_clean_up(
 
     :param watch_passed: whether the ledger says that the release's watch has passed (or was accepted by a human)
     """
-    observed = observe(service, traffic)
-    if isinstance(observed, Refused):
-        return observed
-    service, active = observed
-    if refusal := not_ours(service, release_id):
-        return refusal
-    if slot == active:
-        return _takes_traffic(slot, "cleaning it up would take production down")
+    found = _ours_and_idle(service, traffic, slot, release_id, "cleaning it up would take production down")
+    if isinstance(found, Refused):
+        return found
     if not watch_passed:
         return Refused(
             f"{slot} is the way back until the watch has passed",
@@ -136,7 +122,7 @@ def may_clean_up(
             seen="none",
             remedy="let the watch end, or accept it with a reason",
         )
-    switch = last_switch(service)
+    switch, active = last_switch(found), other(slot)
     if switch is None or (switch.release, switch.direction, switch.to) != (release_id, "forward", active):
         return Refused(
             f"traffic did not come to {active} by this release's own cutover",
@@ -166,6 +152,22 @@ def may_retire(lingering: Lingering, slot: Slot, drain: Literal["restart", "leav
         seen=lingering.sentence,
         remedy="find out who does (its own Service, a pod's address, an open connection), then clear this task",
     )
+
+
+def _ours_and_idle(
+    service: ServiceState | None, traffic: Traffic, slot: Slot, release_id: str, consequence: str
+) -> ServiceState | Refused:
+    """The traffic Service, the release's own, sending nobody to ``slot``; or why nothing may be done to that.
+
+    :param consequence: of doing it to the slot that users need
+    """
+    observed = observe(service, traffic)
+    if isinstance(observed, Refused):
+        return observed
+    service, active = observed
+    if refusal := not_ours(service, release_id):
+        return refusal
+    return _takes_traffic(slot, consequence) if slot == active else service
 
 
 def _takes_traffic(slot: Slot, consequence: str) -> Refused:

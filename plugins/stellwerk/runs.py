@@ -1,4 +1,4 @@
-"""From an Airflow context to the release run it stands for."""
+"""From an Airflow context to the release run it stands for, and from one run to the next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk.exceptions import DagRunTriggerException
 
 from include.errors import InvalidPlan, LedgerError, PlanError, UnknownEnvironment, UnknownRelease
 
@@ -121,3 +123,23 @@ def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any]) -> N
             seen=", ".join(unknown),
             remedy="trigger the DAG again with the right names",
         )
+
+
+def start_once(
+    dag_id: str, run_id: str, conf: Mapping[str, Any], *, note: str | None = None
+) -> DagRunTriggerException:
+    """What a task raises to start another DAG and end; starting the same run twice starts it once."""
+    return DagRunTriggerException(
+        trigger_dag_id=dag_id,
+        dag_run_id=run_id,
+        conf=dict(conf),
+        logical_date=None,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=["success"],
+        failed_states=["failed"],
+        poke_interval=5,
+        deferrable=False,
+        note=note,
+    )

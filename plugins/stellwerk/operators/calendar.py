@@ -12,16 +12,17 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRuntimeError,
     AirflowSkipException,
-    DagRunTriggerException,
 )
 
 from stellwerk.operators.base import airflow_errors
 from stellwerk.operators.phase import run_states
+from stellwerk.runs import start_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.exceptions import DagRunTriggerException
 
     from include.plan.calendar import Decision
     from include.plan.loader import Plan
@@ -155,17 +156,5 @@ def _start(found: Decision) -> DagRunTriggerException:
     from include.plan.calendar import run_id
 
     key = found.entry.key
-    return DagRunTriggerException(
-        trigger_dag_id=key.phase,
-        dag_run_id=run_id(key),
-        conf=found.entry.conf,
-        logical_date=None,
-        reset_dag_run=False,
-        skip_when_already_exists=True,
-        wait_for_completion=False,
-        allowed_states=["success"],
-        failed_states=["failed"],
-        poke_interval=5,
-        deferrable=False,
-        note=f"started by release-calendar, due {found.entry.at:%Y-%m-%d %H:%M} UTC",
-    )
+    note = f"started by release-calendar, due {found.entry.at:%Y-%m-%d %H:%M} UTC"
+    return start_once(key.phase, run_id(key), found.entry.conf, note=note)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.errors import HelmUnusable, StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.message import FIRST_WAIT, LONGEST_WAIT
+from stellwerk.runs import start_once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.exceptions import DagRunTriggerException
 
     from include.clients.helm import Helm
     from include.clients.kubernetes import Cluster
@@ -262,21 +264,10 @@ def rollback_of(run: ReleaseRun, run_id: str, reason: str) -> DagRunTriggerExcep
 
     :param run_id: of the run of ``rollback``
     """
-    return DagRunTriggerException(
-        trigger_dag_id="rollback",
-        dag_run_id=run_id,
-        conf={
-            "release": run.release.version,
-            "environment": run.environment.name,
-            "option": "auto",
-            "reason": reason[:500],
-        },
-        logical_date=None,
-        reset_dag_run=False,
-        skip_when_already_exists=True,
-        wait_for_completion=False,
-        allowed_states=["success"],
-        failed_states=["failed"],
-        poke_interval=5,
-        deferrable=False,
-    )
+    conf = {
+        "release": run.release.version,
+        "environment": run.environment.name,
+        "option": "auto",
+        "reason": reason[:500],
+    }
+    return start_once("rollback", run_id, conf)
