@@ -40,8 +40,8 @@ def objection(
     images = images_of(manifests, sought.deployment)
     if not images:
         return f"it has no Deployment {sought.deployment}"
-    tags = {tag for image in images if (tag := _tag(image))} or {str(mapping(values, "image").get("tag") or "")}
-    if not any(_names(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
+    tags = {tag for image in images if (tag := tag_of(image))} or {str(mapping(values, "image").get("tag") or "")}
+    if not any(names_version(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
         return f"it runs {', '.join(sorted(images))}"
     if taken := sorted(one.name for one in manifests if one.kind == "Service" and one.name in sought.shared):
         return f"it would overwrite Service {', '.join(taken)}, which belongs to no slot"
@@ -85,11 +85,12 @@ def brought_back(
     return newest.status == "deployed" and newest.revision == candidate.revision and rolled_back and recent
 
 
-def _names(tag: str, version: str) -> bool:
+def names_version(tag: str, version: str) -> bool:
     """Whether a tag means a version: ``v2.9.0`` and ``release-2.9.0`` do, ``12.9.0`` and ``2.9.0-rc.1`` do not."""
     return re.fullmatch(rf"(.*[^0-9.])?{re.escape(version)}", tag) is not None
 
 
-def _tag(image: str) -> str:
+def tag_of(image: str) -> str:
+    """The tag of an image; "" when it has none."""
     _, colon, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
     return tag if colon else ""

@@ -33,6 +33,7 @@ from include.steps.candidate import find_candidate
 from include.steps.chart_preflight import check_chart, lacking_rights
 from include.steps.images import resolve_image
 from include.steps.lease import hold, look, override_claim
+from include.steps.live_version import check_previous
 from include.steps.metrics_check import check_metrics
 from include.steps.plan_preview import keep_preview, plan_preview
 from include.steps.planned import record_plan
@@ -114,6 +115,7 @@ async def _look(run: ReleaseRun, cluster: Cluster, helm: Helm, ledger: Ledger, k
     sources = open_sources(environment, cluster, known.elsewhere.prometheus)
     metrics = await check_metrics(environment, sources, active) if ready else ()
     lacking = surroundings(traffic, preview, active=active, ready=ready)
+    lacking += await check_previous(run, cluster, helm, source)
     facts += refuse(run, [*lacking, *checked.findings, *metrics])
     facts.append(f"every rule of the watch has data of {active} today, from {' and '.join(sorted(sources))}")
     name = environment.slot_release(target)

@@ -104,9 +104,15 @@ class Survey(DatabaseOperator):
     """Look at database and tree; nothing is written but what was found, to the ledger."""
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
-        """See :func:`include.steps.database.look.look`."""
+        """See :func:`include.steps.database.look.look`; before that, at the version that users are on."""
+        from include.errors import ClusterError, TrafficError
         from include.steps.database.look import look
+        from include.steps.live_version import must_replace_what_runs
 
+        try:
+            self.with_cluster(run, must_replace_what_runs)
+        except (ClusterError, TrafficError) as error:
+            self.log.warning("which version users are on is not known: %s", error)
         return look(run, site, ledger)
 
 

@@ -36,6 +36,7 @@ from include.errors import (
     LedgerUnavailable,
     MigrationBusy,
     MigrationRefused,
+    PreflightFailed,
     StellwerkError,
 )
 from include.ledger.approvals import DECISION, GO, NO_GO
@@ -55,6 +56,7 @@ from include.steps.database.gate import decided_about
 from include.steps.database.site import Site, site_of
 from include.steps.database.way_back import way_back_unknown
 from include.steps.images import IMAGE_RESOLVED, pinned
+from include.steps.live_version import must_replace_what_runs
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
@@ -180,6 +182,23 @@ def test_what_may_pass_is_tried_again_and_what_is_refused_is_not(
     with pytest.raises(AirflowException, match=str(error)) as failed:
         tasks.Survey(task_id="survey").execute(CONTEXT)
     assert type(failed.value) is kind
+
+
+def test_nothing_is_surveyed_for_a_version_that_users_are_not_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, asked, survey = world.step("look.look"), [], tasks.Survey(task_id="survey")
+
+    def with_cluster(run: ReleaseRun, step: Callable[..., Any]) -> None:
+        asked.append(step)
+        raise PreflightFailed("slot blue runs 2.9.1") if len(asked) == 1 else ClusterUnreachable("no answer")
+
+    monkeypatch.setattr(survey, "with_cluster", with_cluster)
+    with pytest.raises(AirflowFailException, match=r"runs 2\.9\.1"):
+        survey.execute(CONTEXT)
+    assert (asked, looked) == ([must_replace_what_runs], [])
+    survey.execute(CONTEXT)
+    assert len(looked) == 1, "a cluster that gives no answer is no objection"
 
 
 # -- killed --------------------------------------------------------------------------------------------------
