@@ -81,7 +81,8 @@ Every task may be retried or cleared; setting a task's state by hand does not ge
     [verification, roll_back] >> report
     # What people vouch for after that is theirs to say in their own time: users are on the new version.
     points = checklist("verification", "business-success", "compliance-success")
-    verification >> points >> sign_off()
+    signed_report = ReleaseReport(task_id="signed_report").as_teardown()
+    verification >> points >> sign_off() >> signed_report
 
     gate >> Announce(task_id="announce_deployment", event="slot-deployment-started")
     cutover >> Announce(task_id="announce_cutover", event="cutover")

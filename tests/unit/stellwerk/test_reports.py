@@ -91,18 +91,19 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> PostMortemDra
 
 
 @pytest.mark.parametrize(
-    ("name", "after"),
+    ("name", "task", "after"),
     [
-        ("production-blue-green", {"final_verification", "start_rollback"}),
-        ("rollback", {"post_mortem_complete"}),
+        ("production-blue-green", "report", {"final_verification", "start_rollback"}),
+        ("production-blue-green", "signed_report", {"sign_off.approve"}),
+        ("rollback", "report", {"post_mortem_complete"}),
     ],
 )
 def test_the_report_of_a_release_is_written_however_it_ended_and_decides_about_nothing(
-    name: str, after: set[str]
+    name: str, task: str, after: set[str]
 ) -> None:
     folder = plan_folder().parent / "dags"
     dag = DagBag(dag_folder=str(folder), collect_dags=True, bundle_name="dags-folder").dags[name]
-    report = dag.get_task("report")
+    report = dag.get_task(task)
     assert report.is_teardown
     assert not report.on_failure_fail_dagrun
     assert report.upstream_task_ids == after
