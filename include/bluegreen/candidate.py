@@ -19,11 +19,13 @@ class Sought:
 
     :param deployment: name of the slot's Deployment (and of its Helm release)
     :param version: the version the release came from
+    :param repository: the application's image without tag and digest: a sidecar's tag says nothing of it
     :param shared: names of the Services that belong to no slot
     """
 
     deployment: str
     version: str
+    repository: str
     shared: frozenset[str]
 
 
@@ -40,7 +42,8 @@ def objection(
     images = images_of(manifests, sought.deployment)
     if not images:
         return f"it has no Deployment {sought.deployment}"
-    tags = {tag for image in images if (tag := tag_of(image))} or {str(mapping(values, "image").get("tag") or "")}
+    own = {image for image in images if repository_of(image) == sought.repository} or images
+    tags = {tag for image in own if (tag := tag_of(image))} or {str(mapping(values, "image").get("tag") or "")}
     if not any(names_version(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
         return f"it runs {', '.join(sorted(images))}"
     if taken := sorted(one.name for one in manifests if one.kind == "Service" and one.name in sought.shared):
@@ -94,3 +97,9 @@ def tag_of(image: str) -> str:
     """The tag of an image; "" when it has none."""
     _, colon, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
     return tag if colon else ""
+
+
+def repository_of(image: str) -> str:
+    """An image without its tag and digest."""
+    tag = tag_of(image)
+    return image.partition("@")[0].removesuffix(f":{tag}" if tag else "")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from include.bluegreen.candidate import names_version, tag_of
+from include.bluegreen.candidate import names_version, repository_of, tag_of
 
 Judgement = Literal["previous", "own", "other", "unknown"]
 """The version that the release replaces, the release's own, another one, or nobody can tell."""
@@ -20,7 +20,7 @@ def application_tag(images: Iterable[str], repository: str) -> str:
     :param images: of all containers of a pod
     :param repository: the application's image without tag and digest
     """
-    tags = {tag_of(image) for image in images if _repository(image) == repository}
+    tags = {tag_of(image) for image in images if repository_of(image) == repository}
     return tags.pop() if len(tags) == 1 else ""
 
 
@@ -45,8 +45,3 @@ def judged(tag: str, *, version: str, previous: str) -> Judgement:
 def _numbers(version: str) -> str:
     found = _NUMBERS.search(version)
     return found[0] if found else version
-
-
-def _repository(image: str) -> str:
-    tag = tag_of(image)
-    return image.partition("@")[0].removesuffix(f":{tag}" if tag else "")

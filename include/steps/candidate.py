@@ -56,7 +56,9 @@ async def _newest(run: ReleaseRun, cluster: Cluster, helm: Helm, slot: Slot, ver
     history = await helm.history(name)
     if not history:
         return Candidate(usable=False, reason=f"there is no Helm release {name}: it has been uninstalled")
-    sought = Sought(name, version, frozenset((traffic.service, traffic.preview_service)))
+    sought = Sought(
+        name, version, run.release.image.repository, frozenset((traffic.service, traffic.preview_service))
+    )
     objections: dict[int, str] = {}
     for revision in revisions_that_worked(history):
         number = revision.revision

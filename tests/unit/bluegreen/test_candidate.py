@@ -12,7 +12,7 @@ from include.bluegreen.state import DeploymentState, HelmRevision
 from include.chart.manifest import Manifest
 
 T = datetime(2026, 7, 1, 12, tzinfo=UTC)
-SOUGHT = Sought("erp-blue", "2.9.0", frozenset({"erp", "erp-preview"}))
+SOUGHT = Sought("erp-blue", "2.9.0", "erp", frozenset({"erp", "erp-preview"}))
 REVISION = HelmRevision(3, "deployed", "Install complete", app_version="3.0.0")
 
 
@@ -43,6 +43,17 @@ def test_an_image_pinned_by_its_digest_has_its_tag_in_the_values() -> None:
     assert objection(SOUGHT, REVISION, pinned, {"image": {"tag": "3.0.0"}}) == "it runs erp@sha256:ab"
     assert objection(SOUGHT, replace(REVISION, app_version="2.9.0"), pinned, {}) is None
     assert objection(SOUGHT, REVISION, pinned, {"image": "2.9.0"}) == "it runs erp@sha256:ab"
+
+
+def test_the_tag_of_a_sidecar_says_nothing_about_the_version() -> None:
+    def beside(image: str) -> list[Manifest]:
+        containers = [{"name": "erp", "image": image}, {"name": "proxy", "image": "nginx:2.9.0"}]
+        spec = {"template": {"spec": {"containers": containers}}}
+        return [Manifest("", "", {"kind": "Deployment", "metadata": {"name": "erp-blue"}, "spec": spec})]
+
+    assert objection(SOUGHT, REVISION, beside("erp@sha256:ab"), {"image": {"tag": "2.9.0"}}) is None
+    assert objection(SOUGHT, REVISION, beside("erp@sha256:ab"), {"image": {"tag": "2.8.0"}}) is not None
+    assert objection(SOUGHT, REVISION, beside("erp:3.0.0"), {}) == "it runs erp:3.0.0, nginx:2.9.0"
 
 
 def test_what_is_no_slot_is_passed_over() -> None:
