@@ -406,8 +406,8 @@ def test_a_file_that_is_removed_or_added_is_noticed_by_the_next_look_without_a_r
         return True if _form_knows(client, "3.0.15") and not _form_knows(client, "3.0.14") else None
 
     wait_for(form, "the form to offer what there is", 2 * TICK_SECONDS)
-    assert started(client, "3.0.15").state == "success"
     assert "3.0.14" not in next_look(client, due)
+    assert started(client, "3.0.15").state == "success"
     assert calendars_run(client, "3.0.14") is None
     assert (world.acted()["3.0.14", PHASE], world.acted()["3.0.15", PHASE]) == (0, 1)
     assert {name: world.runtime.pid(name) for name in COMPONENTS} == processes
