@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from include.bluegreen.fence import last_switch
-from include.clients.kubernetes import Cluster
+from include.clients.kubernetes import Cluster, Glance
+from include.clients.metrics import open_sources
 from include.clients.traffic import claim, switch
 from include.errors import (
     LedgerUnavailable,
@@ -32,6 +38,8 @@ from include.ledger.migrate import migrate
 from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.plan.models import SmokeCheck, Traffic
+from include.plan.prober import Prober
+from include.plan.rules import Criteria, SloRules, Triggers, Watch
 from include.sandbox.guard import descendants
 from include.sandbox.postgres import SUPERUSER, Postgres
 from include.steps import cutover
@@ -41,14 +49,23 @@ from include.steps.drain import drain_left_slot
 from include.steps.record import (
     CUT_OVER,
     CUTOVER_INTENDED,
+    ROLLED_BACK,
     STARTED,
+    SWITCHED_BACK,
     VERIFIED,
+    WATCH_ENDED,
     record,
 )
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
 from include.steps.schema_proof import MIGRATION_INTENDED, WAY_BACK_INTENDED
+from include.steps.watch import conclude_watch
+from include.watch import WatchConfig, World, watch
 from include.watch.arming import Post, until_cut_over
+from stellwerk.hooks import ledger as ledger_hook
+from stellwerk.operators.base import StellwerkOperator
+from stellwerk.operators.rollback import RollbackSummary, SwitchBack
+from stellwerk.triggers.world import LEDGER_SECONDS, with_account
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Kubectl, container, deployment, fetch, http_probe, load, service
 from tests.memory import DyingLedger, MemoryLedger
@@ -267,6 +284,7 @@ def ended(server: Postgres) -> Iterator[None]:
 
 
 Outage = Callable[[Postgres], AbstractContextManager[None]]
+OUTAGES: tuple[Outage, ...] = (hanging, ended)
 
 # Before the intent is written; when it is written and nothing has been moved.
 MOMENTS = (("check_forward", 1), ("must_not_go_down", 2))
@@ -291,17 +309,26 @@ def outage_at(
         assert next(calls) > wanted, "it was not reached"
 
 
-async def test_while_the_ledgers_server_is_out_nothing_moves(
-    run: ReleaseRun, cluster_client: Cluster, server: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def on_server(server: Postgres) -> Ledger:
+    """A ledger whose server may be out."""
     password = server.password("stellwerk_append")
     migrate(server.url("stellwerk", SUPERUSER), role="stellwerk_append", password=password)
-    ledger = Ledger(server.url("stellwerk", "stellwerk_append"), timeout_seconds=2)
+    return Ledger(server.url("stellwerk", "stellwerk_append"), timeout_seconds=2)
+
+
+async def test_while_the_ledgers_server_is_out_nothing_moves(
+    run: ReleaseRun,
+    cluster_client: Cluster,
+    server: Postgres,
+    on_server: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = on_server
     record(ledger, run, STARTED, {"from": "blue", "to": "green"})
     record(ledger, run, VERIFIED, {})
-    outages: tuple[Outage, ...] = (hanging, ended)
     for moment in MOMENTS:
-        for outage in outages:
+        for outage in OUTAGES:
             with outage_at(monkeypatch, moment, partial(outage, server)), pytest.raises(LedgerUnavailable):
                 await cut_over(run, cluster_client, ledger, watched=False)
             service = await cluster_client.service(run.environment.traffic.service)
@@ -312,6 +339,143 @@ async def test_while_the_ledgers_server_is_out_nothing_moves(
     kinds = Counter(entry.kind for entry in ledger.entries())
     assert (kinds[CUTOVER_INTENDED], kinds[CUT_OVER]) == (1, 1)
     assert ledger.examine().ok
+
+
+# -- the way back waits for no ledger ------------------------------------------------------------------------
+
+CONTEXT = cast(Any, {"ti": SimpleNamespace(try_number=1)})
+whatever_the_outage = pytest.mark.parametrize("outage", OUTAGES, ids=["hanging", "ended"])
+
+
+@pytest.fixture
+async def released(
+    run: ReleaseRun,
+    cluster_client: Cluster,
+    kubectl: Kubectl,
+    server: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[ReleaseRun]:
+    """A release of its own that users are on; tasks and triggers find the ledger where Airflow tells them to."""
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", server.url("stellwerk", "stellwerk_append"))
+    monkeypatch.setattr(ledger_hook, "note_head_outside", lambda _: None)
+    environment = run.environment.model_copy(update={"drain": "leave"})
+    mine = replace(run, environment=environment, run_id=uuid4().hex)
+    await claim(cluster_client, environment.traffic, mine.release_id)
+    await switch(
+        cluster_client,
+        environment.traffic,
+        target="green",
+        release_id=mine.release_id,
+        by="test",
+        reason="cutover",
+        now=datetime.now(UTC),
+    )
+    yield mine
+    kubectl("delete", "leases", "--all")
+
+
+def users_on(kubectl: Kubectl, run: ReleaseRun) -> str:
+    return str(kubectl.get("service", run.environment.traffic.service)["spec"]["selector"]["version"])
+
+
+@whatever_the_outage
+async def test_users_go_back_while_the_ledgers_server_is_out_and_that_is_recorded_afterwards(
+    released: ReleaseRun,
+    kubectl: Kubectl,
+    server: Postgres,
+    on_server: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    outage: Outage,
+) -> None:
+    rolling = replace(released, phase="rollback", run_id=f"{released.run_id}-back")
+    users_were_on: list[str] = []
+    open_ledger = ledger_hook.open_ledger
+
+    def asked(*given: Any, **named: Any) -> Ledger:
+        users_were_on.append(users_on(kubectl, rolling))
+        return open_ledger(*given, **named)
+
+    def with_cluster(
+        task: StellwerkOperator, run: ReleaseRun, step: Callable[..., Coroutine[Any, Any, Any]]
+    ) -> Any:
+        async def call() -> Any:
+            async with Cluster.from_kubeconfig(kubectl.kubeconfig, kubectl.namespace) as cluster:
+                return await step(run, cluster)
+
+        return task.wait_for(call())
+
+    monkeypatch.setattr("stellwerk.operators.base.release_run", lambda *_, **__: rolling)
+    monkeypatch.setattr(ledger_hook, "open_ledger", asked)
+    monkeypatch.setattr(StellwerkOperator, "with_cluster", with_cluster)
+
+    async def execute(kind: type[SwitchBack] | type[RollbackSummary]) -> dict[str, Any]:
+        task = kind(task_id="t", option="auto", reason="key users")
+        return cast("dict[str, Any]", await asyncio.to_thread(task.execute, CONTEXT))
+
+    with outage(server):
+        done = await execute(SwitchBack)
+        assert (done["from"], done["to"], users_on(kubectl, rolling)) == ("green", "blue", "blue")
+        assert users_were_on == ["blue"], "the ledger is asked once, and not before users are back"
+        with pytest.raises(AirflowException) as waits:
+            await execute(RollbackSummary)
+        assert not isinstance(waits.value, AirflowFailException), "it is tried again until the server is back"
+    assert on_server.entries(run_id=rolling.run_id) == ()
+    summary = await execute(RollbackSummary)
+    [switched, rolled_back] = on_server.entries(run_id=rolling.run_id)
+    assert (switched.kind, rolled_back.kind) == (SWITCHED_BACK, ROLLED_BACK)
+    assert (switched.actor, switched.payload["at"], switched.payload["to"]) == (done["by"], done["at"], "blue")
+    assert (summary["switched_at"], summary["reason"]) == (done["at"], "key users")
+    assert on_server.examine().ok
+
+
+@whatever_the_outage
+async def test_a_watch_switches_back_while_the_ledgers_server_is_out_and_that_is_recorded_afterwards(
+    released: ReleaseRun,
+    cluster_client: Cluster,
+    kubectl: Kubectl,
+    server: Postgres,
+    on_server: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    outage: Outage,
+) -> None:
+    # It is just about to keep its account in the ledger, all the time.
+    monkeypatch.setattr("include.watch.telling.CHECKPOINT_SECONDS", 0.1)
+    wrong = SmokeCheck(name="page", path="/", contains="what no version answers")
+    changes: dict[str, Any] = {
+        "prober": Prober(every_seconds=0.5, checks=(wrong,)),
+        "slo": SloRules(triggers=Triggers(down_seconds=2.0), criteria=Criteria(logs=False)),
+        "watch": Watch(seconds=60.0, window_seconds=5.0, lookback_seconds=20.0),
+    }
+    environment = released.environment.model_copy(update=changes)
+    glance, now = Glance(cluster_client), time.time()
+    config = WatchConfig(
+        release_id=released.release_id,
+        version=released.release.version,
+        environment=environment,
+        source="blue",
+        target="green",
+        cutover_at=now,
+        began_at=now,
+        deadline=now + environment.watch.seconds,
+        baselines={},
+        may_switch_back=True,
+    )
+    with outage(server):
+        world = await with_account(World(glance, open_sources(environment, glance, None)), config)
+        outcome = await watch(config, world)
+        assert outcome.result == "ROLLED_BACK", outcome
+        assert users_on(kubectl, released) == "blue"
+        assert outcome.detected_at is not None
+        assert outcome.switched_at is not None
+        assert outcome.switched_at - outcome.detected_at < LEDGER_SECONDS, "less than one call of the ledger takes"
+        with pytest.raises(LedgerUnavailable):
+            conclude_watch(released, on_server, outcome)
+    with pytest.raises(RolledBack, match="the watch switched back"):
+        conclude_watch(released, on_server, outcome)
+    found = on_server.entries(run_id=released.run_id, kinds=(WATCH_ENDED, SWITCHED_BACK))
+    assert [entry.kind for entry in found] == [WATCH_ENDED, SWITCHED_BACK]
+    assert (found[1].payload["by"], found[1].payload["at"]) == ("watch", outcome.switched_at)
+    assert on_server.examine().ok
 
 
 async def test_while_the_schema_is_taken_back_nothing_moves(

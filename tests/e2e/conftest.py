@@ -44,13 +44,13 @@ class World:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
-    def service(self) -> ServiceState:
-        """The traffic Service as it is now."""
+    def service(self, name: str = "valeo-erp") -> ServiceState:
+        """The traffic Service (or another one) as it is now."""
 
         async def read() -> ServiceState:
             options, cluster = self._sandbox.options, self._sandbox.cluster
             async with Cluster.from_kubeconfig(cluster.kubeconfig, options.namespace) as client:
-                found = await client.service("valeo-erp")
+                found = await client.service(name)
                 assert found is not None
                 return found
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from kubernetes import client as kubernetes
+from kubernetes import config
+
+from include.bluegreen.slots import Slot
 from include.ledger.approvals import DECISION
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
@@ -28,6 +33,8 @@ ACTING: Mapping[str, tuple[str, ...]] = {
     "cutover": ("verify_idle_slot",),
     "deploy_idle_slot": ("adopt",),
 }
+# It acts on what was installed before Stellwerk, and on nothing else.
+ADOPTING: Mapping[str, tuple[str, ...]] = {"adopt": ("go_no_go.approve",)}
 
 
 @dataclass
@@ -67,6 +74,23 @@ class Guarded:
             (str(entry.payload["role"]), entry.actor, str(entry.payload["choice"]))
             for entry in self.entries(run, DECISION)
         ]
+
+
+@contextmanager
+def installed_before(sandbox: Sandbox, slot: Slot) -> Iterator[str]:
+    """A Service as from before Stellwerk, by name: it selects a Helm release and no slot. No user comes by it."""
+    name, namespace = "before-stellwerk", sandbox.options.namespace
+    selector = {"app.kubernetes.io/instance": sandbox.environment.slot_release(slot)}
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    with config.new_client_from_config(config_file=str(sandbox.cluster.kubeconfig)) as api:
+        core = kubernetes.CoreV1Api(api)
+        core.create_namespaced_service(
+            namespace, {"metadata": {"name": name}, "spec": {"selector": selector, "ports": ports}}
+        )
+        try:
+            yield name
+        finally:
+            core.delete_namespaced_service(name, namespace)
 
 
 def refused(client: AirflowClient, run: Run, steps: Mapping[str, tuple[str, ...]] = ACTING) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import yaml
 
 from include.ledger.migrate import migrate
 from include.plan.loader import plan_folder
-from include.sandbox.airflow import AirflowRuntime
+from include.sandbox.airflow import COMPONENTS, AirflowRuntime
 from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Run
 from include.sandbox.airflow_environment import REPOSITORY
 from include.sandbox.postgres import SUPERUSER, Postgres
@@ -381,6 +382,35 @@ def test_a_phase_without_a_dag_and_one_whose_dag_is_paused_are_told(world: World
         client.request("PATCH", f"dags/{PHASE}", json={"is_paused": False})
     assert started(client, "3.0.12").state == "success"
     (world.plan / "releases" / "3.0.13.yaml").unlink()
+
+
+def test_a_file_that_is_removed_or_added_is_noticed_by_the_next_look_without_a_restart(
+    world: World, client: AirflowClient
+) -> None:
+    processes = {name: world.runtime.pid(name) for name in COMPONENTS}
+    due = coming(3)
+    world.write("3.0.14", due)
+    wait_for(lambda: True if _form_knows(client, "3.0.14") else None, "the form to know it", 2 * TICK_SECONDS)
+    log = next_look(client)
+    assert "waiting" in lines_about(log, "3.0.14")
+    if datetime.now(UTC) > due - timedelta(seconds=10):
+        due = coming()
+        world.write("3.0.14", due)
+    (world.plan / "releases" / "3.0.14.yaml").unlink()
+    world.write("3.0.15", due)
+    log = next_look(client)
+    assert "3.0.14" not in log
+    assert re.search(rf"(waiting|start) +3\.0\.15 +{PHASE} ", log), log
+
+    def form() -> bool | None:
+        return True if _form_knows(client, "3.0.15") and not _form_knows(client, "3.0.14") else None
+
+    wait_for(form, "the form to offer what there is", 2 * TICK_SECONDS)
+    assert "3.0.14" not in next_look(client, due)
+    assert started(client, "3.0.15").state == "success"
+    assert calendars_run(client, "3.0.14") is None
+    assert (world.acted()["3.0.14", PHASE], world.acted()["3.0.15", PHASE]) == (0, 1)
+    assert {name: world.runtime.pid(name) for name in COMPONENTS} == processes
 
 
 def test_at_the_end_every_phase_has_acted_once_and_the_ledger_says_by_whom(

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from include.migration.process import MAIN
-from include.sandbox.airflow_client import AirflowClient, AirflowRefused
+from include.sandbox.airflow_client import AirflowClient, AirflowRefused, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.guard import descendants
 from include.sandbox.people import MIGRATION_DECIDERS, answer_gate, trigger_migration
@@ -30,9 +30,16 @@ from include.steps.database.entries import (
 from include.steps.planned import KEPT as PLAN_KEPT
 from include.steps.planned import PLANNED
 from include.steps.record import APPROVED
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, REHEARSED, TAKEN_BACK
+from include.steps.schema_proof import (
+    MIGRATED,
+    MIGRATION_INTENDED,
+    REHEARSED,
+    TAKEN_BACK,
+    WAY_BACK_INTENDED,
+)
 from tests.e2e.conftest import World
 from tests.e2e.erp import NEW, OLD, Erp, states
+from tests.e2e.gatekeeping import forced
 from tests.e2e.runtime_fixtures import still_running
 from tests.e2e.spilled import spilled
 from tests.e2e.worlds import staging_like_production
@@ -57,6 +64,15 @@ def client(sandbox: Sandbox) -> Iterator[AirflowClient]:
 
 def posts(world: World, line: str, environment: str) -> int:
     return sum(f"*{line}*" in text and f"· {environment} ·" in text for text in world.inbox("slack"))
+
+
+def not_taken_back(client: AirflowClient, erp: Erp, run: Run) -> str:
+    """Have the way back run, whatever Airflow thinks of the question before it; what it says of itself."""
+    [log] = forced(client, run, {"way_back.take_back": ()}).values()
+    client.wait_for_run(run, deadline_seconds=60)
+    assert "LossNotConfirmed" in log, log[-2000:]
+    assert (erp.revisions(), erp.told(run, WAY_BACK_INTENDED), erp.told(run, LOSS_CONFIRMED)) == (NEW, [], [])
+    return log
 
 
 def test_a_plan_only_looks_and_a_rehearsal_leaves_nothing_but_its_proof(
@@ -128,6 +144,8 @@ def test_a_schema_on_which_the_running_version_fails_is_taken_back_by_a_human(
         assert states(client, run)["way_back.take_back"] == "skipped"
         assert (posts(world, BROKEN, "staging"), posts(world, KEPT, "staging")) == (1, 1)
         assert erp.revisions() == NEW
+        client.set_task_state(run, "way_back.ask", "success", map_index=question.map_index)
+        assert "the schema is kept: that was the last answer" in not_taken_back(client, erp, run)
 
         # Users go on working: what going back would lose is another statement, and is asked about as such.
         erp.ask(DELIVERED.format(3))
@@ -204,6 +222,9 @@ def test_each_worker_killed_in_the_middle_costs_a_try_and_the_schema_is_migrated
     [safety] = [one for one in erp.told(run, BACKUP_PROVEN) if one["purpose"] == "safety"]
     assert (migrated["backup"], safety["level"]) == (safety["backup"], "restore")
     assert [posts(world, line, "production") for line in (STARTED, COMPLETED)] == [before + 1 for before in told]
+    # It went well and nobody was asked: by a state alone it is not undone.
+    client.set_task_state(run, "way_back.ask", "success")
+    assert "nobody has confirmed it" in not_taken_back(client, erp, run)
     erp.order()
 
 

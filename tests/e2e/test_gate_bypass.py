@@ -19,17 +19,19 @@ from include.sandbox.beside import airflow_beside
 from include.sandbox.environment import Sandbox
 from include.sandbox.people import RELEASE_MANAGER
 from include.steps.gate import REFUSED
-from include.steps.record import APPROVED
+from include.steps.record import ADOPTED, APPROVED
 from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, RESTORED
 from tests.e2e.conftest import World
 from tests.e2e.gatekeeping import (
     ACTING,
+    ADOPTING,
     DELEGATE,
     FAILED,
     SUCCESS,
     Guarded,
     delete,
     forced,
+    installed_before,
     refused,
     set_states_at_once,
 )
@@ -243,6 +245,20 @@ def test_no_step_acts_on_what_can_be_set_by_hand(
         ended = refused(client, held[0])
     assert ended == dict.fromkeys(ACTING, "ApprovalMissing")
     assert guarded.decisions(held[0]) == [(LEAD, LEAD, "Go")]
+
+
+def test_after_all_that_nothing_from_before_is_adopted(guarded: Guarded, held: Held) -> None:
+    """The plan leads to a Service that could be adopted, and all that is before that is set to success."""
+    world = World(guarded.sandbox)
+    with installed_before(guarded.sandbox, world.active()) as name:
+        before = world.service(name)
+        plan = _plan(guarded, watch={"seconds": 21}, traffic={"service": name})
+        with staging_like_production(guarded.place, plan), guarded.client() as client:
+            ended = refused(client, held[0], ADOPTING)
+        after = world.service(name)
+    assert ended == dict.fromkeys(ADOPTING, "ApprovalMissing")
+    assert (after.selector, after.annotations) == (before.selector, before.annotations)
+    assert guarded.entries(held[0], ADOPTED) == ()
 
 
 def test_an_approval_is_void_once_the_plan_has_changed(guarded: Guarded, held: Held, approved: Run) -> None:

@@ -150,6 +150,19 @@ class TestTheCommand:
         assert self.run(monkeypatch, folder, PREPARATION) == 0
         assert "unknown  3.0.0      release-preparation" in capsys.readouterr().out
 
+    def test_with_a_ledger_it_says_what_was_done_and_a_phase_that_was_missed_is_an_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("STELLWERK_PLAN", str(folder))
+        monkeypatch.setenv("STELLWERK_LEDGER_URL", "postgresql://ledger")
+        monkeypatch.setattr(command, "Ledger", {"postgresql://ledger": prepared(MemoryLedger())}.__getitem__)
+        assert command.main((), now=REHEARSAL) == 0
+        shown = capsys.readouterr().out
+        assert "start    3.0.0      staging-deploy" in shown
+        assert shown.splitlines()[-1].startswith("1 phase(s) done")
+        assert command.main((), now=REHEARSAL + timedelta(days=1)) == 1
+        assert "missed   3.0.0      staging-deploy" in capsys.readouterr().out
+
     def test_a_broken_file_is_an_exit_code(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
