@@ -24,7 +24,8 @@ them. It is apart from `release-calendar`, because a mail server that is out mus
 The announcement goes out at its time with what is known of the rehearsal, also where that has failed or still
 waits, and again when the date or the result has changed; the completion where the ledger says the release is live.
 
-A look that fails names the mail that is due and not out. The next one tries again by itself, less often each time.
+A look that fails names the mail that is due and not out. The next one tries again by itself, less often each time;
+people are called, once a day, for one that is not out for an hour.
 """,
 ) as dag:
     SendDueMails(task_id="send", execution_timeout=timedelta(minutes=20))

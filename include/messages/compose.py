@@ -109,9 +109,13 @@ def traffic_cutover(occasion: Occasion, *, slot: str, at: datetime) -> Message:
     return _status(occasion, "cutover", f"Traffic cutover to {slot}", at, broadcast=True, slot=slot)
 
 
-def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime) -> Message:
-    """The old slot is gone, or asleep."""
-    return _status(occasion, "cleanup", f"{slot.capitalize()} cleanup completed", at, slot=slot)
+def slot_cleanup_completed(occasion: Occasion, *, slot: str, at: datetime, accepted_by: str = "") -> Message:
+    """The old slot is gone, or asleep.
+
+    :param accepted_by: who has ended a watch that did not pass by itself
+    """
+    line = f"{slot.capitalize()} cleanup completed"
+    return _status(occasion, "cleanup", line, at, slot=slot, accepted_by=accepted_by)
 
 
 def deployment_successful(occasion: Occasion, *, slot: str, at: datetime) -> Message:

@@ -55,7 +55,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "cutover.done": "Verkehr umgeschaltet",
     "drain.done": "Offene Verbindungen übergeben",
     "watch.baseline": "Beobachtung begonnen",
-    "watch.passed": "Beobachtung bestanden",
+    "watch.passed": "Beobachtung abgeschlossen",
     "watch.ended": "Beobachtung beendet",
     "watch.rollback-ordered": "Rückschaltung angeordnet",
     "watch.extended": "Beobachtung verlängert",

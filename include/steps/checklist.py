@@ -14,8 +14,9 @@ from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
 from include.plan.people import ChecklistItem
 from include.steps.gate import Question
+from include.steps.overtaken import overtaken_by
 from include.steps.page import Matter
-from include.steps.record import record
+from include.steps.record import RELEASED, record, recorded
 from include.steps.run import ReleaseRun
 from include.steps.staging.subject import rehearsal_for
 
@@ -107,25 +108,42 @@ def conclude(run: ReleaseRun, ledger: Ledger, names: Sequence[str]) -> dict[str,
     return dict(record(ledger, run, CHECKED, payload, number="+".join(names)).payload)
 
 
-def must_be_passable(run: ReleaseRun, lists: Lists) -> None:
+def must_be_passable(run: ReleaseRun, ledger: Ledger, lists: Lists, task: str) -> None:
     """Refuse to ask people for points beside which others stay open whatever they say.
 
+    :param task: that is cleared when they are settled
     :raises ApprovalMissing: naming the points that machines have not settled
     """
-    if missing := [point for found in lists.values() for point in unsettled(found)]:
-        raise _unsettled(run, lists, missing)
+    missing = [point for found in lists.values() for point in unsettled(found)]
+    if not missing:
+        return
+    release, environment = run.release.version, run.environment.name
+    raise ApprovalMissing(
+        f"{', '.join(lists)} of {release} in {environment}: nobody is asked for their points"
+        f"{'; ' if (calm := _no_hurry(run, ledger)) else ''}{calm}",
+        expected="; ".join(point.text for point in missing),
+        seen="; ".join(point.line for point in missing),
+        remedy="do what leaves the record of each; one that its evidence speaks against, or that will have none, "
+        f"is given to a role in environments/{environment}.yaml, so that somebody answers for it; then clear "
+        f"{task}, with what comes after it",
+    )
 
 
-def nobody_is_asked(run: ReleaseRun, lists: Lists, error: ApprovalMissing) -> Matter:
+def nobody_is_asked(error: ApprovalMissing) -> Matter:
     """What people are called for when a checklist cannot be passed: once for the same points.
 
     :param error: as :func:`must_be_passable` raises it
     """
     key = hashlib.sha256(str(error.seen).encode()).hexdigest()[:12]
-    what = (
-        f"{', '.join(lists)} of {run.release.version} in {run.environment.name}: nobody is asked for their points"
-    )
-    return Matter(f"checklist:{key}", what, str(error.seen), str(error.remedy))
+    return Matter(f"checklist:{key}", error.what, error.seen, error.remedy)
+
+
+def _no_hurry(run: ReleaseRun, ledger: Ledger) -> str:
+    """That users are on the proven release, for whoever is called; empty where they are not, or may not be."""
+    proven = recorded(ledger, run, RELEASED)
+    if proven is None or overtaken_by(run, ledger, proven):
+        return ""
+    return f"users are on {run.release.version}, and nothing has to be done at once"
 
 
 def _unsettled(run: ReleaseRun, lists: Lists, missing: Sequence[Point]) -> ApprovalMissing:

@@ -55,7 +55,8 @@ def watch_question(config: Armed) -> Question:
         " cutover on. It goes on by itself; nobody has to answer.",
         "",
         f"- **{EXTEND}**: watch *minutes* longer.",
-        f"- **{ACCEPT}**: end the watch now as passed; the *comment* has to say why.",
+        f"- **{ACCEPT}**: end the watch now, clean-up follows; the *comment* has to say why. Points of checklists"
+        f" that the watch settles stay open until environments/{environment.name}.yaml gives them to a role.",
         f"- **{ROLL_BACK}**: {config.source} takes the traffic again, at once (or keeps it).",
         "",
         "How it is doing: XCom `watch` and the log of this task. The question comes back after an answer that"

@@ -57,9 +57,9 @@ class ChecklistPoints(StellwerkOperator):
             for point in found:
                 self.log.info("%s: %s", name, point.line)
         try:
-            must_be_passable(run, lists)
+            must_be_passable(run, ledger, lists, self.task_id)
         except ApprovalMissing as error:
-            call_people(self, run, [nobody_is_asked(run, lists, error)])
+            call_people(self, run, [nobody_is_asked(error)])
             raise
         task = beside(self.task_id, self.asks)
         return to_ask(all_recorded(ledger, run, ASKED), task, roles_of(lists))

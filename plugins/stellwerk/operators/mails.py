@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class SendDueMails(BaseOperator):
-    """Send the mails of all releases whose time has come; the next run tries what could not be sent."""
+    """Send the mails of all releases whose time has come; the next run tries what could not be sent.
+
+    People are called, once a day, for one that is due and not out for an hour.
+    """
 
     def execute(self, context: Context) -> list[str]:
         """See :func:`include.steps.due_mails.send_due`.
@@ -25,6 +28,7 @@ class SendDueMails(BaseOperator):
         from include.plan.loader import load_plan, plan_folder
         from include.steps.due_mails import send_due
         from include.steps.mails import LIVE_IN
+        from include.steps.page import page
         from stellwerk.hooks.ledger import open_ledger
         from stellwerk.notifiers.transport import transports
 
@@ -35,6 +39,8 @@ class SendDueMails(BaseOperator):
             told = send_due(plan, ledger, send, context["dag_run"].run_id, datetime.now(UTC))
         for sentence in told.done:
             self.log.info("%s", sentence)
+        for news in told.calls:
+            page(news.run, ledger, news.matter, send)
         if told.failed:
             raise AirflowException("; ".join(told.failed))
         return list(told.done)

@@ -137,11 +137,35 @@ def went_well(world: World, **observation: Any) -> None:
 def test_where_people_could_tick_what_they_like_nobody_is_asked_and_people_are_called(world: World) -> None:
     went_well(world)
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match=r"Zero-Downtime achieved: seen.*given to a role"):
+        with pytest.raises(
+            AirflowFailException, match=r"Zero-Downtime achieved: seen.*given to a role.*clear checklist\.points"
+        ):
             roles(world, ("verification", "business-success"))
     [page] = world.sent
-    assert "nobody is asked for their points" in page.text
+    assert "nobody is asked for their points; users are on 3.0.0, and nothing has to be done at once" in page.text
     assert "Zero-Downtime achieved" in page.text
+    assert "clear checklist.points" in page.text
+
+
+@pytest.mark.parametrize("kind", ["switch.back", "rollback.done"])
+def test_nobody_is_told_that_there_is_no_hurry_where_users_are_not_on_the_release(world: World, kind: str) -> None:
+    went_well(world)
+    record(world.ledger, world.run, kind, {})
+    with pytest.raises(AirflowFailException, match="nobody is asked for their points; expected"):
+        roles(world, ("verification", "business-success"))
+
+
+def test_a_watch_that_a_person_accepted_leaves_its_points_open_and_the_page_says_how_to_go_on(
+    world: World,
+) -> None:
+    accepted = {"result": "ACCEPTED", "sentence": "accepted by tina: bots", "findings": []}
+    record(world.ledger, world.run, "watch.passed", accepted)
+    went_well(world, lost=0)
+    with pytest.raises(AirflowFailException):
+        roles(world, ("verification",))
+    [page] = world.sent
+    for words in ("accepted by tina", "given to a role in environments/", "nothing has to be done at once"):
+        assert words in page.text
 
 
 def test_a_role_is_asked_once_for_several_lists(world: World) -> None:

@@ -10,7 +10,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from include.errors import LedgerUnavailable
 from include.steps import due_mails
+from include.steps import page as paging
+from include.steps.calendar_news import News
 from include.steps.due_mails import Told
+from include.steps.page import Matter
 from stellwerk.operators.mails import SendDueMails
 
 CONTEXT = cast(Any, {"dag_run": SimpleNamespace(run_id="scheduled__1")})
@@ -34,6 +37,18 @@ def test_what_is_due_and_not_out_fails_the_look(outcome: list[Told]) -> None:
     outcome.append(Told(("key: sent",), ("announcement of 3.0.0: refused", "completion of 2.9.0: no answer")))
     with pytest.raises(AirflowException, match="refused; completion of"):
         SendDueMails(task_id="send").execute(CONTEXT)
+
+
+def test_people_are_called_for_what_is_not_out_and_the_look_fails_all_the_same(
+    outcome: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(paging, "page", lambda run, ledger, matter, send: called.append((run, matter)))
+    news = News(cast(Any, "run"), Matter("mail:announcement:2099-01-12", "not out", "451", "bring it back"))
+    outcome.append(Told((), ("announcement of 3.0.0: 451",), (news,)))
+    with pytest.raises(AirflowException, match="451"):
+        SendDueMails(task_id="send").execute(CONTEXT)
+    assert called == [(news.run, news.matter)]
 
 
 def test_without_the_ledger_nothing_is_sent(outcome: list[Told], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import pytest
 
@@ -18,12 +19,25 @@ from include.steps.database.entries import (
     MIGRATION_WATCH_FAILED,
     MIGRATION_WATCHED,
     NEEDLESS,
+    SURVEYED,
 )
-from include.steps.record import APPROVED, CLEANED_UP, CUT_OVER, RELEASED, STARTED, record
+from include.steps.record import (
+    APPROVED,
+    CLEANED_UP,
+    CUT_OVER,
+    RELEASED,
+    ROLLED_BACK,
+    STARTED,
+    SWITCHED_BACK,
+    WATCH_ENDED,
+    WATCH_PASSED,
+    record,
+)
 from include.steps.schema_proof import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,
+    RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
@@ -31,6 +45,7 @@ from include.steps.schema_proof import (
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 RUN = a_run("r1")
+LONG_AGO = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 
 
 class Told:
@@ -40,9 +55,11 @@ class Told:
         self.ledger, self.sent = a_ledger(), list[Message]()
         self.happened(*kinds)
 
-    def happened(self, *kinds: str) -> None:
+    def happened(self, *kinds: str, at: datetime | None = None, **facts: Any) -> None:
         for kind in kinds:
-            record(self.ledger, RUN, kind, {"began": 2})
+            if kind in (MIGRATION_WATCHED, MIGRATION_WATCH_FAILED):
+                facts = {"migrated": self.ledger.entries(kinds=(MIGRATED,))[-1].sequence, **facts}
+            record(self.ledger, RUN, kind, {"began": 2, **facts}, at=at)
 
     def say(self, event: Event, send: Callable[[Message], object] | None = None) -> Message | None:
         """What is sent because of it."""
@@ -63,7 +80,7 @@ def test_of_a_run_that_nobody_decided_about_nobody_was_told_and_is(event: Event)
 
 HAPPENED: dict[Event, tuple[str, ...]] = {
     "slot-deployment-started": (APPROVED,),
-    "migration-completed": (MIGRATED, MIGRATION_VERIFIED),
+    "migration-completed": (MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCHED),
     "cutover": (CUT_OVER,),
     "cleanup": (CLEANED_UP,),
     "successful": (RELEASED,),
@@ -101,7 +118,7 @@ def test_what_only_states_set_by_hand_say_is_not_told_and_is_when_it_has_happene
         ),
         (
             (MIGRATION_INTENDED, MIGRATED, WAY_BACK_INTENDED, TAKEN_BACK),
-            "wird festgestellt",
+            "wieder auf dem Stand von 2.9.0",
             "wieder auf dem Stand von 2.9.0",
             "Database migration taken back",
         ),
@@ -164,11 +181,65 @@ def test_a_run_that_had_nothing_to_migrate_completes_no_migration() -> None:
     assert "schon auf dem Stand von 3.0.0" in needless.text
 
 
-def test_a_run_that_only_watched_what_another_one_has_migrated_tells_of_neither() -> None:
+def surveyed(told: Told, *steps: str) -> None:
+    told.happened(SURVEYED, steps=list(steps))
+
+
+def test_only_a_run_that_has_something_to_migrate_tells_that_it_begins() -> None:
     told = Told(APPROVED)
-    record(told.ledger, a_run("another"), MIGRATED, {})
-    told.happened(MIGRATION_VERIFIED, MIGRATION_WATCHED)
-    assert told.say("migration-completed") is None
+    surveyed(told)
+    assert told.say("migration-started") is None
+    pending = Told(APPROVED)
+    surveyed(pending, "c")
+    began = pending.say("migration-started")
+    assert began is not None
+    assert began.text.startswith("*Database migration started*")
+
+
+def another_has_migrated(*kinds: str) -> Told:
+    """A run that has its Go, after one that has migrated and did not see that to be well."""
+    told = Told(APPROVED)
+    migrated = record(told.ledger, a_run("another"), MIGRATED, {})
+    record(told.ledger, a_run("another"), MIGRATION_WATCH_FAILED, {"migrated": migrated.sequence})
+    told.happened(*kinds)
+    return told
+
+
+def test_a_run_that_has_seen_to_be_well_what_another_one_has_migrated_tells_that_it_is_completed() -> None:
+    completed = another_has_migrated(MIGRATION_VERIFIED, MIGRATION_WATCHED).say("migration-completed")
+    assert completed is not None
+    assert completed.text.startswith("*Database migration completed*")
+
+
+@pytest.mark.parametrize(
+    ("seen", "since"),
+    [
+        ((), ()),
+        ((MIGRATION_VERIFIED,), ()),
+        ((MIGRATION_WATCHED,), ()),
+        ((MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED), ()),
+        ((MIGRATION_VERIFIED, MIGRATION_WATCHED), (TAKEN_BACK,)),
+        ((MIGRATION_VERIFIED, MIGRATION_WATCHED), (RESTORED,)),
+        ((MIGRATION_VERIFIED, MIGRATION_WATCHED), (MIGRATION_INTENDED, WAY_BACK_INTENDED)),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_no_migration_is_completed_that_is_not_seen_to_be_well_or_does_not_stand(
+    ours: bool, seen: tuple[str, ...], since: tuple[str, ...]
+) -> None:
+    told = Told(APPROVED, MIGRATED, *seen) if ours else another_has_migrated(*seen)
+    told.happened(*since)
+    assert told.say("migration-completed") is None, "its task was set to success by hand"
+
+
+def test_a_beginning_is_not_told_of_what_was_taken_back_nor_a_failure_of_what_was_made_good() -> None:
+    gone = Told(APPROVED)
+    surveyed(gone, "c")
+    gone.happened(MIGRATION_INTENDED, MIGRATED, TAKEN_BACK)
+    assert gone.say("migration-started") is None
+    good = Told(APPROVED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCH_FAILED)
+    good.happened(MIGRATION_WATCHED)
+    assert good.say("migration-failed") is None
 
 
 def test_a_run_that_takes_back_what_another_one_has_migrated_tells_so() -> None:
@@ -188,6 +259,128 @@ def in_slots(ledger: Ledger) -> None:
     record(ledger, RUN, STARTED, {"from": "blue", "to": "green"})
 
 
+OF_SLOTS: list[Event] = ["slot-deployment-started", "cutover", "cleanup", "successful"]
+
+
+def in_production(event: Event) -> Told:
+    """What the event tells of has happened."""
+    told = Told()
+    in_slots(told.ledger)
+    told.happened(*HAPPENED[event])
+    return told
+
+
+@pytest.mark.parametrize("event", OF_SLOTS)
+@pytest.mark.parametrize("kind", [SWITCHED_BACK, ROLLED_BACK])
+def test_after_a_rollback_nobody_is_told_what_is_so_no_more(event: Event, kind: str) -> None:
+    by_the_watch, by_a_rollback = in_production(event), in_production(event)
+    by_the_watch.happened(kind, by="watch")
+    assert by_the_watch.say(event) is None
+    record(by_a_rollback.ledger, a_run("rollback-1"), kind, {"release_id": RUN.release_id})
+    assert by_a_rollback.say(event) is None
+
+
+def test_a_cutover_that_was_switched_back_while_it_was_being_proven_is_not_told() -> None:
+    told = Told(APPROVED, SWITCHED_BACK, CUT_OVER)
+    in_slots(told.ledger)
+    assert told.say("cutover") is None
+
+
+@pytest.mark.parametrize("result", ["ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED"])
+def test_traffic_that_was_moved_without_a_record_of_it_is_not_told_to_be_on_the_new_version(result: str) -> None:
+    told = in_production("cutover")
+    told.happened(WATCH_ENDED, result=result)
+    assert told.say("cutover") is None
+
+
+@pytest.mark.parametrize("result", ["PASSED", "HELD", "ROLLBACK_BLOCKED"])
+def test_a_watch_that_has_left_users_on_the_new_version_changes_nothing(result: str) -> None:
+    told = in_production("cutover")
+    told.happened(WATCH_ENDED, result=result)
+    assert told.say("cutover") is not None
+
+
+@pytest.mark.parametrize("kind", [CUT_OVER, RESTORE_STOPPED])
+def test_what_another_run_has_done_to_users_since_is_so_and_what_it_did_before_is_not(kind: str) -> None:
+    told = Told()
+    in_slots(told.ledger)
+    record(told.ledger, a_run("before"), kind, {})
+    told.happened(*HAPPENED["successful"])
+    assert told.say("successful") is not None
+    since = in_production("successful")
+    record(since.ledger, a_run("since"), kind, {})
+    assert since.say("successful") is None
+
+
+def test_the_switch_back_of_an_earlier_attempt_says_nothing_of_this_one() -> None:
+    told = in_production("cutover")
+    record(told.ledger, a_run("rollback-0"), SWITCHED_BACK, {"release_id": a_run("earlier").release_id})
+    assert told.say("cutover") is not None
+
+
+@pytest.mark.parametrize("event", [*HAPPENED, "migration-started", "migration-failed"])
+def test_what_is_told_late_has_the_time_at_which_it_happened(event: Event) -> None:
+    told = Told()
+    in_slots(told.ledger)
+    told.happened(APPROVED, at=LONG_AGO)
+    surveyed(told, "c")
+    told.happened(*HAPPENED.get(event, ()), at=LONG_AGO)
+    if event == "migration-failed":
+        told.happened(MIGRATED, MIGRATION_WATCH_FAILED, at=LONG_AGO)
+    said = told.say(event)
+    assert said is not None
+    assert "04.03.2026, 10:30:00 Uhr" in said.text
+
+
+def test_a_cutover_is_told_with_the_time_of_the_switch_and_not_of_its_proof() -> None:
+    told = Told()
+    in_slots(told.ledger)
+    proven = LONG_AGO + timedelta(minutes=9)
+    record(told.ledger, RUN, CUT_OVER, {"at": LONG_AGO.isoformat()}, at=proven)
+    said = told.say("cutover")
+    assert said is not None
+    assert "04.03.2026, 10:30:00 Uhr" in said.text
+
+
+def test_a_failure_that_left_no_record_was_when_it_was_first_tried_to_be_told() -> None:
+    def refuse(_: Message) -> None:
+        raise MessageError("Slack is away")
+
+    told = Told(APPROVED, MIGRATION_INTENDED)
+    with pytest.raises(MessageError):
+        told.say("migration-failed", refuse)
+    entries = told.ledger.written  # type: ignore[attr-defined]
+    entries[-1] = replace(entries[-1], at=LONG_AGO)
+    failed = told.say("migration-failed")
+    assert failed is not None
+    assert "04.03.2026, 10:30:00 Uhr" in failed.text
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("de", "tina hat das Beobachtungsfenster angenommen; von selbst bestanden hat es nicht."),
+        ("en", "tina has accepted the watch; it did not pass by itself."),
+    ],
+)
+def test_a_watch_that_a_person_has_accepted_is_not_told_to_have_passed(language: Any, sentence: str) -> None:
+    told = in_production("cleanup")
+    told.happened(WATCH_PASSED, result="ACCEPTED", measures={"accepted_by": "tina", "reason": "bots"})
+    release = RUN.release.model_copy(update={"communication": Communication(language=language)})
+    announce(replace(RUN, release=release), "cleanup", told.ledger, {"slack": told.sent.append})
+    assert sentence in told.sent[-1].text
+    assert "ist bestanden" not in told.sent[-1].text
+    assert "The watch has passed" not in told.sent[-1].text
+
+
+def test_a_watch_that_has_passed_is_told_to_have() -> None:
+    told = in_production("cleanup")
+    told.happened(WATCH_PASSED, result="PASSED", measures={})
+    said = told.say("cleanup")
+    assert said is not None
+    assert "Das Beobachtungsfenster ist bestanden" in said.text
+
+
 @pytest.mark.parametrize(
     ("event", "line"),
     [
@@ -203,7 +396,8 @@ def test_the_plans_messages_go_to_its_channel_and_into_one_thread(event: Event, 
     ledger, sent = a_ledger(), list[Message]()
     in_slots(ledger)
     for kind in HAPPENED.get(event, ()):
-        record(ledger, RUN, kind, {})
+        migrated = [entry.sequence for entry in ledger.entries(kinds=(MIGRATED,))]
+        record(ledger, RUN, kind, {"migrated": migrated[-1]} if migrated else {})
     done = [announce(RUN, event, ledger, {"slack": sent.append}) for _ in range(2)]
     assert [one.sent for one in done if one] == [True, False]
     assert sent[0].text.startswith(f"*{line}*\n")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from include.errors import LedgerUnavailable, MessageError
+from include.errors import LedgerUnavailable, MessageBusy, MessageError, StellwerkError
 from include.ledger.entry import NewEntry
 from include.ledger.store import Ledger
 from include.messages.model import Message
@@ -17,8 +17,9 @@ from include.plan.loader import Plan, load_plan, plan_folder
 from include.plan.models import Release
 from include.plan.timeline import PhasePlan
 from include.steps import due_mails
-from include.steps.due_mails import LATE, Told, send_due
+from include.steps.due_mails import LATE, PATIENCE, Told, send_due
 from include.steps.mails import planned_at
+from include.steps.page import page
 from include.steps.phase import PHASE_STARTED
 from include.steps.record import RELEASED
 from tests.memory import DyingLedger, MemoryLedger
@@ -46,6 +47,13 @@ class World:
 
     def look(self, now: datetime) -> Told:
         return send_due(self.plan, cast(Ledger, self.memory), {"mail": self._take}, "look", now)
+
+    def pages(self, told: Told) -> list[Message]:
+        """What people are called with because of a look."""
+        sent: list[Message] = []
+        for news in told.calls:
+            page(news.run, cast(Ledger, self.memory), news.matter, {"slack": sent.append})
+        return sent
 
     def _take(self, message: Message) -> None:
         if self.error:
@@ -108,6 +116,55 @@ def test_a_mail_server_that_is_out_is_told_and_asked_less_and_less_often() -> No
     assert len(world.got) == 1
 
 
+def test_a_mail_that_is_not_out_for_an_hour_calls_people_once_a_day_and_never_again_when_it_is_out() -> None:
+    world = World().rehearses()
+    world.error = MessageError("the mail server did not take it", seen="451 try later", remedy="bring it back")
+    start = RELEASE.at("sign_off") - timedelta(days=2)
+    pages: list[tuple[timedelta, Message]] = []
+    for minutes in range(0, 30 * 60, 5):
+        now = start + timedelta(minutes=minutes)
+        pages += [(now - start, message) for message in world.pages(world.look(now))]
+    assert [after >= PATIENCE for after, _ in pages] == [True] * len(pages)
+    assert pages[0][0] < 2 * PATIENCE
+    assert len({message.key for _, message in pages}) == len(pages) <= 3, "once a day"
+    first = pages[0][1]
+    assert (first.release, first.channel, first.urgent) == ("3.0.0", "#valeo-erp-alerts", True)
+    for words in ("announcement of 3.0.0 has not reached", "451 try later", "bring it back", "by other means"):
+        assert words in first.text
+    world.error = None
+    assert world.look(start + timedelta(hours=31)).calls == ()
+    assert len(world.got) == 1
+
+
+def test_a_mail_server_that_is_back_within_the_hour_calls_nobody() -> None:
+    world = World().rehearses()
+    world.error = MessageError("the mail server did not take it")
+    for minutes in range(0, 60, 5):
+        assert world.look(AT + timedelta(minutes=minutes)).calls == ()
+
+
+def test_the_completion_that_nobody_takes_calls_people_too() -> None:
+    world = World()
+    world.happened(RELEASED, "production")
+    world.error = MessageError("the mail server did not take it")
+    world.look(AFTER)
+    (called,) = world.look(AFTER + 2 * PATIENCE).calls
+    assert called.matter.key == f"mail:completion:{AFTER.date()}"
+
+
+@pytest.mark.parametrize("error", [MessageBusy("another process is at it"), LedgerUnavailable("no answer")])
+def test_what_another_process_sends_or_only_the_ledger_knows_calls_nobody(
+    error: StellwerkError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    world = World().rehearses()
+    monkeypatch.setattr(due_mails, "deliver", fail)
+    told = world.look(AT + 2 * PATIENCE)
+    assert (len(told.failed), told.calls) == (1, ())
+
+
 @pytest.fixture
 def crowded(tmp_path: Path) -> World:
     """Another release was put into the plan; its rehearsal begins while the one that has begun has staging."""
@@ -133,6 +190,9 @@ def test_what_the_calendar_does_not_go_on_with_is_said_to_be_due_and_not_out(cro
     crowded.rehearses("3.0.1")
     told = crowded.look(AT)
     assert crowded.got == []
+    assert told.calls == ()
+    (called,) = crowded.look(AT + PATIENCE).calls
+    assert "3.0.0.yaml" in called.matter.what + called.matter.seen
     (failed,) = told.failed
     assert failed.startswith("announcement of 3.0.0: ")
     assert "3.0.0.yaml" in failed

@@ -74,6 +74,8 @@ def test_the_question_names_all_three_actions_and_where_to_look(config: WatchCon
     for word in (EXTEND, ACCEPT, ROLL_BACK, "3.0.0", "production", "XCom `watch`"):
         assert word in asked.body
     assert len(asked.body) < 900, "it is read on a phone"
+    assert "as passed" not in asked.body
+    assert "environments/production.yaml" in asked.body
 
 
 def test_a_retry_goes_on_with_every_extension(
