@@ -115,7 +115,8 @@ async def _stellwerk(kubeconfig: Path, kubectl: Kubectl, used: Counter[str]) -> 
         await switch(
             cluster, TRAFFIC, target="green", release_id="r1", by="test", reason="a test", now=now, required=1
         )
-        pod, *_ = await cluster.pods(labels)
+        # Those of the Helm releases before may still be ending.
+        pod = next(pod for pod in await cluster.pods(labels) if pod.ready and not pod.deleting)
         await cluster.endpoints(TRAFFIC.service)
         assert await cluster.deployments(labels)
         assert (deployment := await cluster.deployment(release))
