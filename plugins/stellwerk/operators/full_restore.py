@@ -227,7 +227,9 @@ class AskRestore(AskLoss):
 
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """What is lost, what happens, and whether users are down until there is an answer."""
-        lines = [f"- {sentence}" for sentence in stated["sentences"]]
+        from include.markdown import literal
+
+        lines = [f"- {literal(sentence)}" for sentence in stated["sentences"]]
         kept = "The database of today is kept under another name."
         took = stated.get("restore_seconds")
         if took is not None:
