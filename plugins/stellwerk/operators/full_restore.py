@@ -217,7 +217,8 @@ class AskRestore(AskLoss):
         return Matter(
             f"restore-waits:{str(stated['digest'])[:16]}",
             "users are down: a full restore waits for a human's confirmation",
-            f"the application is stopped since {stopped.at:%H:%M} UTC; what would be lost now is not confirmed",
+            f"the application is stopped since {stopped.at.astimezone(run.release.zone):%H:%M %Z}; what would be "
+            "lost now is not confirmed",
             f"answer {self.task_id} under the required actions; {self.no} takes the application up again",
         )
 
