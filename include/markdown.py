@@ -13,6 +13,8 @@ from include.messages.limits import one_line
 
 # An entity may also come about with what follows the words.
 _ENTITY: Final = re.compile(r"&(?=#?\w*(?:;|$))")
+# What is seen as an address at once swallows backslashes: it becomes one when the text is finished.
+_ADDRESS: Final = re.compile(r"(?<=http)(?=://)|(?<=https)(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
 # Underscores within a word mean nothing, and names of tables and settings stay readable in the log.
 _SIGNS: Final = re.compile(r"([\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_]))")
 _BEGINS: Final = re.compile(r"^(#{1,6}(?=\s|$)|[-+](?=\s|$)|[-=](?=[-=\s]*$)|>)", re.MULTILINE)
@@ -26,12 +28,10 @@ def literal(words: object) -> str:
 
 
 def escaped(text: str) -> str:
-    """Markdown that shows the text, wherever it is put in.
-
-    No ``<`` is left, not even behind a backslash: an address would swallow that.
-    """
+    """Markdown that shows the text, wherever it is put in."""
     text = _ENTITY.sub("&amp;", text).replace("<", "&lt;")
-    return _NUMBERS.sub(r"\1\\\2", _BEGINS.sub(r"\\\1", _SIGNS.sub(r"\\\1", text)))
+    text = _ADDRESS.sub(r"\\", _SIGNS.sub(r"\\\1", text))
+    return _NUMBERS.sub(r"\1\\\2", _BEGINS.sub(r"\\\1", text))
 
 
 def shown(line: str) -> list[str]:
