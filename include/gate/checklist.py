@@ -85,7 +85,7 @@ class Point:
 
     @property
     def line(self) -> str:
-        """The point as one line of Markdown."""
+        """The point as one line."""
         mark = {"settled": "✔", "open": "✘", "unknown": "?"}[self.standing]
         return f"{mark} {self.text}: {self.why}"
 

@@ -9,6 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from include.gate.checklist import Point
+from include.markdown import literal, shown
 
 LONGEST_LINE: Final = 160
 """Characters of a line: three to four lines on a phone."""
@@ -30,8 +31,8 @@ class Frame:
     :param changed: what differs from what was approved before, a line each; empty: nothing was, or it is the same
     :param approved: who approved that, when; empty: nobody
     :param points: of the gate's checklist
-    :param delegate: who speaks for the role beside its own people, and who said so
-    :param lapsed: whose Go for the role is too old; empty: nobody's
+    :param delegate: who speaks for the role beside its own people, and who said so; Markdown
+    :param lapsed: whose Go for the role is too old; Markdown, empty: nobody's
     """
 
     deadline: datetime
@@ -43,22 +44,27 @@ class Frame:
     delegate: str = ""
     lapsed: str = ""
 
+    @property
+    def until(self) -> str:
+        """The deadline in words."""
+        local = self.deadline.astimezone(ZoneInfo(self.timezone))
+        return f"{local:%Y-%m-%d %H:%M} ({local:%Z})"
+
 
 def framed(head: str, rows: Sequence[str], facts: Sequence[str], frame: Frame, role: str) -> str:
     """The whole question as Markdown.
 
-    :param head: what is decided about, one sentence
-    :param rows: ``name: value``
-    :param facts: what was found; warnings come first, and are shown before what is left out
+    :param head: what is decided about, one sentence of Markdown
+    :param rows: ``name: value``, of Markdown
+    :param facts: what was found, in plain words; warnings come first, and are shown before what is left out
     """
     lines = [head, *_alone(frame.lapsed), *_alone(frame.delegate), *_difference(frame), *_points(frame, role), ""]
     lines += [f"- {row}" for row in rows]
-    lines += [f"- {fact}" for fact in shortened(warnings_first(facts), MOST_FACTS)]
-    until = frame.deadline.astimezone(ZoneInfo(frame.timezone))
+    lines += [f"- {literal(fact)}" for fact in shortened(warnings_first(facts), MOST_FACTS)]
     lines += [
         "",
         f"Every role has to say Go, at least {frame.people} different people; one No-Go ends the gate.",
-        f"**No answer until {until:%Y-%m-%d %H:%M} ({until:%Z}) is No-Go.**",
+        f"**No answer until {frame.until} is No-Go.**",
     ]
     return "\n".join(cut(line) for line in lines)
 
@@ -76,9 +82,10 @@ def warnings_first(lines: Sequence[str]) -> list[str]:
 
 
 def cut(line: str, longest: int = LONGEST_LINE) -> str:
-    """The line, no longer than a phone shows well."""
+    """The line of Markdown, showing no more than a phone shows well."""
     one = " ".join(line.split())
-    return one if len(one) <= longest else f"{one[: longest - 1].rstrip()}…"
+    seen = shown(one)
+    return one if len(seen) <= longest else f"{''.join(seen[: longest - 1]).rstrip()}…"
 
 
 def packed(title: str, words: Sequence[str]) -> list[str]:
@@ -100,16 +107,17 @@ def _difference(frame: Frame) -> list[str]:
     if not frame.approved:
         return []
     if not frame.changed:
-        return ["", f"The same was approved before: {frame.approved}."]
-    return ["", f"**Changed since it was approved** ({frame.approved}):", *(f"- {line}" for line in frame.changed)]
+        return ["", f"The same was approved before: {literal(frame.approved)}."]
+    head = f"**Changed since it was approved** ({literal(frame.approved)}):"
+    return ["", head, *(f"- {literal(line)}" for line in frame.changed)]
 
 
 def _points(frame: Frame, role: str) -> list[str]:
     theirs = [point for point in frame.points if point.role not in (None, role)]
-    shown = [point for point in frame.points if point.role is None]
+    settled = [point for point in frame.points if point.role is None]
     own = [point for point in frame.points if point.role == role]
-    lines = [f"- {point.line}" for point in shown]
-    lines += [f"- ☐ {point.text}: yours, tick it below" for point in own]
+    lines = [f"- {literal(point.line)}" for point in settled]
+    lines += [f"- ☐ {literal(point.text)}: yours, tick it below" for point in own]
     if theirs:
         lines.append(f"- {len(theirs)} more asked of {', '.join(sorted({str(one.role) for one in theirs}))}")
     return ["", *shortened(lines, MOST_POINTS)] if lines else []

@@ -29,8 +29,13 @@ _INVISIBLE: Final = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\
 
 def shortened(fact: str, longest: int = LONGEST_FACT) -> str:
     """The fact on one line, without control characters, cut where it becomes too long for a message."""
-    line = " ".join("".join(map(_harmless, fact)).split())
+    line = one_line(fact)
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def one_line(fact: str) -> str:
+    """The fact on one line, without control characters, and without what would turn its order around."""
+    return " ".join("".join(map(_harmless, fact)).split())
 
 
 def cut(text: str, longest: int) -> str:

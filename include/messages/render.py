@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from include.markdown import escaped
 from include.messages.limits import shortened
 from include.plan.communication import Language
 
@@ -32,7 +33,6 @@ _WEEKDAYS: Final[Mapping[Language, tuple[str, ...]]] = {
 }
 _DAY: Final[Mapping[Language, str]] = {"de": "%d.%m.%Y", "en": "%Y-%m-%d"}
 _AFTER_TIME: Final[Mapping[Language, str]] = {"de": " Uhr", "en": ""}
-_MARKDOWN: Final = re.compile(r"([!-/:-@\[-`{-~])")  # every ASCII punctuation may be escaped, says CommonMark
 _KEPT_IN_URL: Final = ":/?#[]@!$'()*+,;=%~&"
 
 
@@ -140,7 +140,7 @@ def _for_slack(value: object) -> object:
 def _for_markdown(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, _Markup):
         return value
-    return _MARKDOWN.sub(r"\\\1", value)
+    return escaped(value)
 
 
 def _named(title: str, url: str) -> _Markup:

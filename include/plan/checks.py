@@ -46,12 +46,13 @@ def conflicts(
     releases: Mapping[str, Release],
     environments: Mapping[str, Environment],
     now: datetime,
-    begun: frozenset[str] = frozenset(),
+    begun: frozenset[str] | None = None,
 ) -> tuple[Conflict, ...]:
     """All that does not fit together, by release; a release whose day is over has nothing to fit into.
 
     :param now: aware
-    :param begun: the releases of which a phase has begun: they keep their place against those that have not
+    :param begun: the releases of which a phase has begun: they keep their place against those that have not. None
+        when nobody can say: two releases that meet are then told at both
     """
     coming = [release for release in releases.values() if release.at("sign_off") > now]
     found = [conflict for release in coming for conflict in _alone(release, environments)]
@@ -163,7 +164,7 @@ def holds(release: Release, environments: Mapping[str, Environment]) -> tuple[Ho
 
 
 def _overlaps(
-    releases: Sequence[Release], environments: Mapping[str, Environment], begun: frozenset[str]
+    releases: Sequence[Release], environments: Mapping[str, Environment], begun: frozenset[str] | None
 ) -> Iterator[Conflict]:
     # The one that begins first keeps its place, and whoever comes into it is the one to move, unless it has begun.
     every = sorted(
@@ -178,22 +179,33 @@ def _overlaps(
             for other in open_holds:
                 if other.release == hold.release:
                     continue
-                stays, moves = other, hold
-                if hold.release in begun and other.release not in begun:
-                    stays, moves = hold, other
-                if moves not in told:
-                    told.add(moves)
-                    yield _moved(moves, stays)
+                for moves, stays in _to_move(hold, other, begun):
+                    if moves not in told:
+                        told.add(moves)
+                        yield _moved(moves, stays, begun)
             open_holds.append(hold)
 
 
-def _moved(hold: Hold, other: Hold) -> Conflict:
+def _to_move(later: Hold, first: Hold, begun: frozenset[str] | None) -> Sequence[tuple[Hold, Hold]]:
+    """Which of two is the one to move, and which it is in the way of; both where nobody knows what has begun."""
+    if begun is None:
+        return (first, later), (later, first)
+    keeps = later.release in begun and first.release not in begun
+    return ((first, later) if keeps else (later, first),)
+
+
+def _moved(hold: Hold, other: Hold, begun: frozenset[str] | None) -> Conflict:
+    remedy = "move one of them"
+    if begun is None:
+        remedy = "move one of them; one that has begun keeps its place, then move the other"
+    elif other.release in begun and hold.release not in begun:
+        remedy = f"move {hold.release}: {other.release} has begun and keeps its place"
     return Conflict(
         hold.release,
         hold.place,
         f"its {hold.what} in {hold.environment} begins {hold.begins:%Y-%m-%d %H:%M} UTC, {_side(hold, other)} the "
         f"{other.what} of release {other.release} ({other.begins:%Y-%m-%d %H:%M} to {other.ends:%Y-%m-%d %H:%M} "
-        "UTC): move one of them",
+        f"UTC): {remedy}",
     )
 
 

@@ -107,12 +107,12 @@ def load_plan(folder: Path) -> Plan:
 
 
 def conflicts_of(
-    plan: Plan, now: datetime, begun: frozenset[str] = frozenset()
+    plan: Plan, now: datetime, begun: frozenset[str] | None = None
 ) -> dict[str, tuple[InvalidPlan, ...]]:
     """Version to what does not fit together with the plan's other files (:mod:`include.plan.checks`).
 
     :param now: aware
-    :param begun: the releases of which a phase has begun
+    :param begun: the releases of which a phase has begun; None when nobody can say
     """
     found: dict[str, tuple[InvalidPlan, ...]] = {}
     for conflict in conflicts(plan.releases, plan.environments, now, begun):

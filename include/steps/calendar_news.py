@@ -65,13 +65,14 @@ def dead_end(plan: Plan, due: Decision, seen: str, remedy: str, now: datetime) -
     environment = _told_through(plan, entry.environment)
     if environment is None:
         return None
+    release = plan.releases[entry.key.release]
     matter = Matter(
         _key("dead-end", entry.key.phase, now.date()),
         f"{entry.key.phase} is due and cannot be started",
         seen,
-        f"{remedy}; it is tried every minute until {entry.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        f"{remedy}; it is tried every minute until {entry.until.astimezone(release.zone):%Y-%m-%d %H:%M %Z}",
     )
-    return News(_run(plan.releases[entry.key.release], environment), matter)
+    return News(_run(release, environment), matter)
 
 
 def _of_phases(plan: Plan, decisions: Sequence[Decision], now: datetime) -> Iterator[News]:

@@ -12,6 +12,7 @@ from include.gate.checklist import CHECKED, EVIDENCE, TICKED, Point, points, uns
 from include.gate.form import Frame, cut, shortened
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.plan.people import ChecklistItem
 from include.steps.gate import Question
 from include.steps.overtaken import overtaken_by
@@ -56,12 +57,12 @@ def checklist_question(run: ReleaseRun, role: str, lists: Lists, frame: Frame) -
     lines = [
         f"**{release.version}** to **{environment.name}**: {', '.join(lists)}.",
         "",
-        *(f"- ☐ {text}" for text in own),
+        *(f"- ☐ {literal(text)}" for text in own),
         "",
-        *(f"- {line}" for line in shortened([point.line for point in others], MOST_POINTS)),
+        *(f"- {literal(line)}" for line in shortened([point.line for point in others], MOST_POINTS)),
         "",
         "Tick what is so, and say in the comment how you know.",
-        f"**Waits until {frame.deadline:%Y-%m-%d %H:%M} UTC.**",
+        f"**Waits until {frame.until}.**",
     ]
     subject = f"{release.version} to {environment.name}: {', '.join(lists)}, your points as {role}"
     return Question(subject, "\n".join(cut(line) for line in lines))

@@ -17,6 +17,7 @@ from include.clients.kubernetes import Cluster
 from include.errors import ClusterError, PlanError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.plan.models import Environment
 from include.steps.feedback_form import CONFIRM, DISMISS, LONGEST_TEXT, VERDICTS
 from include.steps.gate import Question
@@ -170,9 +171,9 @@ def rollback_question(run: ReleaseRun, report: Report) -> Question:
     """What the people of the gate are asked about a critical report."""
     where = f"{run.release.version} in {run.environment.name}"
     lines = [
-        f"**{report.user}**: {VERDICTS[report.verdict]}",
+        f"**{literal(report.user)}**: {VERDICTS[report.verdict]}",
         "",
-        f"> {report.text}",
+        f"> {literal(report.text)}",
         "",
         f"- **{CONFIRM}**: DAG `rollback` returns users to {run.release.previous}.",
         f"- **{DISMISS}**: say why in the comment.",

@@ -13,6 +13,7 @@ from include.gate.form import MOST_CHANGES, Frame, framed, packed, shortened
 from include.ledger.approvals import GO, NO_GO, Choice, decision
 from include.ledger.entry import Entry, NewEntry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.plan.rules import Rule, Triggers
 from include.steps.run import ReleaseRun
 
@@ -41,15 +42,15 @@ def question(
     release, environment = run.release, run.environment
     rows = [
         f"image: `{release.image.reference}`",
-        f"slot: {evidence.get('from', '?')} → {evidence.get('to', '?')}",
+        f"slot: {literal(evidence.get('from', '?'))} → {literal(evidence.get('to', '?'))}",
         f"watch: {environment.watch.seconds:g} s",
-        *packed("rollback at", _triggers(environment.slo.triggers)),
-        f"automatic switch back: {evidence.get('switch_back', 'unknown')}",
+        *packed("rollback at", [literal(trigger) for trigger in _triggers(environment.slo.triggers)]),
+        f"automatic switch back: {literal(evidence.get('switch_back', 'unknown'))}",
         f"fingerprint: `{run.fingerprint[:16]}`",
-        f"started by: {run.triggered_by or 'the scheduler'}",
-        *shortened([str(line) for line in evidence.get("changes", ())], MOST_CHANGES),
+        f"started by: {literal(run.triggered_by or 'the scheduler')}",
+        *shortened([literal(line) for line in evidence.get("changes", ())], MOST_CHANGES),
     ]
-    facts = [*rehearsed, *map(str, evidence.get("facts", ())), "the whole preview is in the log of `preflight`"]
+    facts = [*rehearsed, *map(str, evidence.get("facts", ())), "the whole preview is in the log of preflight"]
     head = f"**{release.version}** goes to **{environment.name}** (now {release.previous})."
     subject = f"{release.version} to {environment.name}: Go or No-Go as {role}?"
     return Question(subject, framed(head, rows, facts, frame, role))

@@ -8,6 +8,7 @@ from include.gate.parts import difference
 from include.gate.timing import Wait
 from include.ledger.approvals import DECISION, GO
 from include.ledger.delegations import delegate_of
+from include.markdown import literal
 from include.plan.calendar import spoken
 from include.steps.gate_round import GateState
 
@@ -25,7 +26,7 @@ def frame_of(state: GateState, role: str, wait: Wait) -> Frame:
         approved=approved,
         points=state.points,
         lapsed=_lapsed(state, role),
-        delegate=f"{by} has named **{delegate}** to speak for {role}, too." if delegate else "",
+        delegate=f"{literal(by)} has named **{literal(delegate)}** to speak for {role}, too." if delegate else "",
     )
 
 
@@ -34,8 +35,8 @@ def _lapsed(state: GateState, role: str) -> str:
     if given is None or lasts is None or not given.lapsed(state.oldest):
         return ""
     return (
-        f"**Asked again**: the Go of {given.user}, {given.at:%Y-%m-%d %H:%M} UTC, has lapsed; one counts for "
-        f"{spoken(lasts)}."
+        f"**Asked again**: the Go of {literal(given.user)}, {given.at:%Y-%m-%d %H:%M} UTC, has lapsed; "
+        f"one counts for {spoken(lasts)}."
     )
 
 

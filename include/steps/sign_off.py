@@ -8,6 +8,7 @@ from typing import Final
 from include.gate.form import Frame, framed
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.plan.gate import Gate
 from include.steps.gate import Question
 from include.steps.record import CLEANED_UP, CUT_OVER, RELEASED, WATCH_PASSED, recorded
@@ -48,4 +49,4 @@ def _told(entry: Entry | None) -> str:
     if entry is None:
         return "no record"
     sentence = str(entry.payload.get("sentence", ""))
-    return f"{entry.at:%Y-%m-%d %H:%M} UTC{f', {sentence}' if sentence else ''}"
+    return f"{entry.at:%Y-%m-%d %H:%M} UTC{f', {literal(sentence)}' if sentence else ''}"

@@ -10,6 +10,7 @@ from include.errors import ApprovalMissing
 from include.gate.form import Frame, framed
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.steps.database.entries import SURVEYED, TRIED_OUT
 from include.steps.database.look import facts, rehearsal_digest
 from include.steps.database.site import database_plan
@@ -87,7 +88,7 @@ def question(run: ReleaseRun, role: str, ledger: Ledger, frame: Frame) -> Questi
         f"watch afterwards: {plan.watch_seconds:g} s",
         f"rehearsal: `{tried.payload['id']}`",
         f"fingerprint: `{run.fingerprint[:16]}`",
-        f"started by: {run.triggered_by or 'the scheduler'}",
+        f"started by: {literal(run.triggered_by or 'the scheduler')}",
     ]
     head = (
         f"The database of **{environment.name}** is migrated for **{release.version}** (now {release.previous})."

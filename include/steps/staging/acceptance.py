@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from include.clients.kubernetes import Cluster
 from include.errors import NotAccepted, PlanError
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
+from include.markdown import literal
 from include.plan.staging import Acceptance
 from include.steps.gate import Question
 from include.steps.lease import hold
@@ -189,14 +191,15 @@ def question(run: ReleaseRun, user: str, deadline: datetime) -> Question:
         f"**{release.version}** is in {environment.name} (before: {release.previous}). Please try, and say for "
         "each case whether it works. A case you leave alone counts as not tested.",
         "",
-        *(f"- {name}: {url}" for name, url in places.items()),
+        *(f"- {literal(name)}: {_link(url)}" for name, url in places.items()),
         "",
         "| case | you should see |",
         "|---|---|",
-        *(f"| {_cell(case.title)} | {_cell(case.expected or 'it works')} |" for case in plan.cases_of(user)),
+        *(f"| {literal(case.title)} | {literal(case.expected or 'it works')} |" for case in plan.cases_of(user)),
         "",
         "A finding needs both, how severe it is and a sentence. A form that comes back empty could not be "
-        f"counted: why is told in {environment.messages.status_channel} and beside the task (XCom asked_again).",
+        f"counted: why is told in {literal(environment.messages.status_channel)} and beside the task "
+        "(XCom asked_again).",
         "",
         f"Findings that are {' or '.join(plan.blocking)} stop the release. "
         f"Your answer is waited for until {deadline.astimezone(release.zone):%Y-%m-%d %H:%M %Z}.",
@@ -204,9 +207,9 @@ def question(run: ReleaseRun, user: str, deadline: datetime) -> Question:
     return Question(f"{release.version} in {environment.name}: does it work, {user}?", "\n".join(lines))
 
 
-def _cell(text: str) -> str:
-    """A text within a Markdown table: one line, and no cell of its own."""
-    return " ".join(text.split()).replace("|", "\\|")
+def _link(url: str) -> str:
+    """An address that can be followed, whatever signs it has."""
+    return f"<{url}>" if re.fullmatch(r"https?://[^\s<>]+", url) else literal(url)
 
 
 def blockers(run: ReleaseRun, report: UatReport) -> Matter | None:

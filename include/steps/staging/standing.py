@@ -73,7 +73,8 @@ async def look(run: ReleaseRun, cluster: Cluster, ledger: Ledger, registry: Regi
     active = active_slot(service, traffic)
     holder = release_id(service) if service else None
     switch = last_switch(service) if service else None
-    if switch is not None and holder == switch.release == run.release_id:
+    forward = switch.release if switch is not None and switch.direction == "forward" else None
+    if holder == forward == run.release_id:
         must_be_planned(run, ledger, slots_of(ledger, run)[1], what="the rehearsal")
         why = "this run has deployed it and cut over; what follows proves it"
         log.info("nothing to deploy: %s", why)

@@ -115,13 +115,13 @@ class StartPhase(BaseOperator):
         """Call people, once a day, and return what fails the task."""
         from include.steps.calendar_news import dead_end
 
-        now = datetime.now(UTC)
+        now, until = datetime.now(UTC), found.entry.until.astimezone(plan.releases[self.release].zone)
         news = dead_end(plan, found, seen, remedy, now)
         if news and now.minute % _MINUTES == 0:
             _call_people(news, now)
         return AirflowFailException(
             f"{self.phase} of {self.release} is due and cannot be started; seen: {seen}; do: {remedy}; it is "
-            f"tried every minute until {found.entry.until:%Y-%m-%d %H:%M} UTC"
+            f"tried every minute until {until:%Y-%m-%d %H:%M %Z}"
         )
 
 

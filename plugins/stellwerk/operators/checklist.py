@@ -94,7 +94,7 @@ class TickPoints(GateQuestion):
             before = self._asked_before(context, run, ledger)
             going = before is not None and not before.wait.is_over(now)
             wait = before.wait if before and going else waiting(now, self.patience)
-            asked = checklist_question(run, self.role, lists, Frame(wait.deadline))
+            asked = checklist_question(run, self.role, lists, Frame(wait.deadline, run.release.timezone))
             fields = _fields(open_for(lists, self.role))
             form = Form(asked, [DONE, NOT_DONE], fields, people, about=run.fingerprint, parts=run.parts)
             return self._ask(context, run, ledger, form, wait)

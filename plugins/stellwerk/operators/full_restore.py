@@ -217,7 +217,8 @@ class AskRestore(AskLoss):
         return Matter(
             f"restore-waits:{str(stated['digest'])[:16]}",
             "users are down: a full restore waits for a human's confirmation",
-            f"the application is stopped since {stopped.at:%H:%M} UTC; what would be lost now is not confirmed",
+            f"the application is stopped since {stopped.at.astimezone(run.release.zone):%H:%M %Z}; what would be "
+            "lost now is not confirmed",
             f"answer {self.task_id} under the required actions; {self.no} takes the application up again",
         )
 
@@ -227,7 +228,9 @@ class AskRestore(AskLoss):
 
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """What is lost, what happens, and whether users are down until there is an answer."""
-        lines = [f"- {sentence}" for sentence in stated["sentences"]]
+        from include.markdown import literal
+
+        lines = [f"- {literal(sentence)}" for sentence in stated["sentences"]]
         kept = "The database of today is kept under another name."
         took = stated.get("restore_seconds")
         if took is not None:

@@ -107,11 +107,11 @@ class AskLoss(GateQuestion):
             return self._ask_about(context)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], since: str = "", *, told: bool = False
+        self, context: Context, event: dict[str, Any], since: str = "", *, quiet: str = ""
     ) -> Any:
         """Go on where the question was left; people hear of what ends it otherwise than an answer does."""
         with self._told_of(context):
-            return super().execute_complete(context, event, since, told=told)
+            return super().execute_complete(context, event, since, quiet=quiet)
 
     def _ask_about(self, context: Context) -> Any:
         from stellwerk.hooks.ledger import open_ledger
@@ -129,12 +129,12 @@ class AskLoss(GateQuestion):
             loss_calls.call(run, ledger, matter)
         return HITLOperator.execute(self, context)
 
-    def held(self, context: Context, error: LedgerUnavailable, began: datetime, *, told: bool) -> bool:
-        """Call people when the ledger has been out for :attr:`unheard_after`."""
-        if not told and datetime.now(UTC) - began > self.unheard_after:
-            loss_calls.unheard(self, context, error, began + self.ledger_patience)
-            return True
-        return told
+    def held(self, context: Context, error: LedgerUnavailable, began: datetime) -> datetime:
+        """Call people once the ledger has been out for :attr:`unheard_after`, until somebody could be called."""
+        due, end, now = began + self.unheard_after, began + self.ledger_patience, datetime.now(UTC)
+        if now <= due:
+            return due
+        return end if loss_calls.unheard(self, context, error, end) else now + loss_calls.AGAIN
 
     @contextmanager
     def _told_of(self, context: Context) -> Iterator[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from include.errors import LedgerError, RestoreUnconfirmed, RollbackRefused, StellwerkError
 from stellwerk.runs import release_run
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from include.steps.page import Matter
     from include.steps.run import ReleaseRun
 
+#: between two calls without a ledger: what was not taken may have arrived, and nothing is there to say so
+AGAIN: Final = timedelta(minutes=1)
 # What a question may end with: its own messages tell that.
 _OUTCOMES = (RollbackRefused, RestoreUnconfirmed)
 
@@ -52,13 +55,17 @@ def waits(
     return matter
 
 
-def unheard(task: BaseOperator, context: Context, error: LedgerError, until: datetime) -> None:
-    """Call people because what was said cannot be recorded yet, and nobody goes on."""
+def unheard(task: BaseOperator, context: Context, error: LedgerError, until: datetime) -> bool:
+    """Call people because what was said cannot be recorded yet, and nobody goes on; whether they were called."""
     from include.steps.page import Matter
 
+    run = release_run(context, with_digest=False)
     what = "what was said about a loss cannot be recorded, so nobody goes on"
-    remedy = f"bring the ledger back: {task.task_id} holds the answer until {until:%H:%M} UTC, then asks again"
-    call(release_run(context, with_digest=False), None, Matter("loss-unheard", what, str(error), remedy))
+    remedy = (
+        f"bring the ledger back: {task.task_id} holds the answer until "
+        f"{until.astimezone(run.release.zone):%H:%M %Z}, then asks again"
+    )
+    return call(run, None, Matter("loss-unheard", what, str(error), remedy))
 
 
 def failed(task: BaseOperator, context: Context, error: BaseException, remedy: str) -> None:
@@ -83,10 +90,10 @@ def failed(task: BaseOperator, context: Context, error: BaseException, remedy: s
     call(run, ledger, Matter(key, what, str(why), f"read its log, mend the cause; {remedy}"))
 
 
-def call(run: ReleaseRun, ledger: Ledger | None, matter: Matter) -> None:
-    """Call people; it never raises."""
+def call(run: ReleaseRun, ledger: Ledger | None, matter: Matter) -> bool:
+    """Call people; whether they were called. It never raises."""
     from include.steps.page import page
     from stellwerk.notifiers.transport import transports
 
     connections = run.environment.connections
-    page(run, ledger, matter, transports(connections.slack, connections.smtp))
+    return page(run, ledger, matter, transports(connections.slack, connections.smtp))

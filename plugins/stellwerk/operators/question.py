@@ -82,14 +82,14 @@ class GateQuestion(HITLOperator):
         """
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], since: str = "", *, told: bool = False
+        self, context: Context, event: dict[str, Any], since: str = "", *, quiet: str = ""
     ) -> Any:
         """Go on where the question was left; a ledger that is out is waited for.
 
         To fail instead would ask again, and asking takes the answer away.
 
         :param since: since when the ledger is out, as ISO text
-        :param told: people were called because it is
+        :param quiet: until when nobody is called because it is, as ISO text
         """
         from include.errors import LedgerUnavailable
 
@@ -102,22 +102,23 @@ class GateQuestion(HITLOperator):
                 if now - began > self.ledger_patience:
                     raise
                 self.log.warning("held until the ledger is back: %s", error)
-                told = self.held(context, error, began, told=told)
+                if not quiet or datetime.fromisoformat(quiet) <= now:
+                    quiet = self.held(context, error, began).isoformat()
         sleep(PAUSE.total_seconds())
         # Airflow still holds the answer, if there was one, and resumes the task with it at once.
-        again = {"since": began.isoformat(), **({"told": True} if told else {})}
+        again = {"since": began.isoformat(), "quiet": quiet}
         raise TaskAwaitingInput(method_name="execute_complete", kwargs=again, timeout=PAUSE)
 
     def reminded(self, run: ReleaseRun, ledger: Ledger, wait: Wait, now: datetime) -> None:
         """Remind people; only of a question whose wait says when."""
 
-    def held(self, context: Context, error: LedgerUnavailable, began: datetime, *, told: bool) -> bool:
-        """Whether people have been called because an answer is held for the ledger; here nobody is.
+    def held(self, context: Context, error: LedgerUnavailable, began: datetime) -> datetime:
+        """Call people, where that is due, because an answer is held for the ledger; here nobody is.
 
         :param began: since when it is out
-        :param told: they were before
+        :return: until when it is not asked again whether that is due
         """
-        return told
+        return began + self.ledger_patience
 
     def _is_over(self, context: Context) -> NoReturn:
         """Close what was asked here and may still be open: nobody is to answer into the void."""

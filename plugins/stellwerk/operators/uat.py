@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from stellwerk.operators.base import StellwerkOperator, airflow_errors
+from stellwerk.operators.question import PAUSE, GateQuestion
 from stellwerk.people import assigned
 from stellwerk.runs import release_run
 from stellwerk.uat_form import Kept, form_of
@@ -99,8 +101,7 @@ class UatForm(StellwerkOperator):
 
         self._context = context
         with airflow_errors(self.log):
-            run = release_run(context, with_digest=False)
-            self._kept(run).write(event)
+            run = self._keep(context, event)
             ledger, now = self.ledger(run), datetime.now(UTC)
             answer = answer_of(event, now=now, accounts=run.environment.accounts)
             if answer is None or answer.user is None:
@@ -128,6 +129,22 @@ class UatForm(StellwerkOperator):
             self._call(run, ledger, blockers(run, tested))
             self.log.info("%s", told(facts))
         return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
+
+    def _keep(self, context: Context, event: dict[str, Any]) -> ReleaseRun:
+        """Keep what was answered, by the run's ledger. Until both can be read, Airflow goes on holding it."""
+        from include.errors import StellwerkError
+
+        try:
+            run = release_run(context, with_digest=False)
+            self._kept(run).write(event)
+        except StellwerkError as error:
+            at = event.get("responded_at")
+            if not isinstance(at, datetime) or datetime.now(UTC) - at > GateQuestion.ledger_patience:
+                raise
+            self.log.warning("held until the answer can be kept: %s", error)
+            sleep(PAUSE.total_seconds())
+            raise TaskAwaitingInput(method_name="execute_complete", timeout=PAUSE) from error
+        return run
 
     def _call(self, run: ReleaseRun, ledger: Ledger, matter: Matter | None) -> None:
         """Call people; it is tried again as long as there are tries, and stops nobody's test.

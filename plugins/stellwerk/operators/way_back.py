@@ -130,7 +130,9 @@ class AskTakeBack(AskLoss):
 
     def text_of(self, stated: Mapping[str, Any]) -> str:
         """The statement."""
-        return str(stated["text"])
+        from include.markdown import literal
+
+        return literal(stated["text"])
 
     def matter_of(self, run: ReleaseRun, ledger: Ledger, stated: Mapping[str, Any]) -> Matter:
         """Users are on that schema, and silence keeps it."""

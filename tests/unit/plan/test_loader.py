@@ -277,13 +277,28 @@ def test_what_does_not_fit_together_is_named_in_the_release_and_leaves_it_usable
     other = folder / "releases" / "3.0.1.yaml"
     other.write_text(yaml.safe_dump({**RELEASE, "version": "3.0.1"}, sort_keys=False))
     plan = load_plan(folder)
-    found = conflicts_of(plan, NOW)
+    found = conflicts_of(plan, NOW, frozenset())
     assert set(found) == {"3.0.1"}
     assert str(found["3.0.1"][0]).startswith(f"{other}:3: date: its release day in production begins")
     assert "do: correct the file" in str(found["3.0.1"][0])
     assert plan.release("3.0.1").version == "3.0.1", "a run that is under way goes on"
-    assert [str(fault) for fault in faults(plan, NOW)] == [str(one) for one in found["3.0.1"]]
-    with pytest.raises(InvalidPlan, match=r"has 3 fault\(s\):\n.*3\.0\.1\.yaml:3"):
+    begun = conflicts_of(plan, NOW, frozenset({"3.0.1"}))
+    assert set(begun) == {"3.0.0"}
+    assert "move 3.0.0: 3.0.1 has begun and keeps its place" in str(begun["3.0.0"][0])
+
+
+def test_two_releases_that_meet_are_named_at_both_where_nobody_knows_which_has_begun(folder):
+    (folder / "environments" / "staging.yaml").write_text(
+        yaml.safe_dump({**ENVIRONMENT, "name": "staging"}, sort_keys=False)
+    )
+    other = folder / "releases" / "3.0.1.yaml"
+    other.write_text(yaml.safe_dump({**RELEASE, "version": "3.0.1"}, sort_keys=False))
+    plan = load_plan(folder)
+    told = [str(fault) for fault in faults(plan, NOW)]
+    assert [sum(f"{version}.yaml:" in one for one in told) for version in ("3.0.0", "3.0.1")] == [3, 3]
+    for one in told:
+        assert "move one of them; one that has begun keeps its place, then move the other" in one
+    with pytest.raises(InvalidPlan, match=r"has 6 fault\(s\):\n.*3\.0\.0\.yaml:3"):
         refuse_faults(plan, NOW)
 
 

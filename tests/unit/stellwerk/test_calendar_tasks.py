@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import (
@@ -62,11 +63,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def redate(folder: Path, preparation: datetime) -> None:
-    """Have release-preparation due at that minute."""
+def redate(folder: Path, preparation: datetime, zone: str = "UTC") -> None:
+    """Have release-preparation due at that minute of the zone's clock."""
     file = folder / "releases" / "3.0.0.yaml"
     day: date = preparation.date() + timedelta(days=7)
-    text = SHIPPED.replace("date: 2099-01-15", f"date: {day}").replace("Europe/Berlin", "UTC")
+    text = SHIPPED.replace("date: 2099-01-15", f"date: {day}").replace("Europe/Berlin", zone)
     file.write_text(text.replace("T-7 09:00", f"T-7 {preparation:%H:%M}"))
 
 
@@ -119,10 +120,17 @@ def test_a_task_that_comes_late_looks_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("dag", "why"), [("missing", "there is no DAG of that name"), ("paused", "unpause it")])
-def test_a_phase_that_nobody_could_run_fails_and_says_what_to_do(dag: str, why: str) -> None:
+def test_a_phase_that_nobody_could_run_fails_and_says_what_to_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, dag: str, why: str
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("stellwerk.operators.calendar._MINUTES", 1)
+    monkeypatch.setattr("stellwerk.operators.calendar._call_people", lambda news, _: called.append(news.matter))
+    redate(folder, datetime.now(ZoneInfo("Africa/Lagos")) - timedelta(minutes=1), "Africa/Lagos")
     with pytest.raises(AirflowFailException, match=why) as failed:
         start(TaskInstance(dag=dag))
-    assert "is tried every minute until" in str(failed.value)
+    for told in (str(failed.value), called[0].remedy):
+        assert re.search(r"is tried every minute until \S+ \S+ WAT$", told), "by the release's clock"
 
 
 def test_a_ledger_that_is_out_starts_nothing_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:

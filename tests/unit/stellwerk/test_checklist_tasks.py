@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -70,6 +71,11 @@ def test_each_role_is_asked_once_for_all_of_its_points_and_everything_is_recorde
     ]  # fmt: skip
     assert CHECKED in world.kinds()
     assert [one["over"] for one in roles(world)] == ["yes"] * 5
+
+
+def test_the_form_tells_its_deadline_by_the_releases_clock(world: World) -> None:
+    ask(world, LEAD)
+    assert re.search(r"\*\*Waits until \S+ \S+ \(CES?T\)\.\*\*", world.asked[0]["body"])
 
 
 def test_what_is_ticked_counts_and_the_rest_is_asked_again(world: World) -> None:

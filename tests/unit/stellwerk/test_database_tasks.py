@@ -5,6 +5,7 @@ What the steps do to a database is the subject of tests/contract/test_db_migrati
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -111,7 +112,7 @@ class World:
     def called(self) -> list[Any]:
         """What people are called for from now on."""
         found: list[Any] = []
-        self.monkeypatch.setattr("include.steps.page.page", lambda *given: found.append(given[2]))
+        self.monkeypatch.setattr("include.steps.page.page", lambda *given: found.append(given[2]) or True)
         return found
 
     def over(self) -> None:
@@ -646,25 +647,43 @@ def test_a_yes_whose_task_was_killed_before_its_end_stands_and_is_not_asked_for_
     assert len(world.asked) == 2, "who clears the statement is asked, whatever was said before"
 
 
+def later(kept: dict[str, Any], minutes: float) -> dict[str, str]:
+    """What a look is resumed with that follows so many minutes after the one before."""
+    moments = {name: datetime.fromisoformat(at) for name, at in kept.items()}
+    return {name: (at - timedelta(minutes=minutes)).isoformat() for name, at in moments.items()}
+
+
 def test_an_answer_that_cannot_be_recorded_is_held_and_people_hear_of_it_after_two_minutes(world: World) -> None:
     world.state("d1")
     task, called = asking(world), world.called()
     world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
     world.step("confirm.refuse", LedgerUnavailable("no answer"))
     kept: dict[str, Any] = {}
-    for minutes, told in ((0, 0), (3, 1), (20, 1)):
-        if kept:
-            kept["since"] = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    for minutes, told in ((0, 0), (1, 0), (2, 1), (17, 1)):
         with pytest.raises(TaskAwaitingInput) as held:
-            task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **kept)
+            task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **later(kept, minutes))
         kept = held.value.kwargs or {}
         assert len(called) == told
     assert world.reopened == 0, "Airflow still holds the answer"
-    assert "ask holds the answer until" in called[0].remedy
+    assert re.search(r"ask holds the answer until \d\d:\d\d CES?T, then asks again", called[0].remedy)
     kept["since"] = (datetime.now(UTC) - timedelta(minutes=31)).isoformat()
     with pytest.raises(AirflowException, match="LedgerUnavailable") as failed:
         task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **kept)
     assert type(failed.value) is AirflowException, "the task is tried again, which asks again"
+
+
+def test_where_nobody_could_be_called_it_is_tried_again_every_minute(world: World) -> None:
+    world.state("d1")
+    task, tried = asking(world), []
+    world.monkeypatch.setattr("include.steps.page.page", lambda *given: tried.append(given) or len(tried) > 2)
+    world.monkeypatch.setattr("stellwerk.operators.question.sleep", lambda _: None)
+    world.step("confirm.refuse", LedgerUnavailable("no answer"))
+    kept: dict[str, Any] = {}
+    for minutes, calls in ((0.0, 0), (3, 1), (0.2, 1), (1, 2), (1, 3), (1, 3), (10, 3)):
+        with pytest.raises(TaskAwaitingInput) as held:
+            task.execute_complete(CONTEXT, answer(way_back.KEEP, "d1"), **later(kept, minutes))
+        kept = held.value.kwargs or {}
+        assert len(tried) == calls
 
 
 @pytest.mark.parametrize("by", ["carl", None])

@@ -5,6 +5,7 @@ What they do to a database is the subject of tests/contract/test_full_restore.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -231,6 +232,7 @@ def test_people_are_called_to_a_question_for_which_users_are_down(
             AskRestore(task_id="ask_again").execute(world.context)
     assert [matter.what[:14] for matter in called] == ["users are down"]
     assert called[0].seen.endswith("what would be lost now is not confirmed"), "maybe nothing was"
+    assert re.search(r"stopped since \d\d:\d\d CES?T;", called[0].seen), "the release's clock"
     assert "answer ask_again under the required actions" in called[0].remedy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskAwaitingInput
 
-from include.errors import MessageError
+from include.errors import LedgerUnavailable, MessageError, UnknownEnvironment
 from include.steps import page
 from include.steps.record import CUT_OVER, STARTED, record
 from include.steps.staging import acceptance, invitation
@@ -203,6 +203,34 @@ def test_an_answer_outlives_the_ledger_and_the_worker(world: World) -> None:
     [entry] = world.ledger.entries(kinds=(UAT_ANSWERED,))
     assert entry.at == answered()["responded_at"]
     assert world.asked == [], "nobody is asked twice"
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("stellwerk.operators.uat.release_run", UnknownEnvironment("environments/staging.yaml is being saved")),
+        ("stellwerk.hooks.ledger.ledger_password", LedgerUnavailable("no such connection")),
+    ],
+)
+def test_an_answer_that_cannot_be_kept_yet_stays_with_airflow(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str, error: Exception
+) -> None:
+    def out(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(tasks, "sleep", lambda _: None)
+    event = {**answered(**WORKS), "responded_at": datetime.now(UTC)}
+    with monkeypatch.context() as failing:
+        failing.setattr(what, out)
+        with pytest.raises(TaskAwaitingInput) as held:
+            world.form().execute_complete(world.context, event)
+        assert (held.value.method_name, held.value.timeout) == ("execute_complete", tasks.PAUSE)
+        long_ago = {**event, "responded_at": datetime.now(UTC) - timedelta(minutes=31)}
+        for ended in (long_ago, SILENCE):
+            with pytest.raises(AirflowException):
+                world.form().execute_complete(world.context, ended)
+    assert world.asked == [], "asking would take the answer away"
+    assert world.form().execute_complete(world.context, event)["tested"] is True
 
 
 def lost(world: World) -> None:

@@ -43,10 +43,10 @@ def test_the_question_says_what_will_change_before_what_was_found_and_where_the_
     }
     body = body_of(evidence)
     order = [
-        "- objects: Deployment/<release> +1 -1",
+        "- objects: Deployment/&lt;release> +1 -1",
         "- warning: an image",
         "- rollback auto",
-        "log of `preflight`",
+        "log of preflight",
     ]
     places = [body.index(part) for part in order]
     assert places == sorted(places), "warnings come before what was found to be well"

@@ -70,15 +70,17 @@ def test_a_plan_that_has_changed_is_deployed() -> None:
 class Cluster:
     """Traffic on green, brought there by a run."""
 
-    def __init__(self, holder: str, *, switched: bool = False) -> None:
-        self.told = {RELEASE_ID: holder}
+    def __init__(self, holder: str, *, switched: bool = False, back: bool = False) -> None:
+        self.told, self.active = {RELEASE_ID: holder}, cast("Slot", "blue" if back else "green")
         if switched:
-            switch = LastSwitch("green", "staging-deploy", "cutover", NOW, holder, "forward")
+            switch = LastSwitch(
+                self.active, "staging-deploy", "cutover", NOW, holder, "back" if back else "forward"
+            )
             self.told[LAST_SWITCH] = switch.encode()
 
     async def service(self, name: str) -> ServiceState:
         traffic = EARLIER.environment.traffic
-        return ServiceState(name, traffic.selector_for("green"), self.told)
+        return ServiceState(name, traffic.selector_for(self.active), self.told)
 
     async def pods(self, labels: dict[str, str]) -> tuple[PodState, ...]:
         pod = PodState("p", "p", labels, "Running", ready=True)
@@ -109,6 +111,15 @@ async def test_a_run_that_has_cut_over_proves_it_and_deploys_nothing_twice(tmp_p
     for changed in others:
         with pytest.raises(EvidenceError, match=r"rehearse again \(a new run with repeat_reason\)"):
             await look(changed, cluster, ledger, None)
+
+
+async def test_a_run_that_was_switched_back_is_not_said_to_be_in_traffic() -> None:
+    cluster = cast(Any, Cluster(EARLIER.release_id, switched=True, back=True))
+    again = await look(a_run("earlier"), cluster, a_past(released=False), None)
+    assert again["deploy"] is True
+    assert again["why"] == "run earlier has moved the traffic, and the ledger has no proof that it works"
+    again = await look(a_run("earlier"), cluster, a_past(), None)
+    assert again["why"] == "run earlier has deployed to green, and the traffic is on blue"
 
 
 async def test_nothing_is_recorded_of_what_has_to_be_deployed() -> None:
