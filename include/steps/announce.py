@@ -29,7 +29,7 @@ from include.steps.record import (
     slots_of,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED
+from include.steps.schema_course import RESTORED
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from include.ledger.approvals import Approval
 from include.ledger.store import Ledger
 from include.steps.record import require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import course_of, schema_fact, standing
+from include.steps.schema_course import course_of, standing
+from include.steps.schema_proof import schema_fact
 from include.steps.staging.subject import rehearsal_covers
 
 

@@ -23,7 +23,7 @@ from include.steps.database.entries import (
 from include.steps.database.watched import undone_since
 from include.steps.record import APPROVED, all_recorded, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     MIGRATION_INTENDED,
     UNDONE,

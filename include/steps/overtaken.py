@@ -8,7 +8,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.record import CUT_OVER, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_STOPPED
+from include.steps.schema_course import RESTORE_STOPPED
 
 _LOST: Final = ("ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED")
 """How a watch ends that has found the traffic elsewhere, also where no switch back is recorded: it was moved by

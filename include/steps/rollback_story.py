@@ -24,7 +24,7 @@ from include.steps.record import CUT_OVER, ROLLBACK_BLOCKED, ROLLBACK_REFUSED, R
 from include.steps.rollback import switch_key
 from include.steps.rollback_choice import held_by
 from include.steps.run import ReleaseRun, parse_release_id
-from include.steps.schema_proof import RESTORE_STOPPED, RESTORED
+from include.steps.schema_course import RESTORE_STOPPED, RESTORED
 from include.steps.stopping import stands_still_if_known
 
 log = logging.getLogger(__name__)

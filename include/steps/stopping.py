@@ -23,7 +23,7 @@ from include.steps.database.entries import RESTORE_STATED
 from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record, recorded
 from include.steps.rollback_choice import held
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     RESTORE_RESUMED,
     RESTORE_STOPPED,
     RESTORED,

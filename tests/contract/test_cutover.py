@@ -58,7 +58,7 @@ from include.steps.record import (
 )
 from include.steps.rollback import drain_bad_slot, switch_back
 from include.steps.run import ReleaseRun, open_run
-from include.steps.schema_proof import MIGRATION_INTENDED, WAY_BACK_INTENDED
+from include.steps.schema_course import MIGRATION_INTENDED, WAY_BACK_INTENDED
 from include.steps.watch import conclude_watch
 from include.watch import WatchConfig, World, watch
 from include.watch.arming import Post, until_cut_over

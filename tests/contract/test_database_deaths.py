@@ -23,7 +23,7 @@ from include.sandbox.postgres import SUPERUSER, Postgres
 from include.sandbox.postgres_roles import create_role
 from include.steps.database.confirm import confirm
 from include.steps.database.entries import TRIED_OUT, WAY_BACK_STATED
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,
@@ -31,8 +31,8 @@ from include.steps.schema_proof import (
     RESTORED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
-    schema_proof,
 )
+from include.steps.schema_proof import schema_proof
 from tests.contract.deaths import Deaths, Work, answered, new_ledger
 from tests.contract.migrations import contents, schema
 from tests.contract.places import Place, generated

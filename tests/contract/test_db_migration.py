@@ -51,14 +51,14 @@ from include.steps.database.old_version import run_suite
 from include.steps.database.rehearse import SuiteResult, Trying, rehearse
 from include.steps.database.way_back import state_way_back, take_back
 from include.steps.record import CUTOVER_INTENDED, SWITCHED_BACK, record
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,
     REHEARSED,
     TAKEN_BACK,
-    schema_proof,
 )
+from include.steps.schema_proof import schema_proof
 from tests.contract.migrations import surveyed, world
 from tests.contract.places import NEW, OLD, Place, demo_place, generated, old_version
 from tests.contract.trees import revision, sql

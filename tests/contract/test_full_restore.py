@@ -29,7 +29,12 @@ from include.steps.database.entries import RESTORE_STATED
 from include.steps.database.full_restore import restorable
 from include.steps.record import ROLLBACK_BLOCKED, ROLLBACK_REFUSED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, schema_proof
+from include.steps.schema_course import (
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+)
+from include.steps.schema_proof import schema_proof
 from stellwerk.hooks.database import open_site
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import (

@@ -34,7 +34,8 @@ from include.steps.rollback_choice import choose
 from include.steps.rollback_messages import tell
 from include.steps.rollback_story import Desk
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED, schema_proof
+from include.steps.schema_course import RESTORED
+from include.steps.schema_proof import schema_proof
 from include.steps.stopping import resume_application, stop_application
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import HelmCommand, Kubectl, container, deployment, fetch, load, service

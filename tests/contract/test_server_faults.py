@@ -39,7 +39,11 @@ from include.steps.database.confirm import confirm
 from include.steps.database.full_restore import restore_fully, state_restore
 from include.steps.database.look import look
 from include.steps.database.rehearse import Trying, rehearse
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, RESTORED
+from include.steps.schema_course import (
+    LEFT_OLD,
+    MIGRATED,
+    RESTORED,
+)
 from tests.contract.migrations import contents
 from tests.contract.places import Place, generated, old_version
 from tests.contract.trees import revision, sql

@@ -30,7 +30,7 @@ from include.steps.database.entries import (
 from include.steps.planned import KEPT as PLAN_KEPT
 from include.steps.planned import PLANNED
 from include.steps.record import APPROVED
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     MIGRATION_INTENDED,
     REHEARSED,

@@ -33,7 +33,11 @@ from include.steps.record import (
     ROLLBACK_VERIFIED,
     ROLLED_BACK,
 )
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
+from include.steps.schema_course import (
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+)
 from include.steps.verify import prove
 from tests.e2e.conftest import World
 from tests.e2e.erp import NEW, OLD, Erp, restore_states, states

@@ -20,7 +20,11 @@ from include.sandbox.environment import Sandbox
 from include.sandbox.people import RELEASE_MANAGER
 from include.steps.gate import REFUSED
 from include.steps.record import ADOPTED, APPROVED
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, RESTORED
+from include.steps.schema_course import (
+    MIGRATED,
+    MIGRATION_INTENDED,
+    RESTORED,
+)
 from tests.e2e.conftest import World
 from tests.e2e.gatekeeping import (
     ACTING,

@@ -33,7 +33,7 @@ from include.sandbox.people import RELEASE_MANAGER
 from include.sandbox.processes import wait_until
 from include.steps.phase import PHASE_COMPLETED, PHASE_STARTED
 from include.steps.record import CUT_OVER, RELEASED
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_course import MIGRATED
 from include.steps.staging.entries import (
     DEPLOYED_ALREADY,
     LOAD_MEASURED,

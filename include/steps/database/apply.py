@@ -38,7 +38,7 @@ from include.steps.database.turn import must_be_its_turn
 from include.steps.database.wanted import must_be_wanted, must_not_be_undone
 from include.steps.record import all_recorded, record, recorded, require, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,

@@ -9,7 +9,7 @@ from include.ledger.entry import Entry, canonical
 from include.ledger.store import Ledger
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATION_INTENDED,
     course_of,
     entries_of_release,

@@ -29,7 +29,11 @@ from include.steps.database.restore_outcome import record_restored, statement_in
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED, course_of, standing
+from include.steps.schema_course import (
+    RESTORED,
+    course_of,
+    standing,
+)
 from include.steps.stopping import must_not_be_undone_since, open_stop
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from include.steps.database.schemas import keep_schemas
 from include.steps.database.site import Site
 from include.steps.record import record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED
+from include.steps.schema_course import REHEARSED
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from include.steps.database.intent import named
 from include.steps.database.site import Site
 from include.steps.record import record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORED, entries_of_release
+from include.steps.schema_course import RESTORED, entries_of_release
 from include.steps.stopping import open_stop
 
 log = logging.getLogger(__name__)

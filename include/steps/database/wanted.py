@@ -9,7 +9,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.record import CUT_OVER
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     MIGRATION_INTENDED,
     STOPS,

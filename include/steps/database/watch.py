@@ -29,7 +29,7 @@ from include.steps.database.watched import passed_on, to_be_watched, undone_sinc
 from include.steps.page import Matter, matters
 from include.steps.record import all_recorded, record, recorded
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_course import MIGRATED
 from include.watch.baseline import sources_if_any, take_baselines
 from include.watch.config import WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone

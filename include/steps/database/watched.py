@@ -11,7 +11,7 @@ from include.steps.database.entries import (
     newest_of_release,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     MIGRATION_INTENDED,
     course_of,

@@ -26,7 +26,7 @@ from include.steps.database.traffic import Ask, must_not_be_live, nobody_asked
 from include.steps.database.wanted import must_be_on_top, must_go_down, overtaken
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,

@@ -93,7 +93,7 @@ class StateWayBack(DatabaseOperator):
         """Skip, before anything is opened, where this run has nothing to offer."""
         from include.steps.database.entries import MIGRATION_WATCH_FAILED
         from include.steps.record import all_recorded
-        from include.steps.schema_proof import MIGRATION_INTENDED
+        from include.steps.schema_course import MIGRATION_INTENDED
 
         if not all_recorded(self.ledger(run), run, MIGRATION_INTENDED, MIGRATION_WATCH_FAILED):
             raise AirflowSkipException("this run has not begun to migrate")

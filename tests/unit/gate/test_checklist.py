@@ -12,7 +12,7 @@ from include.ledger.entry import Entry, NewEntry
 from include.plan.loader import load_plan, plan_folder
 from include.plan.people import TASKS, ChecklistItem
 from include.report import names
-from include.steps import record, schema_proof
+from include.steps import record, schema_course
 from include.steps.database import entries as entries_of
 from include.steps.staging import entries as staging_entries
 from tests.memory import MemoryLedger
@@ -260,7 +260,7 @@ def test_what_is_unsettled_is_told_by_machines_or_by_role() -> None:
 
 
 def test_every_kind_of_record_is_one_that_the_steps_write() -> None:
-    modules = (record, schema_proof, entries_of, staging_entries, names)
+    modules = (record, schema_course, entries_of, staging_entries, names)
     known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
     assert known >= KINDS
 

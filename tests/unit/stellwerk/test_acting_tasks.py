@@ -27,7 +27,7 @@ from include.steps.decided import release_decided
 from include.steps.gate import record_decision
 from include.steps.record import DEPLOYED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED
+from include.steps.schema_course import MIGRATION_INTENDED
 from stellwerk.operators.adoption import Adopt
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.database import Migrate

@@ -60,7 +60,12 @@ from include.steps.images import IMAGE_RESOLVED, pinned
 from include.steps.live_version import must_replace_what_runs
 from include.steps.record import all_recorded, record, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, WAY_BACK_INTENDED
+from include.steps.schema_course import (
+    MIGRATED,
+    MIGRATION_INTENDED,
+    TAKEN_BACK,
+    WAY_BACK_INTENDED,
+)
 from stellwerk.operators import database as tasks
 from stellwerk.operators import way_back
 from stellwerk.operators.base import StellwerkOperator

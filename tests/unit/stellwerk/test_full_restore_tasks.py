@@ -35,7 +35,13 @@ from include.steps.record import (
     record,
 )
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import REHEARSED, RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, SchemaFact
+from include.steps.schema_course import (
+    REHEARSED,
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+)
+from include.steps.schema_proof import SchemaFact
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.full_restore import AskRestore, ResumeApplication, restore_is_over
 from stellwerk.operators.loss import places

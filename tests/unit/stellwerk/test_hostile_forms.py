@@ -16,7 +16,7 @@ from include.steps.checklist import checklist_question
 from include.steps.database.entries import MIGRATION_WATCH_FAILED
 from include.steps.feedback import Report, rollback_question
 from include.steps.record import CUT_OVER, WATCH_PASSED, record
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_course import MIGRATED
 from include.steps.sign_off import sign_off_question
 from include.steps.staging import acceptance
 from stellwerk.operators.full_restore import AskRestore

@@ -28,7 +28,7 @@ from include.steps.database.entries import (
 )
 from include.steps.database.watched import to_be_watched
 from include.steps.record import all_recorded, record
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED
+from include.steps.schema_course import MIGRATED, MIGRATION_INTENDED
 from include.watch import loop
 from include.watch.config import Progress, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone

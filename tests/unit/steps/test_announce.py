@@ -33,7 +33,7 @@ from include.steps.record import (
     WATCH_PASSED,
     record,
 )
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,

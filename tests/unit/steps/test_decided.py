@@ -17,7 +17,8 @@ from include.ledger.store import Ledger
 from include.steps.decided import release_decided, require_release
 from include.steps.record import CUTOVER_INTENDED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, REHEARSED, schema_proof
+from include.steps.schema_course import MIGRATED, REHEARSED
+from include.steps.schema_proof import schema_proof
 from tests.memory import MemoryLedger
 from tests.unit.steps.watching import release_run
 

@@ -39,7 +39,11 @@ from include.steps.rollback import record_switch_back, record_trouble
 from include.steps.rollback_messages import MISSED, next_due, not_taken_up, overdue, tell
 from include.steps.rollback_story import Desk, story_of
 from include.steps.run import ReleaseRun, open_run
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED
+from include.steps.schema_course import (
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+)
 from tests.memory import MemoryLedger
 
 HOLDER = "3.0.0@production/manual__1"

@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from include.errors import LedgerUnavailable, TrafficError
 from include.ledger.entry import NewEntry
@@ -14,7 +12,7 @@ from include.ledger.store import Ledger
 from include.plan.loader import load_plan, plan_folder
 from include.steps.record import CUT_OVER, CUTOVER_INTENDED, RELEASED, VERIFIED
 from include.steps.run import open_run
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,
@@ -25,12 +23,13 @@ from include.steps.schema_proof import (
     TAKEN_BACK,
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
+)
+from include.steps.schema_proof import (
     SchemaFact,
     must_not_go_down,
     schema_fact,
     schema_proof,
     schema_proof_if_any,
-    standing,
 )
 from tests.memory import MemoryLedger
 
@@ -270,29 +269,6 @@ def test_what_other_releases_have_done_to_the_schema_counts(
 def test_who_has_left_the_schema_where_it_is_not_proven_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert schema_proof(RUN, of_releases([*UP, (CUTOVER_INTENDED, "3.0.0"), *THEIRS[:2]])) == "unproven"
     assert "ledger entry 6, migration.intended of 3.0.1, run any" in caplog.text
-
-
-@given(st.lists(st.tuples(st.sampled_from(["up", "back", "restore"]), st.sampled_from("abc")), max_size=12))
-def test_the_course_is_that_of_one_schema_whichever_releases_have_made_it(steps: list[tuple[str, str]]) -> None:
-    memory = MemoryLedger()
-    made: list[str] = []
-
-    def write(version: str, *kinds: str) -> None:
-        for kind in kinds:
-            memory.append(NewEntry(kind, version, "production", "any", "stellwerk", {}))
-
-    for what, version in steps:
-        if what == "up" and version not in made:
-            write(version, MIGRATION_INTENDED, MIGRATED)
-            made.append(version)
-        elif what == "back" and made[-1:] == [version]:
-            write(version, TAKEN_BACK)
-            made.pop()
-        elif what == "restore" and version in made:
-            write(version, RESTORED)
-            del made[made.index(version) :]
-        left = standing(memory.entries())
-        assert [entry.release for entry in left if entry.kind == MIGRATED] == made
 
 
 def test_going_back_waits_for_no_ledger() -> None:

@@ -14,7 +14,8 @@ from include.ledger.store import Ledger
 from include.steps.decided import release_decided
 from include.steps.record import CUT_OVER, CUTOVER_INTENDED, RELEASED, ROLLED_BACK, SWITCHED_BACK, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED, MIGRATION_INTENDED, schema_proof
+from include.steps.schema_course import MIGRATED, MIGRATION_INTENDED
+from include.steps.schema_proof import schema_proof
 from tests.memory import MemoryLedger
 from tests.unit.steps.watching import release_run
 

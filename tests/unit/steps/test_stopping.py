@@ -20,7 +20,13 @@ from include.steps.database.entries import RESTORE_STATED
 from include.steps.database.full_restore import restore_fully
 from include.steps.record import BROUGHT_BACK, CUT_OVER, ROLLBACK_VERIFIED, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_RESUMED, RESTORE_STOPPED, RESTORED, UNDONE, schema_proof
+from include.steps.schema_course import (
+    RESTORE_RESUMED,
+    RESTORE_STOPPED,
+    RESTORED,
+    UNDONE,
+)
+from include.steps.schema_proof import schema_proof
 from include.steps.stopping import (
     open_stop,
     resume_application,

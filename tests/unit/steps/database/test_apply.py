@@ -20,7 +20,13 @@ from include.steps.database.entries import BACKED_UP, BACKUP_PROVEN, TRIED_OUT, 
 from include.steps.database.intent import before_an_attempt
 from include.steps.database.traffic import Seen
 from include.steps.record import all_recorded, record, recorded
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, schema_proof
+from include.steps.schema_course import (
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    TAKEN_BACK,
+)
+from include.steps.schema_proof import schema_proof
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 

@@ -15,7 +15,7 @@ from include.steps.database.entries import newest, open_migration
 from include.steps.database.wanted import must_be_wanted, must_go_down, overtaken
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     COURSE,
     LEFT_OLD,
     MIGRATED,
@@ -24,10 +24,10 @@ from include.steps.schema_proof import (
     TAKEN_BACK,
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
-    schema_fact,
     standing,
     undone_by,
 )
+from include.steps.schema_proof import schema_fact
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 TOP = 2

@@ -7,7 +7,7 @@ import pytest
 from include.ledger.store import Ledger
 from include.steps.database.entries import ROWS_AT_RISK, SURVEYED, newest, note, open_migration, to_return_to
 from include.steps.record import all_recorded, record
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,

@@ -33,7 +33,11 @@ from include.steps.database.full_restore import (
 )
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATION_INTENDED, RESTORE_STOPPED, RESTORED
+from include.steps.schema_course import (
+    MIGRATION_INTENDED,
+    RESTORE_STOPPED,
+    RESTORED,
+)
 from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 NOON = datetime(2030, 5, 1, 12, tzinfo=UTC)

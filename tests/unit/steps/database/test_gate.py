@@ -16,7 +16,7 @@ from include.steps.database.gate import decided_about, question
 from include.steps.gate import record_decision
 from include.steps.record import record, require_approval
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import MIGRATED
+from include.steps.schema_course import MIGRATED
 from tests.unit.steps.database import worlds
 from tests.unit.steps.database.worlds import a_ledger, a_run
 

@@ -17,7 +17,7 @@ from include.steps.database.restore_outcome import record_restored, settle_resto
 from include.steps.database.site import Site
 from include.steps.record import all_recorded, record
 from include.steps.run import ReleaseRun
-from include.steps.schema_proof import RESTORE_STOPPED, RESTORED
+from include.steps.schema_course import RESTORE_STOPPED, RESTORED
 from tests.unit.steps.database.test_full_restore import NOON, a_loss
 from tests.unit.steps.database.worlds import a_ledger, a_run
 

@@ -17,7 +17,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.traffic import Seen, must_not_be_live, see
 from include.steps.record import CUTOVER_INTENDED, ROLLED_BACK, SWITCHED_BACK, record
-from include.steps.schema_proof import MIGRATION_INTENDED
+from include.steps.schema_course import MIGRATION_INTENDED
 from tests.unit.steps.database.worlds import a_ledger, a_run
 
 RUN, RELEASE, ROLLBACK = a_run("migration"), a_run("release"), a_run("rollback")

@@ -9,7 +9,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.wanted import must_be_on_top, must_be_wanted, must_go_down
 from include.steps.record import record
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,

@@ -34,7 +34,13 @@ from include.steps.database.entries import (
 from include.steps.database.watch import begin_window, called_for, conclude, open_window, settled
 from include.steps.database.watched import not_seen_well
 from include.steps.record import all_recorded, record, recorded
-from include.steps.schema_proof import LEFT_OLD, MIGRATED, MIGRATION_INTENDED, TAKEN_BACK, UNDONE
+from include.steps.schema_course import (
+    LEFT_OLD,
+    MIGRATED,
+    MIGRATION_INTENDED,
+    TAKEN_BACK,
+    UNDONE,
+)
 from include.watch.config import Kept, WatchOutcome
 from include.watch.schema import SchemaWindow, triggers_alone
 from tests.memory import MemoryLedger

@@ -23,14 +23,14 @@ from include.steps.database.rest import Rest
 from include.steps.database.schemas import Schemas
 from include.steps.database.way_back import state_way_back, take_back
 from include.steps.record import CUTOVER_INTENDED, all_recorded, record, recorded
-from include.steps.schema_proof import (
+from include.steps.schema_course import (
     MIGRATED,
     MIGRATION_INTENDED,
     TAKEN_BACK,
     WAY_BACK_INTENDED,
     WAY_BACK_LEFT,
-    schema_proof,
 )
+from include.steps.schema_proof import schema_proof
 from tests.unit.steps.database.worlds import a_hotfix, a_ledger, a_run
 
 RUN = a_run("r1")
