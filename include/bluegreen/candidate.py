@@ -42,7 +42,7 @@ def objection(
     images = images_of(manifests, sought.deployment)
     if not images:
         return f"it has no Deployment {sought.deployment}"
-    own = {image for image in images if repository_of(image) == sought.repository} or images
+    own = {image for image in images if is_of(image, sought.repository)} or images
     tags = {tag for image in own if (tag := tag_of(image))} or {str(mapping(values, "image").get("tag") or "")}
     if not any(names_version(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
         return f"it runs {', '.join(sorted(images))}"
@@ -99,7 +99,8 @@ def tag_of(image: str) -> str:
     return tag if colon else ""
 
 
-def repository_of(image: str) -> str:
-    """An image without its tag and digest."""
+def is_of(image: str, repository: str) -> bool:
+    """Whether an image is one of a repository, whichever registry the chart puts before its name."""
     tag = tag_of(image)
-    return image.partition("@")[0].removesuffix(f":{tag}" if tag else "")
+    name = image.partition("@")[0].removesuffix(f":{tag}" if tag else "")
+    return name == repository or name.endswith(f"/{repository}")

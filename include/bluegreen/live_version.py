@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from include.bluegreen.candidate import names_version, repository_of, tag_of
+from include.bluegreen.candidate import is_of, names_version, tag_of
+from include.plan.texts import VERSION
 
 Judgement = Literal["previous", "own", "other", "unknown"]
 """The version that the release replaces, the release's own, another one, or nobody can tell."""
 
-_NUMBERS: Final = re.compile(r"\d+(?:\.\d+)+")
+_VERSIONED: Final = re.compile(rf"(?:.*[^0-9.])?(?P<version>{VERSION.pattern})")
 
 
 def application_tag(images: Iterable[str], repository: str) -> str:
@@ -20,15 +21,15 @@ def application_tag(images: Iterable[str], repository: str) -> str:
     :param images: of all containers of a pod
     :param repository: the application's image without tag and digest
     """
-    tags = {tag_of(image) for image in images if repository_of(image) == repository}
+    tags = {tag_of(image) for image in images if is_of(image, repository)}
     return tags.pop() if len(tags) == 1 else ""
 
 
 def judged(tag: str, *, version: str, previous: str) -> Judgement:
     """What a tag says of the version that runs. Pure.
 
-    A tag without a version in it (a commit, a build number) says nothing, nor does one that only adds to the
-    version (``2.9.0-rc.1``, ``2.9.0-20260101``): it may be it or not.
+    A tag that is no version of the plan's form (a commit, a build number) says nothing, nor does one that only
+    adds to the version (``2.9.0-rc.1``, ``2.9.0-20260101``): it may be it or not.
 
     :param tag: "" when it is not known
     :param version: the release's
@@ -38,10 +39,10 @@ def judged(tag: str, *, version: str, previous: str) -> Judgement:
         return "previous"
     if names_version(tag, version):
         return "own"
-    found = _NUMBERS.search(tag)
-    return "unknown" if found is None or found[0] in (_numbers(previous), _numbers(version)) else "other"
+    found = _VERSIONED.fullmatch(tag)
+    known = (_numbers(previous), _numbers(version))
+    return "unknown" if found is None or _numbers(found["version"]) in known else "other"
 
 
 def _numbers(version: str) -> str:
-    found = _NUMBERS.search(version)
-    return found[0] if found else version
+    return version.partition("-")[0]

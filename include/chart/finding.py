@@ -20,6 +20,7 @@ ACCEPTABLE: Final = frozenset(
         "shared-volume",
         "shared-service",
         "rule-data",  # a metric that only the new version has
+        "previous-version",  # tags that look like versions and count builds
     }
 )
 """Rules whose findings are a judgement that an environment's ``chart_accept`` may overrule, with its reason."""

@@ -87,7 +87,10 @@ def _of_release(run: ReleaseRun, occasion: Occasion, event: Event, ledger: Ledge
         return None
     if event == "database-restored":
         return compose.database_restored(occasion, at=since.at)
-    if later := overtaken_by(run, ledger, since):
+    later = overtaken_by(run, ledger, since)
+    if event == "slot-deployment-started" and later is None:
+        later = recorded(ledger, run, CUT_OVER)
+    if later:
         log.warning("nothing to tell: it is so no more, says ledger entry %s, %s", later.sequence, later.kind)
         return None
     return _of_slot(run, occasion, event, ledger, _happened(since))

@@ -118,7 +118,7 @@ def _calls(plan: Plan, unsent: Iterable[_Unsent], ledger: Ledger, now: datetime)
             return
         # One that tells of another date is due before the time that the plan has for it now.
         since = tried[0].at if tried else one.due.since
-        if not since <= now < since + PATIENCE:
+        if now >= since + PATIENCE:
             yield _news(plan, one, now)
 
 

@@ -51,6 +51,9 @@ def _started(run: ReleaseRun, occasion: Occasion, ledger: Ledger, _now: datetime
     if surveyed is None or not surveyed.payload["steps"]:
         log.info("nothing to tell: nothing is pending, says the survey of this run, or there is none")
         return None
+    if recorded(ledger, run, MIGRATION_WATCHED):
+        log.info("nothing to tell: it has ended by now")
+        return None
     if any(entry.sequence > approved.sequence for entry in entries_of_release(run, ledger, *UNDONE)):
         log.info("nothing to tell: the schema was taken back since, or the database restored")
         return None
@@ -82,12 +85,14 @@ def _failed(run: ReleaseRun, occasion: Occasion, ledger: Ledger, now: datetime) 
     if _approved(run, ledger) is None:
         return None
     left = schema_left(run, ledger)
-    if _ended_well(run, ledger, left):
-        log.info("nothing to tell: what had failed was made good")
-        return None
     # Where no record of the failure says when it was, the first try to tell it does.
     seen = recorded(ledger, run, MIGRATION_WATCH_FAILED)
     known = (seen,) if seen else _tries_to_tell(run, occasion, ledger)
+    watched = recorded(ledger, run, MIGRATION_WATCHED)
+    afterwards = bool(known) and watched is not None and watched.sequence > known[0].sequence
+    if afterwards and _ended_well(run, ledger, left):
+        log.info("nothing to tell: what had failed was made good")
+        return None
     return compose.migration_failed(occasion, schema=left, at=known[0].at if known else now)
 
 

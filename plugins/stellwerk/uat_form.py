@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from datetime import datetime
@@ -90,14 +91,21 @@ class Kept:
             self._store.delete(ANSWER)
 
     def _seal(self) -> URLSafeSerializer | None:
-        """For what this task instance of this run writes, whichever try does."""
+        """For what this task instance of this run writes, whichever try does, until it is cleared.
+
+        Who reads it must not find out the password by trying: each try costs what scrypt costs.
+        """
         from itsdangerous import URLSafeSerializer
 
         from stellwerk.hooks.ledger import ledger_password
 
         secret, ti = ledger_password(self._conn_id), self._ti
-        whose = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-        return URLSafeSerializer(secret, salt=json.dumps(whose)) if secret else None
+        if not secret:
+            return None
+        # Clearing a task, and nothing else, raises the number of its tries.
+        whose = json.dumps((ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.max_tries)).encode()
+        key = hashlib.scrypt(secret.encode(), salt=whose, n=2**14, r=8, p=1)
+        return URLSafeSerializer(key, salt=whose)
 
 
 def _plain(value: object) -> str | dict[str, str]:

@@ -193,6 +193,13 @@ def classify(returncode: int, stdout: str, stderr: str, *, action: str) -> Stell
     return HelmError(f"{action} failed", seen=seen, remedy="read helm's words")
 
 
+def reworded(error: StellwerkError, seen: str) -> StellwerkError:
+    """The same failure, told in other words: what it is, is told from helm's own."""
+    error.seen = seen
+    error.args = (error.what, error.expected, error.seen, error.remedy)
+    return error
+
+
 def error_text(stdout: str, stderr: str) -> str:
     """Helm's own error without the warnings around it."""
     lines = [line for line in stderr.splitlines() if line.strip() and not _WARNING.match(line)]

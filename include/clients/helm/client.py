@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from include.bluegreen.state import HelmRevision
 from include.chart.manifest import Manifest
-from include.clients.helm.classify import WITHHELD, classify, redact
+from include.clients.helm.classify import WITHHELD, classify, error_text, redact, reworded
 from include.clients.helm.output import parse_history, parse_manifests, parse_values
 from include.clients.helm.process import Finished, run, signal_group
 from include.clients.helm.version import Capabilities, HelmVersion, parse_version
@@ -217,8 +217,8 @@ class Helm:
             )
         finally:
             self._running.difference_update(pids)
-        if error := classify(finished.returncode, "", redact(finished.stderr, values or {}), action=action):
-            raise await _hidden(error, finished, action, hide) if hide else error
+        if error := classify(finished.returncode, "", finished.stderr, action=action):
+            raise reworded(error, await _words(finished, values or {}, hide))
         return finished
 
     def _environment(self) -> dict[str, str]:
@@ -228,21 +228,15 @@ class Helm:
         return environment
 
 
-async def _hidden(
-    error: StellwerkError,
-    finished: Finished,
-    action: str,
-    hide: Callable[[], Awaitable[Mapping[str, Any]]],
-) -> StellwerkError:
-    """The error without the values; without helm's words where the values cannot be had."""
+async def _words(
+    finished: Finished, values: Mapping[str, Any], hide: Callable[[], Awaitable[Mapping[str, Any]]] | None
+) -> str:
+    """Helm's words without the values; none of them where the values cannot be had."""
     try:
-        words = redact(finished.stderr, await hide())
+        return error_text("", redact(finished.stderr, await hide() if hide else values))
     except StellwerkError as unread:
         log.warning("what helm said is not shown, for the values in it cannot be told: %s", unread)
-        error.seen = WITHHELD
-        error.args = (error.what, error.expected, error.seen, error.remedy)
-        return error
-    return classify(finished.returncode, "", words, action=action) or error
+        return WITHHELD
 
 
 def _seconds(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from include.backup.dump import find_backup
@@ -24,11 +25,12 @@ from include.steps.run import ReleaseRun
 log = logging.getLogger(__name__)
 
 
-def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
+def look(run: ReleaseRun, site: Site, ledger: Ledger, beside: Sequence[str] = ()) -> dict[str, Any]:
     """Survey the live database and the new version's tree, and record what was found, good or bad.
 
     Where the run has taken a backup, the connection has to lead to the database that it is of.
 
+    :param beside: what else those who decide are to be warned of, a sentence each
     :return: the recorded facts, for the gate and the report
     :raises MigrationRefused: with everything that stops the migration; it is in the ledger by then
     :raises TreeUnusable: the tree's Python, its Alembic or the linter cannot be run
@@ -38,7 +40,9 @@ def look(run: ReleaseRun, site: Site, ledger: Ledger) -> dict[str, Any]:
         found = survey_now(run, site, ledger, reader)
     verdict = decide(found.findings, site.policy)
     record_plan(run, ledger)
-    entry = note(ledger, run, SURVEYED, {**found.record(), **_told(verdict), "policy": policy_digest(site)})
+    told = _told(verdict)
+    told["warned"] += beside
+    entry = note(ledger, run, SURVEYED, {**found.record(), **told, "policy": policy_digest(site)})
     for line in facts(entry):
         log.info("%s", line)
     if error := verdict.error():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from include.errors import MetricsError, StellwerkError
+from include.errors import HelmUnusable, MetricsError, StellwerkError
 from stellwerk.runs import release_run
 
 if TYPE_CHECKING:
@@ -150,6 +150,16 @@ class StellwerkOperator(BaseOperator):
         hook = ClusterHook.read(run.environment.connections.kubernetes)
         with open_helm(hook, run.environment.namespace) as helm:
             return self.with_cluster(run, lambda run, cluster: step(run, cluster, helm))
+
+    def with_helm_if_any(
+        self, run: ReleaseRun, step: Callable[[ReleaseRun, Cluster, Helm | None], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Run ``step`` with helm; without one on a worker that has none: not every step needs it."""
+        try:
+            return self.with_helm(run, step)
+        except HelmUnusable as error:
+            self.log.warning("%s", error)
+            return self.with_cluster(run, lambda run, cluster: step(run, cluster, None))
 
     def ledger(self, run: ReleaseRun) -> Ledger:
         """Open the ledger of the environment."""

@@ -105,15 +105,16 @@ class Survey(DatabaseOperator):
 
     def step(self, run: ReleaseRun, site: Site, ledger: Ledger) -> Any:
         """See :func:`include.steps.database.look.look`; before that, at the version that users are on."""
-        from include.errors import ClusterError, TrafficError
+        from include.errors import ClusterError, HelmError, TrafficError
         from include.steps.database.look import look
         from include.steps.live_version import must_replace_what_runs
 
         try:
-            self.with_cluster(run, must_replace_what_runs)
-        except (ClusterError, TrafficError) as error:
-            self.log.warning("which version users are on is not known: %s", error)
-        return look(run, site, ledger)
+            beside = self.with_helm_if_any(run, must_replace_what_runs)
+        except (ClusterError, TrafficError, HelmError) as error:
+            self.log.warning("%s", error)
+            beside = (f"which version users are on is not known: {error.what}",)
+        return look(run, site, ledger, beside)
 
 
 class BackUp(DatabaseOperator):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.errors import HelmUnusable, StellwerkError
+from include.errors import StellwerkError
 from stellwerk.operators.base import StellwerkOperator
 from stellwerk.operators.message import FIRST_WAIT, LONGEST_WAIT
 from stellwerk.runs import start_once
@@ -78,14 +78,6 @@ class RollbackOperator(StellwerkOperator):
         from include.steps.record import record
 
         self.in_passing(lambda: record(self.ledger(run), run, kind, payload))
-
-    def with_helm_if_any(self, run: ReleaseRun, step: Step) -> dict[str, Any]:
-        """Run ``step`` with helm; without one on a worker that has none: switching back does not need it."""
-        try:
-            return self.with_helm(run, step)
-        except HelmUnusable as error:
-            self.log.warning("%s", error)
-            return self.with_cluster(run, lambda run, cluster: step(run, cluster, None))
 
     def schema(self, run: ReleaseRun) -> SchemaFact:
         """How the old version is known to work on the live schema."""

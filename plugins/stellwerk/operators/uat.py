@@ -127,6 +127,7 @@ class UatForm(StellwerkOperator):
             facts = record_tested(run, ledger, tested, answer.at).payload
             self.note_ledger_head()
             self._call(run, ledger, blockers(run, tested))
+            self._kept(run).forget()
             self.log.info("%s", told(facts))
         return {"user": self.user, "tested": True, "findings": len(facts["findings"])}
 

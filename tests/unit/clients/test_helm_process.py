@@ -193,3 +193,14 @@ async def test_what_cannot_be_hidden_is_not_shown(tmp_path):
         await client.rollback("app", 3)
     assert "helm rollback of app failed; seen: helm's words, which are not shown" in str(caught.value)
     assert "hunter2!" not in repr(caught.value)
+
+
+async def test_what_a_failure_is_is_told_from_helms_own_words(tmp_path):
+    values = json.dumps({"existingSecret": "operation"})
+    busy = 'echo "Error: another operation (install/upgrade/rollback) is in progress" >&2; exit 1'
+    client = helm(tmp_path, f"if [ \"$1\" = get ]; then echo '{values}'; exit; fi\n{busy}")
+    with pytest.raises(HelmPending) as caught:
+        await client.rollback("app", 3)
+    assert "another *** (install" in caught.value.seen
+    with pytest.raises(HelmPending):
+        await client.upgrade_install("app", Path("/chart"), {"existingSecret": "operation"})

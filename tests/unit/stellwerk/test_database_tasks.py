@@ -89,6 +89,7 @@ class Instance(SimpleNamespace):
 
 
 INSTANCE = Instance()
+UNASKED = "which version users are on is not known: Airflow connection kubernetes_production is not defined"
 CONTEXT = cast(Any, {"task_instance": INSTANCE, "ti": INSTANCE, "params": {"mode": "apply"}})
 STEPS = "include.steps.database"
 
@@ -162,7 +163,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 @pytest.mark.parametrize(
     ("task", "step", "more"),
     [
-        (tasks.Survey(task_id="t"), "look.look", ()),
+        (tasks.Survey(task_id="t"), "look.look", ((UNASKED,),)),
         (tasks.BackUp(task_id="t", purpose="safety"), "backup.take", ("safety",)),
         (tasks.VerifyBackup(task_id="t", purpose="rehearsal"), "backup.prove", ("rehearsal",)),
         (tasks.VerifyMigrated(task_id="t"), "apply.verify_migrated", ()),
@@ -193,18 +194,25 @@ def test_what_may_pass_is_tried_again_and_what_is_refused_is_not(
 def test_nothing_is_surveyed_for_a_version_that_users_are_not_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, asked, survey = world.step("look.look"), [], tasks.Survey(task_id="survey")
+    looked, survey = world.step("look.look"), tasks.Survey(task_id="survey")
+    asked: list[Any] = []
 
-    def with_cluster(run: ReleaseRun, step: Callable[..., Any]) -> None:
+    def with_helm_if_any(run: ReleaseRun, step: Callable[..., Any]) -> tuple[str, ...]:
         asked.append(step)
-        raise PreflightFailed("slot blue runs 2.9.1") if len(asked) == 1 else ClusterUnreachable("no answer")
+        if len(asked) == 3:
+            return ("whether that is 2.9.0 cannot be told",)
+        raise PreflightFailed("users are on 2.9.1") if len(asked) == 1 else ClusterUnreachable("no answer")
 
-    monkeypatch.setattr(survey, "with_cluster", with_cluster)
-    with pytest.raises(AirflowFailException, match=r"runs 2\.9\.1"):
+    monkeypatch.setattr(survey, "with_helm_if_any", with_helm_if_any)
+    with pytest.raises(AirflowFailException, match=r"users are on 2\.9\.1"):
         survey.execute(CONTEXT)
     assert (asked, looked) == ([must_replace_what_runs], [])
     survey.execute(CONTEXT)
-    assert len(looked) == 1, "a cluster that gives no answer is no objection"
+    survey.execute(CONTEXT)
+    assert [beside for *_, beside in looked] == [
+        ("which version users are on is not known: no answer",),
+        ("whether that is 2.9.0 cannot be told",),
+    ], "it is no objection, and those who decide are told"
 
 
 # -- killed --------------------------------------------------------------------------------------------------

@@ -148,6 +148,7 @@ def test_an_answer_is_recorded_once_with_who_gave_it(world: World) -> None:
     for _ in range(2):
         told = world.form().execute_complete(world.context, event)
         assert told == {"user": "test-user", "tested": True, "findings": 1}
+    assert world.store.kept == {}, "what is recorded is kept no longer"
     [entry] = world.ledger.entries(kinds=(UAT_ANSWERED,))
     assert (entry.actor, entry.payload["cases"]["order"]) == ("test-user", "major")
     assert entry.at == event["responded_at"]
@@ -263,6 +264,12 @@ def written_with_another_password(world: World) -> None:
     world.password = "known to workers"
 
 
+def given_before_the_form_was_cleared(world: World) -> None:
+    world.ti.max_tries = 3
+    Kept(world.context, "stellwerk_ledger").write(answered(**WORKS))
+    world.ti.max_tries = 8
+
+
 def written_without_a_password(world: World) -> None:
     world.password = ""
 
@@ -271,7 +278,7 @@ def written_without_a_password(world: World) -> None:
     "act",
     [
         *(forged, written_by_a_worker_of_another_task, changed),
-        *(written_with_another_password, written_without_a_password),
+        *(written_with_another_password, written_without_a_password, given_before_the_form_was_cleared),
     ],
 )
 def test_an_answer_that_somebody_else_puts_into_airflows_store_is_none(

@@ -37,6 +37,7 @@ from include.steps.schema_course import (
     LEFT_OLD,
     MIGRATED,
     MIGRATION_INTENDED,
+    RESTORE_RESUMED,
     RESTORE_STOPPED,
     RESTORED,
     TAKEN_BACK,
@@ -300,7 +301,7 @@ def test_a_watch_that_has_left_users_on_the_new_version_changes_nothing(result: 
     assert told.say("cutover") is not None
 
 
-@pytest.mark.parametrize("kind", [CUT_OVER, RESTORE_STOPPED])
+@pytest.mark.parametrize("kind", [CUT_OVER, RESTORED])
 def test_what_another_run_has_done_to_users_since_is_so_and_what_it_did_before_is_not(kind: str) -> None:
     told = Told()
     in_slots(told.ledger)
@@ -310,6 +311,30 @@ def test_what_another_run_has_done_to_users_since_is_so_and_what_it_did_before_i
     since = in_production("successful")
     record(since.ledger, a_run("since"), kind, {})
     assert since.say("successful") is None
+
+
+def test_while_the_application_is_stopped_for_a_restore_nothing_is_told_and_afterwards_it_is() -> None:
+    told = in_production("successful")
+    record(told.ledger, a_run("restore"), RESTORE_STOPPED, {})
+    assert told.say("successful") is None
+    record(told.ledger, a_run("restore"), RESTORE_RESUMED, {})
+    assert told.say("successful") is not None, "people have declined: users are on the release"
+
+
+def test_what_the_run_itself_has_done_since_makes_its_beginnings_old_news() -> None:
+    told = in_production("slot-deployment-started")
+    told.happened(CUT_OVER)
+    assert told.say("slot-deployment-started") is None, "users do not stay on the old version any more"
+    migrated = Told(APPROVED)
+    surveyed(migrated, "c")
+    migrated.happened(MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCHED)
+    assert migrated.say("migration-started") is None
+
+
+def test_a_failure_after_it_once_went_well_is_told() -> None:
+    told = Told(APPROVED, MIGRATION_INTENDED, MIGRATED, MIGRATION_VERIFIED, MIGRATION_WATCHED)
+    failed = told.say("migration-failed")
+    assert failed is not None, "what was cleared since has found something else"
 
 
 def test_the_switch_back_of_an_earlier_attempt_says_nothing_of_this_one() -> None:

@@ -198,6 +198,15 @@ def test_what_the_calendar_does_not_go_on_with_is_said_to_be_due_and_not_out(cro
     assert "3.0.0.yaml" in failed
 
 
+def test_people_are_not_called_for_what_is_not_due_yet(crowded: World) -> None:
+    crowded.look(AT)
+    moved = RELEASE.model_copy(update={"date": RELEASE.date + timedelta(days=1)})
+    crowded.plan = replace(crowded.plan, releases={**crowded.plan.releases, "3.0.0": moved})
+    crowded.rehearses("3.0.1")
+    for minutes in (5, 59):
+        assert crowded.look(AT + timedelta(minutes=minutes)).calls == ()
+
+
 def test_what_was_announced_while_it_fitted_is_said_no_more_about(crowded: World) -> None:
     crowded.look(AT)
     crowded.rehearses("3.0.1")

@@ -78,23 +78,42 @@ async def test_a_slot_without_a_deployment_is_told() -> None:
     assert await severities(World()) == ["warn"]
 
 
-async def test_in_staging_releases_come_and_go() -> None:
+@pytest.mark.parametrize("gate", ["automatic", "people"])
+async def test_in_staging_releases_come_and_go(gate: str) -> None:
     run = a_run()
-    assert run.environment.gate.automatic is not None
-    staging = replace(
-        run, environment=run.environment.model_copy(update={"helm_release": RUN.environment.helm_release})
-    )
+    update: dict[str, Any] = {"helm_release": RUN.environment.helm_release}
+    if gate == "people":
+        update["gate"] = run.environment.gate.model_copy(update={"automatic": None})
+    staging = replace(run, environment=run.environment.model_copy(update=update))
     assert await severities(World(f"{run.release.image.repository}:2.9.1"), staging) == ["warn"]
 
 
 async def test_nothing_is_migrated_under_a_version_that_was_not_rehearsed_with() -> None:
     world = World(f"{REPOSITORY}:2.9.0")
-    await must_replace_what_runs(RUN, cast(Cluster, world))
+    helm, cluster = cast(Helm, world), cast(Cluster, world)
+    assert await must_replace_what_runs(RUN, cluster, helm) == ()
+    world.images = (f"registry.example.com/{REPOSITORY}@sha256:{'ab' * 32}",)
+    for tool in (helm, None):
+        (warning,) = await must_replace_what_runs(RUN, cluster, tool)
+        assert warning == (
+            "whether users are on 2.9.0 cannot be told: slot blue runs valeo-erp@abababababab; "
+            "do: make sure before you decide (previous-version)"
+        )
     world.images = (f"{REPOSITORY}:2.9.1",)
     with pytest.raises(
-        PreflightFailed, match=r"slot blue runs 2\.9\.1, and the release says that it replaces 2\.9\.0"
+        PreflightFailed, match=r"users are on 2\.9\.1, and the release says that it replaces 2\.9\.0"
     ):
-        await must_replace_what_runs(RUN, cast(Cluster, world))
+        await must_replace_what_runs(RUN, cluster, helm)
     world.traffic = None
     with pytest.raises(TrafficServiceMissing):
-        await must_replace_what_runs(RUN, cast(Cluster, world))
+        await must_replace_what_runs(RUN, cluster, helm)
+
+
+async def test_an_environment_may_accept_tags_that_only_look_like_versions() -> None:
+    reasons = {"previous-version": "tags count builds", "hook": "another rule's"}
+    run = replace(RUN, environment=RUN.environment.model_copy(update={"chart_accept": reasons}))
+    world = World(f"{REPOSITORY}:1.0.4711")
+    (warning,) = await must_replace_what_runs(run, cast(Cluster, world), None)
+    assert "accepted: tags count builds" in warning
+    with pytest.raises(PreflightFailed):
+        await must_replace_what_runs(RUN, cast(Cluster, world), None)
