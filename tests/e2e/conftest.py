@@ -16,7 +16,7 @@ from include.sandbox.environment import Options, Sandbox
 from include.sandbox.erp.build import build_images
 from include.sandbox.external_cluster import named_kubeconfig
 from tests.e2e.erp import Erp
-from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, write_release, write_staging
+from tests.e2e.worlds import BAD_VERSIONS, EXTRA_RELEASES, replace_what_runs, write_release, write_staging
 
 WATCH_SECONDS = 20.0
 
@@ -75,6 +75,18 @@ class World:
         """Texts of the messages that arrived, oldest first."""
         folder: Path = self._sandbox.inbox / kind
         return [file.read_text() for file in sorted(folder.glob("*"))] if folder.is_dir() else []
+
+
+@pytest.fixture(autouse=True)
+def _releases_fit(request: pytest.FixtureRequest) -> None:
+    """A release replaces what users are on, whichever tests came before."""
+    if "sandbox" not in request.fixturenames:
+        return
+    sandbox = request.getfixturevalue("sandbox")
+    world = World(sandbox)
+    running = world.versions(world.active())
+    if len(running) == 1:
+        replace_what_runs(sandbox.plan_folder, running.pop())
 
 
 @pytest.fixture

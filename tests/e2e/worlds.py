@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -44,6 +45,29 @@ def write_release(folder: Path, version: str) -> None:
     target.write_text(yaml.safe_dump(content))
 
 
+def replace_what_runs(folder: Path, live: str) -> None:
+    """Have the releases that tests try on top of whatever others have left replace just that.
+
+    :param folder: of the plan
+    :param live: the version that users are on
+    """
+    for version in ("3.0.1", *EXTRA_RELEASES[:-1]):
+        file = folder / "releases" / f"{version}.yaml"
+        if not file.exists() or version == live:
+            continue
+        text = file.read_text()
+        written = re.sub(r"^previous: .*$", f"previous: {live}", text, flags=re.MULTILINE)
+        if written != text:
+            _write(file, written)
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a file that is whole at every moment."""
+    partial = target.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(target)
+
+
 def write_staging(folder: Path) -> None:
     """Write the sandbox's staging with deadlines of seconds, from which the DAG takes those of Airflow."""
     content = yaml.safe_load((PLAN_TEMPLATE / "environments" / "staging.yaml").read_text())
@@ -73,14 +97,8 @@ def _environment(sandbox: Sandbox | Beside, name: str, changes: Mapping[str, Any
     content = yaml.safe_load((folder / "production.yaml").read_text())
     target = folder / f"{name}.yaml"
     before = target.read_text()
-
-    def write(text: str) -> None:
-        partial = target.with_suffix(".partial")
-        partial.write_text(text)
-        partial.replace(target)
-
-    write(yaml.safe_dump(merged(content, changes)))
+    _write(target, yaml.safe_dump(merged(content, changes)))
     try:
         yield
     finally:
-        write(before)
+        _write(target, before)
