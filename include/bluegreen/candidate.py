@@ -43,7 +43,7 @@ def objection(
     if not images:
         return f"it has no Deployment {sought.deployment}"
     own = {image for image in images if is_of(image, sought.repository)} or images
-    tags = {tag for image in own if (tag := tag_of(image))} or {str(mapping(values, "image").get("tag") or "")}
+    tags = {tag for image in own if (tag := tag_of(image))} or {labelled_tag(values)}
     if not any(names_version(tag, sought.version) for tag in (tags - {""}) or {revision.app_version}):
         return f"it runs {', '.join(sorted(images))}"
     if taken := sorted(one.name for one in manifests if one.kind == "Service" and one.name in sought.shared):
@@ -97,6 +97,11 @@ def tag_of(image: str) -> str:
     """The tag of an image; "" when it has none."""
     _, colon, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
     return tag if colon else ""
+
+
+def labelled_tag(values: Mapping[str, Any]) -> str:
+    """The tag that a revision was given beside its image's digest; "" when there is none."""
+    return str(mapping(values, "image").get("tag") or "")
 
 
 def is_of(image: str, repository: str) -> bool:

@@ -10,7 +10,7 @@ from include.bluegreen.decisions import Decision, Permitted, Refused
 from include.bluegreen.fence import last_switch
 from include.bluegreen.slots import Slot, other
 from include.bluegreen.state import ServiceState
-from include.bluegreen.switch import SETTLE_SECONDS, not_ours, observe
+from include.bluegreen.switch import SETTLE_SECONDS, observe_own
 from include.errors import AdoptionRefused, ReleaseFenced
 from include.plan.models import Traffic
 
@@ -161,12 +161,10 @@ def _ours_and_idle(
 
     :param consequence: of doing it to the slot that users need
     """
-    observed = observe(service, traffic)
+    observed = observe_own(service, traffic, release_id)
     if isinstance(observed, Refused):
         return observed
     service, active = observed
-    if refusal := not_ours(service, release_id):
-        return refusal
     return _takes_traffic(slot, consequence) if slot == active else service
 
 

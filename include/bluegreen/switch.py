@@ -138,12 +138,10 @@ def check_forward(
     :param active_ready: ready pods of the slot that would be left
     :param active_hpa: that slot's autoscaler, None when it has none
     """
-    observed = observe(service, traffic)
+    observed = observe_own(service, traffic, release_id)
     if isinstance(observed, Refused):
         return observed
     service, slot = observed
-    if refusal := not_ours(service, release_id):
-        return refusal
     if slot == target:
         return AlreadyThere(f"Service {service.name} sends traffic to {target}")
     switch = last_switch(service)
@@ -177,12 +175,10 @@ def check_back(
     :param ready: usable endpoints (or ready pods) of ``target``
     :param required: how many it ought to have; with fewer it is switched all the same and humans are called
     """
-    observed = observe(service, traffic, page=True)
+    observed = observe_own(service, traffic, release_id, page=True)
     if isinstance(observed, Refused):
         return observed
     service, slot = observed
-    if refusal := not_ours(service, release_id, page=True):
-        return refusal
     if slot == target:
         return AlreadyThere(f"Service {service.name} sends traffic to {target}")
     if ready < 1:
@@ -210,6 +206,16 @@ def observe(
         return Refused.of(error, page=page)
     assert service is not None, "active_slot refuses a missing Service"
     return service, slot
+
+
+def observe_own(
+    service: ServiceState | None, traffic: Traffic, wanted: str, *, page: bool = False
+) -> tuple[ServiceState, Slot] | Refused:
+    """The same where the Service holds the release id ``wanted``; else the refusal of the run that wants it."""
+    observed = observe(service, traffic, page=page)
+    if isinstance(observed, Refused):
+        return observed
+    return not_ours(observed[0], wanted, page=page) or observed
 
 
 def _enough(target: Slot, usable: int, required: int) -> Decision:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from include.chart.manifest import Manifest
 from include.errors import PreflightFailed
+
+log = logging.getLogger(__name__)
 
 Severity = Literal["block", "warn"]
 
@@ -74,6 +77,17 @@ def accepted(findings: Iterable[Finding], reasons: Mapping[str, str]) -> tuple[F
         found.append(replace(one, severity="warn", what=f"{one.what}; accepted: {reasons[key]}"))
     found += [_idle(key) for key in reasons if key not in used]
     return tuple(sorted(found, key=lambda one: one.severity))
+
+
+def refuse_blocking(findings: Sequence[Finding]) -> None:
+    """Log every finding.
+
+    :raises PreflightFailed: with every finding that blocks
+    """
+    for one in findings:
+        log.log(logging.ERROR if one.severity == "block" else logging.WARNING, "%s", one)
+    if error := failed(findings):
+        raise error
 
 
 def failed(findings: Sequence[Finding]) -> PreflightFailed | None:

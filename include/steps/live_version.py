@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
+from include.bluegreen.candidate import labelled_tag
 from include.bluegreen.live_version import application_tag, judged
 from include.bluegreen.slots import active_slot
-from include.chart.finding import Finding, Severity, accepted, failed
-from include.chart.manifest import mapping
+from include.chart.finding import Finding, Severity, accepted, refuse_blocking
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.plan.slots import Slot
 from include.steps.run import ReleaseRun
-
-log = logging.getLogger(__name__)
 
 RULE: Final = "previous-version"
 STAGING: Final = "staging"
@@ -50,10 +47,7 @@ async def must_replace_what_runs(run: ReleaseRun, cluster: Cluster, helm: Helm |
     found = await check_previous(run, cluster, helm, active)
     # Acceptances of other rules are the preflight's.
     found = [one for one in accepted(found, reasons) if one.rule == RULE]
-    for one in found:
-        log.log(logging.ERROR if one.severity == "block" else logging.WARNING, "%s", one)
-    if error := failed(found):
-        raise error
+    refuse_blocking(found)
     return tuple(str(one) for one in found)
 
 
@@ -97,4 +91,4 @@ async def _label(run: ReleaseRun, helm: Helm, slot: Slot) -> str:
     name = run.environment.slot_release(slot)
     deployed = [one.revision for one in await helm.history(name) if one.status == "deployed"]
     values = await helm.values(name, max(deployed)) if deployed else {}
-    return str(mapping(values, "image").get("tag") or "")
+    return labelled_tag(values)

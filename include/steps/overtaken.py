@@ -7,7 +7,7 @@ from typing import Final
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.record import CUT_OVER, ROLLED_BACK, SWITCHED_BACK, WATCH_ENDED, recorded
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, release_id_of
 from include.steps.schema_course import RESTORED, STOPS, being_restored
 
 _LOST: Final = ("ROLLED_BACK", "ROLLED_BACK_BY_HAND", "FENCED")
@@ -41,5 +41,4 @@ def overtaken_by(run: ReleaseRun, ledger: Ledger, since: Entry) -> Entry | None:
 
 def _whose(entry: Entry) -> str:
     """Which run of which release an entry is about: a rollback is a run of its own, and says whose it was."""
-    own = f"{entry.release}@{entry.environment}/{entry.run_id}"
-    return str(entry.payload.get("release_id") or own)
+    return str(entry.payload.get("release_id") or release_id_of(entry))

@@ -17,7 +17,7 @@ from include.bluegreen.guards import still_adopted, target_slot
 from include.bluegreen.slots import active_slot, other
 from include.bluegreen.state import ServiceState
 from include.bluegreen.switch import check_claim
-from include.chart.finding import Finding, accepted, failed
+from include.chart.finding import Finding, accepted, failed, refuse_blocking
 from include.clients.helm import Helm
 from include.clients.kubernetes import Cluster
 from include.clients.metrics import open_sources
@@ -203,8 +203,5 @@ def refuse(run: ReleaseRun, findings: Iterable[Finding]) -> list[str]:
     :raises PreflightFailed: with every finding that blocks
     """
     found = accepted(findings, run.environment.chart_accept)
-    for one in found:
-        log.log(logging.ERROR if one.severity == "block" else logging.WARNING, "%s", one)
-    if error := failed(found):
-        raise error
+    refuse_blocking(found)
     return [f"warning: {one}" for one in found]

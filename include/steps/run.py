@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from include.bluegreen.lease import Terms, lease_seconds
 from include.gate.parts import covered_parts
+from include.ledger.entry import Entry
 from include.plan.fingerprint import FingerprintInputs, chart_digest, content_of, fingerprint
 from include.plan.kept import Kept
 from include.plan.legacy import Legacy
@@ -161,6 +162,11 @@ def open_run(
         triggered_by=triggered_by,
         override_reason=override_reason.strip(),
     )
+
+
+def release_id_of(entry: Entry) -> str:
+    """The release id of the run that wrote an entry, as :attr:`ReleaseRun.release_id` has it."""
+    return f"{entry.release}@{entry.environment}/{entry.run_id}"
 
 
 def parse_release_id(release_id: str) -> tuple[str, str, str] | None:

@@ -16,7 +16,7 @@ from include.ledger.entry import Entry
 from include.ledger.store import Ledger
 from include.steps.database.backup import utc_now
 from include.steps.record import CUTOVER_INTENDED, ROLLED_BACK, SWITCHED_BACK
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, release_id_of
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def live_since(began: Entry, found: Iterable[Entry], seen: Seen | None) -> str:
     if moved and moved.direction == "forward" and moved.at > began.at and _selected(seen, moved):
         return f"{moved.release} has the traffic since {moved.at.isoformat()}, says the traffic Service"
     for cut in _not_returned(began, tuple(found)):
-        holder = f"{cut.release}@{cut.environment}/{cut.run_id}"
+        holder = release_id_of(cut)
         if not settled(holder, moved, seen):
             why = f"ledger entry {cut.sequence}: the cutover of {holder} has begun, and no switch back is known"
             return f"{why}; the environment is {seen.lease.describe()}" if seen and seen.lease else why

@@ -21,7 +21,7 @@ from include.steps.record import (
     WATCH_ARMED,
     WATCH_PASSED,
 )
-from include.steps.run import ReleaseRun
+from include.steps.run import ReleaseRun, release_id_of
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def watched(found: Iterable[Entry], seen: Seen | None) -> Entry | None:
         elif cut and _over(cut, entry):
             cut = None
     moved = last_switch(seen.service) if seen and seen.service else None
-    return None if cut and settled(f"{cut.release}@{cut.environment}/{cut.run_id}", moved, seen) else cut
+    return None if cut and settled(release_id_of(cut), moved, seen) else cut
 
 
 def _over(cut: Entry, entry: Entry) -> bool:
