@@ -28,9 +28,10 @@ PAIR = KeyPair(Path("/pki/one.crt"), Path("/pki/one.key"))
 
 @pytest.fixture(autouse=True)
 def _own_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Sandboxes that run on this machine meanwhile hold lanes of the usual range, other test runs some of theirs.
-    monkeypatch.setattr(lanes, "FIRST_PORT", 10_000 + os.getpid() % 50 * 160)
-    monkeypatch.setattr(lanes, "PORTS_PER_LANE", 10)
+    # Between the last lane and the NodePorts of a real cluster (30000…) nobody listens: sandboxes that run on this
+    # machine meanwhile hold lanes below and the ports of `processes.PORTS`, other test runs some of these.
+    monkeypatch.setattr(lanes, "FIRST_PORT", 29_600 + os.getpid() % 12 * 32)
+    monkeypatch.setattr(lanes, "PORTS_PER_LANE", 2)
 
 
 @pytest.fixture
