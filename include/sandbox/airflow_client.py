@@ -169,9 +169,10 @@ class AirflowClient(AirflowSession):
         return "\n".join(log_line(entry) for entry in answer["content"])
 
     def describe(self, run: Run) -> str:
-        """Each task's state and the end of each failed task's log, for messages."""
+        """Each task's state and, last, each failed one's end of its log: a message cut in front still says why."""
+        tasks = sorted(self.tasks(run), key=lambda task: task.state == "failed")
         lines = []
-        for task in self.tasks(run):
+        for task in tasks:
             name = task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]"
             lines.append(f"{name}: {task.state} (attempt {task.tries})")
             if task.state == "failed":
