@@ -208,7 +208,8 @@ def test_the_calendar_starts_it_and_it_runs_to_the_mail(
     asked |= forms(client, run, ("test-readonly",))
     told = client.xcom(run, "uat", "asked_again", map_index=USERS.index("test-readonly"))
     assert "how severe" in told
-    assert any(told in text for text in world.inbox("slack"))
+    # The form is back before it is told why.
+    wait_until(lambda: any(told in text for text in world.inbox("slack")), deadline_seconds=60, what=told)
     answer(
         sandbox, asked["test-readonly"], case_articles="passed", other="Schrift ist klein", other_severity="minor"
     )
