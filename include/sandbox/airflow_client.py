@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -31,6 +31,8 @@ from include.sandbox.airflow_session import AirflowRefused, AirflowSession
 __all__ = ["RUN_ENDED", "TASK_ENDED", "AirflowClient", "AirflowRefused", "Question", "Run", "Task"]
 
 _POLL_SECONDS = 0.25
+PATIENCE: Final = 3
+"""A deadline is what a quick machine needs at most; one that has other work is given so many times as long."""
 
 Seen = TypeVar("Seen")
 
@@ -249,12 +251,11 @@ class AirflowClient(AirflowSession):
         return tuple(self.pages("eventLogs", "event_logs", order_by="-when", **params))
 
     def _wait(self, look: Callable[[], Seen | None], deadline_seconds: float, what: str, run: Run) -> Seen:
-        deadline = time.monotonic() + deadline_seconds
+        seconds = PATIENCE * deadline_seconds
+        deadline = time.monotonic() + seconds
         while True:
             if (seen := look()) is not None:
                 return seen
             if time.monotonic() >= deadline:
-                raise SandboxError(
-                    f"waited {deadline_seconds:g} s in vain for {what}", seen=f"\n{self.describe(run)}"
-                )
+                raise SandboxError(f"waited {seconds:g} s in vain for {what}", seen=f"\n{self.describe(run)}")
             time.sleep(_POLL_SECONDS)

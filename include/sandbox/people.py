@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from include.errors import SandboxError
 from include.sandbox.airflow import AirflowRuntime
-from include.sandbox.airflow_client import Question, Run
+from include.sandbox.airflow_client import PATIENCE, Question, Run
 from include.sandbox.airflow_environment import DECIDERS
 
 RELEASE_MANAGER = "release-manager"
@@ -47,7 +47,7 @@ def answer_gate(
     :raises SandboxError: not everybody was asked in time, or the run ended first
     """
     answered: dict[str, Question] = {}
-    deadline = time.monotonic() + deadline_seconds
+    deadline = time.monotonic() + PATIENCE * deadline_seconds
     with airflow.client() as observer:
         while len(answered) < len(people):
             for question in observer.questions(run):

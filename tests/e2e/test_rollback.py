@@ -11,7 +11,7 @@ import yaml
 from include.bluegreen.slots import Slot, other
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.sandbox.airflow_client import AirflowClient, Run
+from include.sandbox.airflow_client import PATIENCE, AirflowClient, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.inbox import Fault, set_fault
 from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
@@ -71,7 +71,7 @@ def _missed(sandbox: Sandbox) -> dict[str, Entry]:
 
 
 def _until(look: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE * seconds
     while not look():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
         time.sleep(0.5)
