@@ -12,11 +12,11 @@ UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
 # What puts a whole Airflow under load has the machine to itself; the other tests are shared out, by file. They wait
 # most of their time.
 WORKERS ?= 3
-PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
-.PHONY: help setup programs demo up down validate calendar report schemas test faults lint check format bench evidence clean
+.PHONY: help setup programs demo up down validate calendar report schemas test exhaustive faults lint check format bench evidence clean
 
 help: ## list these commands
 	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +47,17 @@ report: setup ## the report of a release from the ledger alone (STELLWERK_LEDGER
 schemas: setup ## write the JSON Schemas of the plan's files, for editors
 	$(PYTHON) -m include.plan schemas
 
-test: setup ## all tests: those that need the machine alone, then the others (ARGS="-k word" selects; none selected is an error)
+test: setup ## the tests: those that need the machine alone, then the others (ARGS="-k word" selects; none selected is an error)
 	@codes=; \
-	$(PYTEST) -n 0 -m alone $(ARGS) || codes+=" $$?"; \
-	$(PYTEST) -n $(WORKERS) -m "not alone" $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n 0 -m "alone and not exhaustive" $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n $(WORKERS) -m "not alone and not exhaustive" $(ARGS) || codes+=" $$?"; \
+	echo "Not run: further cases of what these tests show, marked exhaustive; make exhaustive runs them."; \
+	[[ "$$codes" = "" || "$$codes" = " 5" ]]
+
+exhaustive: setup ## the further cases that `make test` leaves out: every step killed, every kind of bad input (an hour)
+	@codes=; \
+	$(PYTEST) -n 0 -m "alone and exhaustive" $(ARGS) || codes+=" $$?"; \
+	$(PYTEST) -n $(WORKERS) -m "not alone and exhaustive" $(ARGS) || codes+=" $$?"; \
 	[[ "$$codes" = "" || "$$codes" = " 5" ]]
 
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)

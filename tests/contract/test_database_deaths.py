@@ -37,6 +37,7 @@ from tests.contract.deaths import Deaths, Work, answered, new_ledger
 from tests.contract.migrations import contents, schema
 from tests.contract.places import Place, generated
 from tests.contract.trees import concurrently, revision, sql
+from tests.tiers import further
 
 # Whoever is killed when a revision begins is gone before it does anything.
 SLEEP = 'op.execute("SELECT pg_sleep(0.5)")\n'
@@ -84,12 +85,20 @@ ROWS = (
 )
 
 
+# Whoever is killed costs seconds: of a step's many moments `make test` takes a few, the others are as well known.
+killed_at_moments = pytest.mark.parametrize("world", ["a few", *further("every one")], indirect=True)
+
+
 @dataclass(frozen=True)
 class World:
-    """A place with rows in more than one schema, and what starts and kills its processes."""
+    """A place with rows in more than one schema, and what starts and kills its processes.
+
+    :param every: processes are killed at each moment that a test names, instead of at a few of them
+    """
 
     place: Place
     deaths: Deaths
+    every: bool = True
 
     def log(self) -> list[str]:
         return [what for (what,) in self.place.erp.ask("SELECT what FROM public.log ORDER BY what")]
@@ -101,13 +110,14 @@ class World:
 
     def each_killed(self, step: str, *points: str) -> None:
         """Kill one process after the other, each later; every second one with all its process group."""
-        for number, point in enumerate(points):
+        chosen = points if self.every else (points[0], points[len(points) // 2], points[-1])
+        for number, point in enumerate(dict.fromkeys(chosen)):
             self.deaths.killed(step, point, group=number % 2 == 1)
 
 
 @pytest.fixture
-def world(server: Postgres, tmp_path: Path) -> World:
-    return a_world(server, tmp_path)
+def world(server: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    return replace(a_world(server, tmp_path), every=getattr(request, "param", "") != "a few")
 
 
 def a_world(server: Postgres, tmp_path: Path, **named: Any) -> World:
@@ -122,6 +132,7 @@ def a_world(server: Postgres, tmp_path: Path, **named: Any) -> World:
     return World(place, Deaths(work, tmp_path, place.erp.admin))
 
 
+@killed_at_moments
 def test_a_rehearsal(world: World) -> None:
     place, deaths = world.place, world.deaths
     databases, before = place.databases(), contents(place.erp)
@@ -149,6 +160,7 @@ def test_a_rehearsal(world: World) -> None:
     assert place.erp.revisions() == {"a"}
 
 
+@killed_at_moments
 def test_a_scratch_restore(world: World) -> None:
     place, deaths = world.place, world.deaths
     databases, before = place.databases(), contents(place.erp)
@@ -166,6 +178,7 @@ def test_a_scratch_restore(world: World) -> None:
     assert (place.databases(), contents(place.erp)) == (databases, before)
 
 
+@killed_at_moments
 def test_a_migration_its_state_and_its_way_back(world: World) -> None:
     place, deaths = world.place, world.deaths
     databases, before, old = place.databases(), contents(place.erp), schema(place.erp)
@@ -232,6 +245,7 @@ def test_a_state_between_and_a_way_back_from_it(world: World) -> None:
     assert (place.databases(), contents(place.erp, like=before)) == (databases, before)
 
 
+@killed_at_moments
 def test_a_full_restore(world: World, tmp_path: Path) -> None:
     place = world.place
     databases, before, old = place.databases(), contents(place.erp), schema(place.erp)
@@ -270,6 +284,7 @@ def test_a_full_restore(world: World, tmp_path: Path) -> None:
     assert place.databases() == databases | {done["kept"]}
 
 
+@killed_at_moments
 def test_a_full_restore_that_nobody_goes_on_with(world: World, tmp_path: Path) -> None:
     place = world.place
     place.prepare_rehearsal()

@@ -14,6 +14,7 @@ from include.sandbox.environment import CHART, Sandbox
 from include.sandbox.people import RELEASE_MANAGER, answer_gate
 from tests.e2e.conftest import World
 from tests.e2e.worlds import staging_like_production
+from tests.tiers import further
 
 FAILED = frozenset({"failed"})
 DAG = "production-blue-green"
@@ -96,7 +97,7 @@ def test_everything_that_is_wrong_with_a_chart_is_in_one_error(
         assert f"({rule})" in log
 
 
-@pytest.mark.parametrize("fault", ["chart", "service", "connection", "kubeconfig", "unreachable"])
+@pytest.mark.parametrize("fault", ["unreachable", *further("chart", "service", "connection", "kubeconfig")])
 def test_an_environment_that_cannot_be_released_to(
     sandbox: Sandbox, client: AirflowClient, tmp_path: Path, fault: str
 ) -> None:
@@ -138,8 +139,10 @@ def test_an_environment_that_cannot_be_released_to(
 
 @pytest.mark.parametrize(
     ("release", "expected"),
-    [("3.0.7", "ImageMissing"), ("3.0.8", "SlotNotReady")],
-    ids=["missing image tag", "pods never ready"],
+    [
+        pytest.param("3.0.7", "ImageMissing", id="missing image tag", marks=pytest.mark.exhaustive),
+        pytest.param("3.0.8", "SlotNotReady", id="pods never ready"),
+    ],
 )
 def test_a_version_that_does_not_come_up_never_gets_traffic(
     sandbox: Sandbox, client: AirflowClient, release: str, expected: str

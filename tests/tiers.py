@@ -1,0 +1,11 @@
+"""Which cases `make test` runs, and which only `make exhaustive` does."""
+
+from __future__ import annotations
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+
+def further(*values: object) -> list[ParameterSet]:
+    """Cases that show once more what another one shows, each a single parameter."""
+    return [pytest.param(value, marks=pytest.mark.exhaustive) for value in values]
