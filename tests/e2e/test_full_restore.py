@@ -259,6 +259,7 @@ def _told(world: World, erp: Erp, run: Run, slack: int, mail: int) -> None:
     assert len(mails) == 2
 
 
+@pytest.mark.exhaustive
 def test_any_other_option_restores_nothing_and_asks_nobody(
     sandbox: Sandbox, world: World, client: AirflowClient, erp: Erp, old_slot: Slot
 ) -> None:

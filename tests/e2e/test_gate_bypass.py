@@ -40,8 +40,10 @@ from tests.e2e.gatekeeping import (
     set_states_at_once,
 )
 from tests.e2e.worlds import staging_like_production
+from tests.tiers import further
 
-MANAGERS: tuple[AuthManager, ...] = ("simple", "fab")
+# What differs is who is asked: under FAB by number. What is then refused is the same code.
+MANAGERS = ["simple", *further("fab")]
 LEAD, OWNER, ON_CALL = DECIDERS
 GATE = {"timeout_seconds": 900, "reminder_seconds": 0}
 
