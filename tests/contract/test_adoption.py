@@ -369,6 +369,7 @@ async def there_and_back(shop: World) -> None:
 
 
 # Which requests are made, and so where it can be killed, has nothing to do with helm's version.
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("helm", [4], ids=["helm4"], indirect=True)
 async def test_killed_before_or_after_any_request_it_converges(
     kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl

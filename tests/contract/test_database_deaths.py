@@ -285,6 +285,7 @@ def test_a_full_restore(world: World, tmp_path: Path) -> None:
 
 
 @killed_at_moments
+@pytest.mark.exhaustive
 def test_a_full_restore_that_nobody_goes_on_with(world: World, tmp_path: Path) -> None:
     place = world.place
     place.prepare_rehearsal()
@@ -341,6 +342,7 @@ def both(one: Deaths, other: Deaths, step: str) -> list[tuple[Any, list[str]]]:
     return [answered(process) for process in [one.start(step), other.start(step)]]
 
 
+@pytest.mark.exhaustive
 def test_odd_names_of_database_and_role(server: Postgres, tmp_path: Path) -> None:
     owner = """Rolle 'ä' "ö" 100%"""
     with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as opened:

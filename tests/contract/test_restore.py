@@ -573,6 +573,7 @@ def child(world: World, statement: RestoreLoss, point: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.exhaustive
 def test_killed_before_any_statement_of_its_own_it_converges(world: World, manifest: Manifest) -> None:
     """Kills the restore before one statement after the other, and goes on each time where that one ended."""
     damage(world)

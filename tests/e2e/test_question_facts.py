@@ -38,7 +38,7 @@ def _value(manager: AirflowClient, run: Run, task: str, key: str) -> Any:
 
 def _changes(read: Callable[[], Any], what: str) -> Any:
     first = read()
-    wait_until(lambda: read() not in (None, first), deadline_seconds=60, what=what)
+    wait_until(lambda: read() not in (None, first), deadline_seconds=180, what=what)
     return read()
 
 
