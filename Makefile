@@ -13,6 +13,13 @@ UV := $(or $(UV_ON_PATH),$(CURDIR)/$(UV_FOLDER)/bin/uv)
 # most of their time.
 WORKERS ?= 3
 PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
+# Those of one tier, a marker's expression; one of the two selections may be empty.
+define run_tests
+codes=; \
+$(PYTEST) -n 0 -m "alone and $(1)" $(ARGS) || codes+=" $$?"; \
+$(PYTEST) -n $(WORKERS) -m "not alone and $(1)" $(ARGS) || codes+=" $$?"; \
+[[ "$$codes" = "" || "$$codes" = " 5" ]]
+endef
 # dags/, plugins/ and include/ are imported as Airflow imports them.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 
@@ -48,17 +55,11 @@ schemas: setup ## write the JSON Schemas of the plan's files, for editors
 	$(PYTHON) -m include.plan schemas
 
 test: setup ## the tests: those that need the machine alone, then the others (ARGS="-k word" selects; none selected is an error)
-	@codes=; \
-	$(PYTEST) -n 0 -m "alone and not exhaustive" $(ARGS) || codes+=" $$?"; \
-	$(PYTEST) -n $(WORKERS) -m "not alone and not exhaustive" $(ARGS) || codes+=" $$?"; \
-	echo "Not run: further cases of what these tests show, marked exhaustive; make exhaustive runs them."; \
-	[[ "$$codes" = "" || "$$codes" = " 5" ]]
+	@trap 'echo "Not run: further cases of what these tests show, marked exhaustive; make exhaustive runs them."' EXIT; \
+	$(call run_tests,not exhaustive)
 
 exhaustive: setup ## the further cases that `make test` leaves out: every step killed, every kind of bad input (an hour)
-	@codes=; \
-	$(PYTEST) -n 0 -m "alone and exhaustive" $(ARGS) || codes+=" $$?"; \
-	$(PYTEST) -n $(WORKERS) -m "not alone and exhaustive" $(ARGS) || codes+=" $$?"; \
-	[[ "$$codes" = "" || "$$codes" = " 5" ]]
+	@$(call run_tests,exhaustive)
 
 faults: setup ## kill every task of a release between any two calls it makes, until no new point is found (hours)
 	$(PYTHON) -m pytest -s tests/faults/every_kill_point.py $(ARGS)

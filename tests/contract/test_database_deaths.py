@@ -85,7 +85,7 @@ ROWS = (
 )
 
 
-# Whoever is killed costs seconds: of a step's many moments `make test` takes a few, the others are as well known.
+# Each kill costs seconds: of a step's many moments `make test` takes the first, the middle and the last one.
 killed_at_moments = pytest.mark.parametrize("world", ["a few", *further("every one")], indirect=True)
 
 
@@ -284,7 +284,6 @@ def test_a_full_restore(world: World, tmp_path: Path) -> None:
     assert place.databases() == databases | {done["kept"]}
 
 
-@killed_at_moments
 @pytest.mark.exhaustive
 def test_a_full_restore_that_nobody_goes_on_with(world: World, tmp_path: Path) -> None:
     place = world.place

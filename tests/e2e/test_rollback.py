@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -11,10 +10,11 @@ import yaml
 from include.bluegreen.slots import Slot, other
 from include.ledger.entry import Entry
 from include.ledger.store import Ledger
-from include.sandbox.airflow_client import PATIENCE, AirflowClient, Run
+from include.sandbox.airflow_client import AirflowClient, Run
 from include.sandbox.environment import Sandbox
 from include.sandbox.inbox import Fault, set_fault
 from include.sandbox.people import RELEASE_MANAGER, answer_gate, trigger_release
+from include.sandbox.processes import wait_until
 from include.sandbox.story import constant_load, observe_story
 from include.steps.rollback_messages import MISSED
 from tests.e2e.conftest import World
@@ -70,20 +70,13 @@ def _missed(sandbox: Sandbox) -> dict[str, Entry]:
     return {str(entry.payload["message"]).rpartition(":")[2]: entry for entry in found}
 
 
-def _until(look: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE * seconds
-    while not look():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.5)
-
-
 def test_a_rollback_that_no_worker_gets_to_pages(
     sandbox: Sandbox, world: World, client: AirflowClient, old_slot: Slot
 ) -> None:
     client.request("PATCH", "dags/rollback", json={"is_paused": True})
     before = len(world.inbox("slack"))
     _ask(client)
-    _until(lambda: len(world.inbox("slack")) > before, 60, "the page of Airflow's deadline")
+    wait_until(lambda: len(world.inbox("slack")) > before, deadline_seconds=180, what="the page of the deadline")
     page = world.inbox("slack")[before]
     assert "Channel: #valeo-erp-alerts" in page
     assert f"{VERSION} has NOT been rolled back, nothing was moved: users are still on slot" in page
@@ -121,11 +114,12 @@ def test_two_at_once_bring_the_old_version_back_while_slack_and_mail_are_dead(
     assert (len(world.inbox("slack")), len(world.inbox("mail"))) == (slack, mail), "they really were dead"
 
     names = {"rollback-alert", "rollback-mail", "post-mortem"}
-    _until(lambda: names <= set(_missed(sandbox)), 60, "the missed deadlines in the ledger")
+    wait_until(lambda: names <= set(_missed(sandbox)), deadline_seconds=180, what="the missed deadlines")
     assert all(_missed(sandbox)[name].payload["delivered"] is None for name in names)
 
     set_fault(sandbox.inbox, "mail", None)
-    _until(lambda: len(world.inbox("mail")) >= mail + 3, 90, "mail, invitation, and the escalation of the alert")
+    told = "mail, invitation, and the escalation of the alert"
+    wait_until(lambda: len(world.inbox("mail")) >= mail + 3, deadline_seconds=270, what=told)
     mails = world.inbox("mail")[mail:]
     assert sum("Alarm nicht zugestellt" in text and "on-call@valeo-erp.example" in text for text in mails) == 1
     assert sum("BEGIN:VCALENDAR" in text and "METHOD:REQUEST" in text for text in mails) == 1
