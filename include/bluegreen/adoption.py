@@ -137,11 +137,13 @@ def _not_at_rest(found: Installation, deployment: DeploymentState, present: list
             seen=f"{len(present)} pod(s), none ready",
             remedy="bring it up first: it is what users reach and what a rollback returns to",
         )
-    if deployment.observed_generation < deployment.generation or deployment.updated < deployment.replicas:
+    unread = deployment.observed_generation < deployment.generation
+    if unread or deployment.outdated:  # an autoscaler that adds pods of the same template changes nothing
+        pods = f"{deployment.outdated} pod(s) of an earlier template, {deployment.updated} of the present one"
         return _refused(
             f"Deployment {deployment.name} is being rolled out",
             expected=rest,
-            seen=f"{deployment.updated} of {deployment.replicas} pods are of its present template",
+            seen="a change Kubernetes has not acted on yet" if unread else pods,
             remedy="let the rollout end, then start again",
         )
     return None

@@ -129,6 +129,7 @@ def _rolled_out(deployment: DeploymentState) -> bool:
         deployment.replicas > 0
         and deployment.observed_generation >= deployment.generation
         and deployment.updated >= deployment.replicas
+        and not deployment.outdated
         and deployment.ready >= deployment.replicas
     )
 
@@ -176,5 +177,7 @@ def _progress(pods: list[PodState], deployment: DeploymentState | None) -> str:
     ready = f"{deployment.ready} of {deployment.replicas} pods of {deployment.name} are ready"
     if deployment.replicas == 0:
         return f"{deployment.name} is scaled to zero"
+    if deployment.outdated:
+        ready = f"{ready}, {deployment.outdated} of an earlier template have not gone yet"
     states = sorted({pod.waiting_reason or pod.phase for pod in pods if not pod.ready})
     return f"{ready}; the others: {', '.join(states)}" if states else ready

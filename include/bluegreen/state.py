@@ -87,6 +87,8 @@ class PodState:
 class DeploymentState:
     """A Deployment: ``replicas`` is what the spec asks for, ``ready`` and ``updated`` what the status reports.
 
+    ``outdated`` pods are those the status counts of an earlier template: some are there while a rollout goes on,
+    none while an autoscaler merely adds pods (``kubectl rollout status`` tells the two apart in the same way).
     ``match_labels`` is what it knows its pods by, ``pod_labels`` what every new pod gets, ``images`` what the
     containers of a new pod run.
     """
@@ -102,6 +104,7 @@ class DeploymentState:
     match_labels: Mapping[str, str] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    outdated: int = 0
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from include.steps.verify import verify_idle, verify_released
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import Document, HelmCommand, Kubectl, fetch, load, service
 from tests.memory import MemoryLedger
+from tests.tiers import mainly_helm4
 
 NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
 
@@ -290,6 +291,7 @@ async def world(
         yield World(kubectl, helm, client, name, run, node_url)
 
 
+@mainly_helm4
 async def test_adopted_cut_over_back_and_over_again_no_request_is_lost(
     kubectl: Kubectl, helm: HelmCommand, chart: Path, node_url: NodeUrl
 ) -> None:

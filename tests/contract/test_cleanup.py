@@ -32,6 +32,7 @@ from include.steps.record import CUT_OVER, STARTED, WATCH_PASSED, record
 from include.steps.run import ReleaseRun, open_run
 from tests.contract.support import HelmCommand, Kubectl, service
 from tests.memory import MemoryLedger
+from tests.tiers import mainly_helm4
 
 SECRET = "shared-database"
 VALUES = {
@@ -201,6 +202,7 @@ STATES = (
 )  # fmt: skip
 
 
+@mainly_helm4
 async def test_the_next_release_takes_the_slot_in_whatever_state(world: World) -> None:
     environment = an_environment()
     name = environment.slot_release("green")

@@ -167,6 +167,25 @@ async def test_why_a_pod_does_not_run(client: Cluster, kubectl: Kubectl) -> None
     await client.log_tail("crashing", previous=True, lines=3)
 
 
+async def test_a_rollout_that_goes_on_is_told_from_pods_that_are_added(client: Cluster, kubectl: Kubectl) -> None:
+    async def seen(replicas: int, updated: int, outdated: int) -> bool:
+        found = await client.deployment("mixed")
+        assert found is not None
+        return (found.replicas, found.updated, found.outdated) == (replicas, updated, outdated)
+
+    kubectl.apply(deployment("mixed"))
+    await until(lambda: seen(2, 2, 0))
+    kubectl("scale", "deployment/mixed", "--replicas=3")
+    while not await seen(3, 3, 0):
+        scaled = await client.deployment("mixed")
+        assert scaled
+        assert scaled.outdated == 0
+    kubectl.apply(deployment("mixed", container(image=MISSING_IMAGE), replicas=3))
+    await until(lambda: seen(3, 1, 3))
+    kubectl("rollout", "undo", "deployment/mixed")
+    await until(lambda: seen(3, 3, 0))
+
+
 async def test_a_restart_replaces_every_pod_once(client: Cluster, kubectl: Kubectl) -> None:
     kubectl.apply(deployment("again", replicas=2))
 

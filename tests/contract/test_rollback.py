@@ -40,6 +40,7 @@ from include.steps.stopping import resume_application, stop_application
 from tests.contract.conftest import NodeUrl
 from tests.contract.support import HelmCommand, Kubectl, container, deployment, fetch, load, service
 from tests.memory import MemoryLedger
+from tests.tiers import mainly_helm4
 
 OLD, NEW, MISSING = "2.9.0", "3.0.0", "9.9.9"
 VALUES = {
@@ -200,6 +201,7 @@ STATES = (
 )  # fmt: skip
 
 
+@mainly_helm4
 async def test_the_old_version_comes_back_into_its_slot_in_whatever_state(world: World) -> None:
     for state in STATES:
         await _bring_into(world, state)

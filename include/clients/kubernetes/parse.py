@@ -147,6 +147,7 @@ def deployment(item: Object) -> DeploymentState:
         match_labels=dict(_map(_map(spec, "selector"), "matchLabels")),
         pod_labels=dict(_map(_map(_map(spec, "template"), "metadata"), "labels")),
         images=tuple(one.get("image", "") for one in _map(_map(spec, "template"), "spec").get("containers") or ()),
+        outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
     )
 
 

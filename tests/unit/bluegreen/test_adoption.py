@@ -114,6 +114,9 @@ class TestDecision:
         leaving = tuple(replace(pod, deleting=True) for pod in pods({NAME: "valeo-erp"}, prefix="leaving"))
         adoptable(pods=(*pods(), *leaving))
 
+    def test_an_autoscaler_that_adds_pods_is_no_rollout(self):
+        adoptable(deployments=(deployment(replicas=4, updated=2),))
+
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
@@ -121,8 +124,10 @@ class TestDecision:
             ({"deployments": ()}, "not one Deployment.*pod old-0 of none"),
             ({"deployments": (deployment(), deployment("twin"))}, "not one Deployment.*Deployment twin"),
             ({"pods": pods(ready=False)}, "has no ready pod"),
-            ({"deployments": (deployment(updated=1),)}, "is being rolled out"),
-            ({"deployments": (replace(deployment(), observed_generation=2),)}, "is being rolled out"),
+            ({"deployments": (replace(deployment(updated=1), outdated=1),)},
+             "is being rolled out.*1 pod.s. of an earlier template, 1 of"),
+            ({"deployments": (replace(deployment(), observed_generation=2),)},
+             "is being rolled out.*has not acted on"),
             ({"helm_states": ("superseded", "pending-upgrade")}, "Helm operation.*pending-upgrade"),
             ({"service": owned({NAME: "valeo-erp"}), "pods": (*pods(), *pods({NAME: "valeo-erp"}, prefix="bare"))},
              "not one Deployment.*pod bare-0 of none"),

@@ -30,6 +30,7 @@ def test_ready_when_the_deployment_is_rolled_out():
     [
         replace(READY, ready=2),
         replace(READY, updated=2),
+        replace(READY, outdated=1),
         replace(READY, observed_generation=1),
         replace(READY, replicas=0, ready=0, updated=0),
         None,
@@ -37,6 +38,10 @@ def test_ready_when_the_deployment_is_rolled_out():
 )
 def test_otherwise_progressing(deployment):
     assert diagnose([pod()], deployment).state == "progressing"
+
+
+def test_the_pod_of_an_earlier_template_that_is_waited_for_is_named():
+    assert "1 of an earlier template have not gone yet" in diagnose([pod()], replace(READY, outdated=1)).sentence
 
 
 def test_a_ready_pod_of_the_former_template_does_not_stand_in_for_a_new_one():

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from include.bluegreen.capacity import usable_endpoints
 from include.clients.kubernetes import parse
 
@@ -144,6 +146,20 @@ def test_deployment_before_its_controller_has_looked():
     deployment = parse.deployment({"metadata": {"name": "app", "generation": 2}, "spec": {"replicas": 3}})
     assert (deployment.replicas, deployment.ready, deployment.updated) == (3, 0, 0)
     assert (deployment.generation, deployment.observed_generation) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "outdated"),
+    [
+        ({"replicas": 3, "updatedReplicas": 1}, 2),
+        ({"replicas": 3}, 3),
+        ({"replicas": 1, "updatedReplicas": 1}, 0),
+        ({"replicas": 1, "updatedReplicas": 2}, 0),
+        ({}, 0),
+    ],
+)
+def test_pods_of_an_earlier_template_are_counted(status, outdated):
+    assert parse.deployment({"metadata": {"name": "app"}, "status": status}).outdated == outdated
 
 
 def test_deployment_scaled_to_zero():
