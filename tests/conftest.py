@@ -8,10 +8,18 @@ import pytest
 from hypothesis import settings
 
 ROOMS = ("e2e", "faults", "contract", "unit")
+MAY_NEED_THE_MACHINE = ("e2e", "faults")
 
 # How long an example takes says something about the machine; timing lives in benchmarks/.
 settings.register_profile("stellwerk", deadline=None)
 settings.load_profile("stellwerk")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Not even import, for the tests that need the machine alone, the rooms where none is."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and config.option.markexpr.startswith("alone"):
+        config.args = [path for path in config.args if Path(path).name in MAY_NEED_THE_MACHINE]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks

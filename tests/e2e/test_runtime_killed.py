@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from include.sandbox.airflow_environment import REPOSITORY
 from include.sandbox.postgres import Postgres
@@ -37,6 +38,7 @@ finally:
 """
 
 
+@pytest.mark.exhaustive
 def test_killing_the_one_who_started_it_ends_everything(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", _STARTER, str(tmp_path)]
