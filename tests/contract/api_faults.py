@@ -15,6 +15,7 @@ from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
 from include.clients.kubernetes import Cluster
+from tests.servers import serving
 
 Forward = Callable[[], Awaitable[web.Response]]
 Fault = Callable[[web.Request, Forward], Awaitable[web.StreamResponse]]
@@ -90,15 +91,8 @@ async def troubled(
 
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            async with ApiClient(Configuration(host=host)) as api:
-                yield Cluster(api, namespace, timeout_seconds=timeout_seconds)
-        finally:
-            await runner.cleanup()
+        async with serving(application) as port, ApiClient(Configuration(host=f"http://127.0.0.1:{port}")) as api:
+            yield Cluster(api, namespace, timeout_seconds=timeout_seconds)
 
 
 async def _forward(

@@ -348,6 +348,7 @@ def test_what_falls_due_while_the_scheduler_is_down_is_caught_up_or_reported(
     assert world.acted()["3.0.10", PHASE] == 1
 
 
+@pytest.mark.exhaustive
 def test_a_phase_without_a_dag_and_one_whose_dag_is_paused_are_told(world: World, client: AirflowClient) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     client.request("PATCH", f"dags/{PHASE}", json={"is_paused": True})
@@ -384,6 +385,7 @@ def test_a_phase_without_a_dag_and_one_whose_dag_is_paused_are_told(world: World
     (world.plan / "releases" / "3.0.13.yaml").unlink()
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_is_removed_or_added_is_noticed_by_the_next_look_without_a_restart(
     world: World, client: AirflowClient
 ) -> None:

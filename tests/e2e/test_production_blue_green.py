@@ -137,6 +137,7 @@ def test_a_release_that_fails_under_load_is_rolled_back_by_itself_once(
     assert any("3.0.1" in text for text in world.inbox("mail"))
 
 
+@pytest.mark.exhaustive
 def test_a_rollback_by_hand_ends_the_watch_as_rolled_back_by_hand(
     sandbox: Sandbox, world: World, client: AirflowClient
 ) -> None:

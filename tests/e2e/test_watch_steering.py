@@ -144,6 +144,7 @@ def test_roll_back_now_switches_back_in_the_task_and_the_rollback_follows(
     assert switched.payload["by"] == f"watch ({ON_CALL})"
 
 
+@pytest.mark.exhaustive
 def test_critical_feedback_holds_the_watch_calls_people_and_is_rolled_back_when_they_say_so(
     sandbox: Sandbox, world: World, client: AirflowClient
 ) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from kubernetes_asyncio.client import ApiClient, Configuration
 
 from include.clients.kubernetes import Cluster
+from tests import servers
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,14 +37,8 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
     """The URL of a server that answers every request by ``handler``."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with servers.serving(application) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from include.clients.urls import MOST_REDIRECTS, ask, judge, refused
 from include.plan.staging import UrlCheck
+from tests.servers import serving
 
 
 @asynccontextmanager
@@ -40,16 +41,11 @@ async def server() -> AsyncIterator[str]:
     }  # fmt: skip
     for path, handler in routes.items():
         app.router.add_get(path, handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        released.set()
-        await runner.cleanup()
-        await asyncio.sleep(0.05)  # connections that are cut close in the loop's next rounds
+    async with serving(app) as port:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            released.set()
 
 
 async def asked(path: str, **check: Any) -> Any:

@@ -22,6 +22,7 @@ from include.load.figures import read
 from include.load.process import arguments, measure
 from include.load.verdict import judge
 from include.plan.staging import LoadTest
+from tests.servers import serving
 
 KINDS = [
     {
@@ -57,15 +58,8 @@ async def server() -> AsyncIterator[tuple[str, Counter[str]]]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
-    finally:
-        await runner.cleanup()
-        await asyncio.sleep(0.05)  # connections that are cut close in the loop's next rounds
+    async with serving(app) as port:
+        yield f"http://127.0.0.1:{port}", seen
 
 
 async def test_the_plans_users_ask_what_it_says_and_follow_nobody_elsewhere(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from include.sandbox.addresses import local_address
 from include.sandbox.node.listening import listeners, until_listening
 from include.sandbox.node.probes import HttpGet, Kind, Outcome, Probe, ProbeState, TcpSocket
 from include.sandbox.node.probing import Prober, probe_for_ever
+from tests.servers import serving
 
 POD = "10.244.253.77"
 
@@ -29,11 +30,8 @@ async def app() -> AsyncIterator[tuple[int, list[web.Request]]]:
 
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, local_address(POD), 0).start()
-    yield runner.addresses[0][1], seen
-    await runner.cleanup()
+    async with serving(application, local_address(POD)) as port:
+        yield port, seen
 
 
 @pytest.fixture

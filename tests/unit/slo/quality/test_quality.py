@@ -45,6 +45,7 @@ def test_no_trace_without_data_passes() -> None:
         assert not list(disagreements(trace, expected))
 
 
+@pytest.mark.exhaustive  # it tests the traces, not the evaluator
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_broken_evaluator_is_noticed(mutant: Mutant) -> None:
     assert caught_by(mutant, labelled()) is not None
