@@ -173,13 +173,16 @@ async def test_a_rollout_that_goes_on_is_told_from_pods_that_are_added(client: C
         assert found is not None
         return (found.replicas, found.updated, found.outdated) == (replicas, updated, outdated)
 
+    async def scaled() -> bool:
+        found = await client.deployment("mixed")
+        assert found is not None
+        assert found.outdated == 0
+        return await seen(3, 3, 0)
+
     kubectl.apply(deployment("mixed"))
     await until(lambda: seen(2, 2, 0))
     kubectl("scale", "deployment/mixed", "--replicas=3")
-    while not await seen(3, 3, 0):
-        scaled = await client.deployment("mixed")
-        assert scaled
-        assert scaled.outdated == 0
+    await until(scaled)
     kubectl.apply(deployment("mixed", container(image=MISSING_IMAGE), replicas=3))
     await until(lambda: seen(3, 1, 3))
     kubectl("rollout", "undo", "deployment/mixed")
