@@ -80,6 +80,8 @@ def test_a_rollback_that_no_worker_gets_to_pages(
     page = world.inbox("slack")[before]
     assert "Channel: #valeo-erp-alerts" in page
     assert f"{VERSION} has NOT been rolled back, nothing was moved: users are still on slot" in page
+    # Sent first, recorded then: the page may be there a moment before the record.
+    wait_until(lambda: "human-needed" in _missed(sandbox), deadline_seconds=60, what="the record of it")
     assert _missed(sandbox)["human-needed"].payload["duty"] == "alert"
     assert world.active() == other(old_slot)
 
