@@ -203,7 +203,7 @@ def test_slacks_retry_after_is_honoured(sinks: Sinks) -> None:
     began = time.monotonic()
     with healed_after(sinks, "slack", 0.5):
         receipt = send_slack("slack", ALERT)
-    assert 2 <= time.monotonic() - began < 8
+    assert 2 <= time.monotonic() - began < 20
     assert (receipt.tries, len(sinks.texts("slack"))) == (2, 1)
 
 
@@ -212,7 +212,7 @@ def test_a_retry_after_beyond_all_bounds_is_the_tasks_to_wait_for(sinks: Sinks) 
     began = time.monotonic()
     with pytest.raises(MessageError, match="HTTP 429, to be asked again after 3600 s") as caught:
         send_slack("slack", ALERT)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert caught.value.retryable
 
 

@@ -113,7 +113,7 @@ def test_a_role_that_was_never_in_the_plan_opens_nothing(
 
 def test_silence_is_no_go(sandbox: Sandbox, world: World, client: AirflowClient) -> None:
     before = world.service().selector
-    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 30, "reminder_seconds": 16}}):
+    with staging_like_production(sandbox, {"gate": {"timeout_seconds": 40, "reminder_seconds": 16}}):
         run = trigger_release(sandbox.airflow, "3.0.0", "staging")
         for index in range(len(DECIDERS)):
             client.wait_for_question(run, "go_no_go.decide", map_index=index, deadline_seconds=90)

@@ -176,6 +176,7 @@ def test_a_rollback_of_a_release_that_never_moved_the_traffic_is_refused(
     client.wait_for_run(back, deadline_seconds=120, states=FAILED)
     assert "there is nothing to roll back" in client.log(back, "eligibility")
     assert world.active() == source
-    (answer,) = world.inbox("slack")[before:]
+    # A message of the release before may still come late.
+    (answer,) = [text for text in world.inbox("slack")[before:] if "3.0.8" in text]
     assert "Channel: #valeo-erp-status" in answer, "it alarms nobody"
     assert f"ausgelöst von {RELEASE_MANAGER}: 3.0.8 holds no traffic of production" in answer

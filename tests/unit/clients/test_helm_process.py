@@ -104,7 +104,7 @@ async def test_a_helm_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert 0.3 <= time.monotonic() - started < 3
+    assert 0.3 <= time.monotonic() - started < 10
     assert not running(int((tmp_path / "pid").read_text()))
 
 

@@ -83,7 +83,7 @@ async def test_no_answer_is_unreachable(trouble):
         with pytest.raises(ClusterUnreachable) as caught:
             await cluster.service("app")
     assert caught.value.retryable
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_nobody_listening_is_unreachable():
@@ -110,17 +110,17 @@ async def test_a_busy_server_is_asked_again_when_it_says():
         started = time.monotonic()
         service = await cluster.service("app")
     assert service is not None
-    assert 1 <= time.monotonic() - started < 3
+    assert 1 <= time.monotonic() - started < 10
     assert len(handler.requests) == 2
 
 
 async def test_waiting_for_a_busy_server_stays_within_the_budget():
     handler = answering(refusing(429, "too many requests", headers={"Retry-After": "60"}))
-    async with cluster_answering(handler, timeout_seconds=1.0) as cluster:
+    async with cluster_answering(handler, timeout_seconds=5.0) as cluster:
         started = time.monotonic()
         with pytest.raises(ClusterUnreachable, match="429"):
             await cluster.service("app")
-    assert time.monotonic() - started < 0.9, "it must not wait when it would be in vain"
+    assert time.monotonic() - started < 4, "it must not wait when it would be in vain"
 
 
 async def test_a_busy_pod_is_not_asked_again():

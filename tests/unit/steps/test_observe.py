@@ -83,9 +83,10 @@ async def test_a_prober_that_fails_is_said_and_blocks_nothing(monkeypatch: pytes
 
 
 async def test_starting_it_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "LEAD_SECONDS", 60.0)
     began = time.monotonic()
     with witnessed(environment("http://127.0.0.1:1")):
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 10
 
 
 async def test_who_leaves_early_stops_it() -> None:

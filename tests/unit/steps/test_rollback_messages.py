@@ -341,7 +341,7 @@ def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for
     desk = a_desk(servers, the_service(), ledger=Hung())
     try:
         assert "sent" in tell(desk, "alert")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert overdue(replace(desk, service=the_service(ago=4000)))
     finally:
         released.set()
