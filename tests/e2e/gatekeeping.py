@@ -105,12 +105,10 @@ def forced(client: AirflowClient, run: Run, steps: Mapping[str, tuple[str, ...]]
     """The same; step → its log. Each has to fail."""
     before = {step: client.task(run, step).tries for step in steps}
     for upstream in steps.values():
-        for task in upstream:
-            if client.task(run, task).state != "success":
-                client.set_task_state(run, task, "success")
+        _succeeded(client, run, upstream)
     for step, tries in before.items():
         wait_until(
-            partial(_ran, client, run, step, tries),
+            partial(_ran, client, run, step, steps[step], tries),
             deadline_seconds=60,
             what=f"{step} to run",
             poll_seconds=0.5,
@@ -120,13 +118,21 @@ def forced(client: AirflowClient, run: Run, steps: Mapping[str, tuple[str, ...]]
     return {step: client.log(run, step) for step in steps}
 
 
-def _ran(client: AirflowClient, run: Run, step: str, tries: int) -> bool:
+def _succeeded(client: AirflowClient, run: Run, tasks: tuple[str, ...]) -> None:
+    for task in tasks:
+        if client.task(run, task).state != "success":
+            client.set_task_state(run, task, "success")
+
+
+def _ran(client: AirflowClient, run: Run, step: str, upstream: tuple[str, ...], tries: int) -> bool:
     # Its end and a clear at the same instant leave a run that has ended with a task that has not.
     over = client.run(run).state in RUN_ENDED
     task = client.task(run, step)
     if task.tries > tries:
         return True
     if over or task.state in TASK_ENDED:
+        # A scheduler that had read the states before writes over what was set: "upstream_failed".
+        _succeeded(client, run, upstream)
         client.clear(run, [step], downstream=False)
     return False
 

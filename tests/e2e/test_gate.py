@@ -11,6 +11,7 @@ from include.sandbox.environment import Sandbox
 from include.sandbox.people import DECIDERS, answer_gate, filled, trigger_release
 from include.sandbox.processes import wait_until
 from tests.e2e.conftest import World
+from tests.e2e.gatekeeping import forced
 from tests.e2e.worlds import staging_like_production
 
 FAILED = frozenset({"failed"})
@@ -57,27 +58,16 @@ def test_states_set_by_hand_do_not_get_past_the_gate(
     client.wait_for_task(run, "go_no_go.approve", deadline_seconds=60, states=FAILED)
     assert "ApprovalMissing" in client.log(run, "go_no_go.approve")
 
-    # Whether the scheduler has seen yet that what is before it has failed, or not.
-    for task in ("adopt", "go_no_go.approve"):
-        client.set_task_state(run, task, "success")
-    client.clear(run, ["deploy_idle_slot"])
-    client.wait_for_task(run, "deploy_idle_slot", deadline_seconds=60, states=FAILED)
-    assert "ApprovalMissing" in client.log(run, "deploy_idle_slot")
-
-    client.set_task_state(run, "deploy_idle_slot", "success")
-    client.set_task_state(run, "verify_idle_slot", "success")
-    client.clear(run, ["cutover"])
-    client.wait_for_task(run, "cutover", deadline_seconds=60, states=FAILED)
-    assert "ApprovalMissing" in client.log(run, "cutover")
+    for step, upstream in {
+        "deploy_idle_slot": ("adopt", "go_no_go.approve"),
+        "cutover": ("deploy_idle_slot", "verify_idle_slot"),
+    }.items():
+        assert "ApprovalMissing" in forced(client, run, {step: upstream})[step]
 
     # Airflow calls a run deadlocked whose watch is set to success while what its failure started still runs.
     client.wait_for_task(run, "start_rollback", deadline_seconds=60)
-    client.set_task_state(run, "cutover", "success")
-    client.set_task_state(run, "drain", "success")
-    client.set_task_state(run, "watch", "success")
-    client.clear(run, ["clean_up"])
-    client.wait_for_task(run, "clean_up", deadline_seconds=60, states=FAILED)
-    assert "ApprovalMissing" in client.log(run, "clean_up")
+    [log] = forced(client, run, {"clean_up": ("cutover", "drain", "watch")}).values()
+    assert "ApprovalMissing" in log
     assert (world.service().selector, world.service().annotations) == (before.selector, before.annotations)
     client.wait_for_run(run, deadline_seconds=60, states=FAILED)
 
