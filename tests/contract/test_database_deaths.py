@@ -403,8 +403,7 @@ def slow_linter(folder: Path) -> Path:
 
 
 def test_no_process_shows_a_secret(world: World, tmp_path: Path) -> None:
-    place = world.place
-    work = world.deaths.work
+    place, work = world.place, world.deaths.work
     deaths = replace(world.deaths, work=replace(work, site=replace(work.site, linter=slow_linter(tmp_path))))
     programs = ("pg_dump", "pg_restore", "squawk", "migration/runner/__main__.py", "suite.py")
     for step in ("before the gate", "behind the gate"):

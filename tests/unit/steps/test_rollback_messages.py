@@ -328,13 +328,14 @@ def test_a_ledger_that_dies_meanwhile_changes_nothing() -> None:
 def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for_each_question(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    released = threading.Event()
+    released, asked = threading.Event(), []
 
     class Hung(MemoryLedger):
         def head(self) -> Any:
+            asked.append(self)
             released.wait(30)
 
-        entries = find = append = lambda self, *_, **__: released.wait(30)  # type: ignore[assignment]
+        entries = find = append = lambda self, *_, **__: self.head()  # type: ignore[assignment]
 
     monkeypatch.setattr(urgent, "SECONDS", 0.5)
     servers, began = Servers(), time.monotonic()
@@ -342,6 +343,7 @@ def test_a_ledger_that_hangs_delays_the_alert_by_seconds_and_not_by_one_wait_for
     try:
         assert "sent" in tell(desk, "alert")
         assert time.monotonic() - began < 10
+        assert len(asked) == 1
         assert overdue(replace(desk, service=the_service(ago=4000)))
     finally:
         released.set()

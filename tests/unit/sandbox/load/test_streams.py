@@ -97,6 +97,6 @@ async def test_a_client_always_ends_when_told_even_while_events_pour_in() -> Non
         await asyncio.sleep(0.3)
         for client in clients:
             client.cancel()
-        done, pending = await asyncio.wait(clients, timeout=30)
+        done, pending = await asyncio.wait(clients, timeout=15)
     assert len(done) == 20
     assert not pending
